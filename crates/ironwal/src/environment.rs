@@ -1,0 +1,91 @@
+//! What a log takes from outside: a disk, entropy, and how background work is driven.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::storage::{RealDisk, Storage};
+
+/// How the work is done that no append waits for, such as syncing full segments in the modes that
+/// do not sync each append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Maintenance {
+    /// A thread of the log does it, started when there is some for the first time.
+    Thread,
+    /// The appender that causes it does it at once. A simulation on one thread is deterministic.
+    Inline,
+}
+
+/// What a log takes from outside. The default is the real world.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ironwal::storage::SimDisk;
+/// use ironwal::{Environment, Maintenance, Wal, WalOptions};
+///
+/// let disk = SimDisk::new(42);
+/// let environment = Environment::default()
+///     .with_storage(Arc::new(disk.clone()))
+///     .with_entropy(|| 7)
+///     .with_maintenance(Maintenance::Inline);
+/// let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// wal.append("s", b"in memory, with crashes on demand")?;
+/// # Ok::<(), ironwal::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Environment {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) entropy: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) maintenance: Maintenance,
+}
+
+impl Environment {
+    /// Keeps files on another disk.
+    #[must_use]
+    pub fn with_storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Draws the salt of a new log from `entropy`. Two logs with the same salt take each other's
+    /// frames for their own, so give a constant only in tests.
+    #[must_use]
+    pub fn with_entropy(mut self, entropy: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// Drives background work in another way.
+    #[must_use]
+    pub fn with_maintenance(mut self, maintenance: Maintenance) -> Self {
+        self.maintenance = maintenance;
+        self
+    }
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self {
+            storage: Arc::new(RealDisk),
+            entropy: Arc::new(random),
+            maintenance: Maintenance::Thread,
+        }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Environment")
+            .field("storage", &self.storage)
+            .field("maintenance", &self.maintenance)
+            .finish_non_exhaustive()
+    }
+}
+
+/// From the operating system; where it has none to give, from the keys of the standard library's
+/// hash maps. A salt tells logs apart, it keeps no secret.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(std::process::id()))
+}

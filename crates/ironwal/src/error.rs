@@ -1,0 +1,134 @@
+//! What can go wrong, in the words of the person who has to act on it.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// The result of an operation on the log.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an operation failed.
+///
+/// An append that returned an error consumed no id, and its entries are never readable through the
+/// handles of this process; after a crash they may be there or not.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system reported an error. If it came from a write or a sync, the stream is
+    /// poisoned: see [`Error::Poisoned`].
+    #[error("I/O Error: {0}")]
+    Io(#[from] io::Error),
+
+    /// Something on the disk is not what was written there, and no single entry can be named:
+    /// the root file, or a directory opened under `CorruptionPolicy::Error`.
+    #[error("Data Corruption: {0}")]
+    Corruption(String),
+
+    /// The checksum of what was read does not match the stored one.
+    #[error(
+        "CRC32 Checksum Mismatch: expected {expected:#x}, got {actual:#x} at offset {offset}"
+    )]
+    CrcMismatch {
+        /// The checksum that is stored.
+        expected: u32,
+        /// The checksum of the bytes that are there.
+        actual: u32,
+        /// Where the frame begins, in bytes from the start of its segment file.
+        offset: u64,
+    },
+
+    /// An option or an argument is not usable; nothing was changed.
+    #[error("Configuration Error: {0}")]
+    Config(String),
+
+    /// Entries that were durable are damaged or missing. Entries around them stay readable, and
+    /// their ids stay taken.
+    #[error(
+        "Damaged entries {}..{} of stream {stream:?} in {} at offset {offset}: {reason}; restore \
+         them from a backup, or go on after id {}",
+        ids.start, ids.end, file.display(), ids.end.saturating_sub(1)
+    )]
+    Damaged {
+        /// The stream.
+        stream: String,
+        /// The ids that cannot be read.
+        ids: Range<u64>,
+        /// The segment file.
+        file: PathBuf,
+        /// Where the damage begins, in bytes from the start of the file.
+        offset: u64,
+        /// The checksum that is stored there, if what is there still looks like a frame.
+        expected: Option<u32>,
+        /// The checksum of the bytes that are there.
+        found: Option<u32>,
+        /// What is wrong, in words.
+        reason: String,
+    },
+
+    /// Somebody else has the directory open for writing: another process, or another [`Wal`] of
+    /// this one.
+    ///
+    /// [`Wal`]: crate::Wal
+    #[error(
+        "the log in {} is open elsewhere: close the other writer, or use its handle", .0.display()
+    )]
+    Locked(PathBuf),
+
+    /// An earlier write or sync of this stream failed, so what the disk holds of its end is
+    /// unknown. What was committed before can be read. Close the log, look after the disk, and open
+    /// it again: recovery finds out what was kept.
+    #[error(
+        "stream {stream:?} takes no appends since an I/O error ({cause}): close the log, look \
+         after the disk, and open it again"
+    )]
+    Poisoned {
+        /// The stream.
+        stream: String,
+        /// The error that poisoned it.
+        cause: String,
+    },
+
+    /// No space could be reserved for the append. Nothing was written, nothing is lost, and
+    /// appends work again once there is room.
+    #[error("no space left for {}: {cause}; free some space and append again", path.display())]
+    StorageFull {
+        /// The file or directory that space was needed for.
+        path: PathBuf,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+
+    /// The file was written by a newer version of this library. It is not damaged.
+    #[error(
+        "{} has format version {found}, this library reads up to {supported}: use a newer ironwal",
+        path.display()
+    )]
+    UnsupportedVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version it has.
+        found: u32,
+        /// The newest version that this library reads.
+        supported: u32,
+    },
+
+    /// The directory was written by ironwal 0.6, whose format this version does not read.
+    #[error(
+        "{} was written by ironwal 0.6: read it with that version and append its entries to a log \
+         in a new directory; nothing was changed here", .0.display()
+    )]
+    LegacyDirectory(PathBuf),
+
+    /// An entry or a batch is larger than [`MAX_FRAME_LEN`](crate::MAX_FRAME_LEN) allows.
+    #[error("an append of {len} bytes is larger than the limit of {limit} bytes: split it")]
+    TooLarge {
+        /// The size that the frame would have, in bytes.
+        len: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+
+    /// The log was closed; no handle of it can be used any more.
+    #[error("the log is closed")]
+    Closed,
+}

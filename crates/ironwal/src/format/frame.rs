@@ -1,0 +1,334 @@
+//! A frame: one append or one batch.
+//!
+//! ```text
+//!  0         4         8         12        16         20     21      22      24
+//!  | checksum | length  | index   | count   | synced   | kind | flags | check | payload | padding |
+//! ```
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | checksum | u32 | CRC-32C, seeded with the place, over every byte of the frame behind this field |
+//! | length | u32 | bytes of the payload |
+//! | index | u32 | id of the first entry, less the first id of the segment |
+//! | count | u32 | number of entries |
+//! | synced | u32 | how far this segment was synced when the frame was staged, in units of 8 bytes |
+//! | kind | u8 | 1: entries |
+//! | flags | u8 | 0 |
+//! | check | u16 | the upper half of the seeded CRC-32C over the bytes from `length` to `flags` |
+//! | payload | | `count - 1` ends (u32 each: where entry 0, 1, … ends in the data), then the data |
+//! | padding | | zeros, to a multiple of 8 bytes |
+//!
+//! A frame is valid if and only if its `check` and its `checksum` match, its kind and flags are
+//! known, its count is at least 1, the table fits the payload, the whole frame is at most
+//! [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) bytes and ends inside the file, and `synced` is not
+//! beyond its own offset.
+//!
+//! The `check` lets a search for the next whole frame behind damage pass over most places without
+//! reading a payload. All zeros is never a frame: the count is 0.
+
+use std::ops::Range;
+
+use super::checksum::{self, SegmentSeed};
+use super::fields::{put, u16_at, u32_at};
+use super::{ALIGN, MAX_FRAME_LEN};
+
+/// The bytes before the payload.
+pub(crate) const FRAME_HEADER_LEN: usize = 24;
+
+/// The same, where file offsets are counted.
+pub(crate) const FRAME_HEADER_BYTES: u64 = 24;
+
+const KIND_ENTRIES: u8 = 1;
+
+/// What is decoded of a frame: everything but the payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Where it begins in its segment, in bytes.
+    pub(crate) offset: u64,
+    /// The id of the first entry, less the first id of the segment.
+    pub(crate) index: u32,
+    /// How many entries it holds.
+    pub(crate) count: u32,
+    /// The bytes of its payload.
+    pub(crate) payload_len: u32,
+    /// How far the segment was synced when it was staged, in bytes.
+    pub(crate) synced_to: u64,
+    /// Its checksum.
+    pub(crate) checksum: u32,
+}
+
+impl Frame {
+    /// The bytes of the whole frame, padding included.
+    pub(crate) fn len(&self) -> u64 {
+        padded_len(u64::from(self.payload_len))
+    }
+
+    /// Where the next frame begins.
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + self.len()
+    }
+
+    /// The ids of its entries in a segment that begins with `first_id`.
+    pub(crate) fn ids(&self, first_id: u64) -> Range<u64> {
+        let start = first_id.saturating_add(u64::from(self.index));
+        start..start.saturating_add(u64::from(self.count))
+    }
+}
+
+/// Why bytes are not a valid frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// There are fewer bytes than the smallest frame, or than the frame says it has.
+    Short,
+    /// What should be a header is none.
+    Header,
+    /// The header is whole, the payload is not.
+    Payload {
+        /// The checksum that is stored.
+        expected: u32,
+        /// The checksum of the bytes that are there.
+        found: u32,
+    },
+}
+
+/// The bytes of a frame with a payload of `payload_len` bytes.
+pub(crate) fn padded_len(payload_len: u64) -> u64 {
+    (FRAME_HEADER_BYTES + payload_len).next_multiple_of(ALIGN)
+}
+
+/// The bytes that the payload of these entries takes.
+pub(crate) fn payload_len(entries: &[&[u8]]) -> u64 {
+    let ends = 4 * (entries.len() as u64).saturating_sub(1);
+    entries.iter().fold(ends, |len, entry| len.saturating_add(entry.len() as u64))
+}
+
+/// Where a frame is going to stand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// The seed of the segment.
+    pub(crate) seed: SegmentSeed,
+    /// Where the frame begins in the segment, in bytes.
+    pub(crate) offset: u64,
+    /// The id of its first entry, less the first id of the segment.
+    pub(crate) index: u32,
+    /// How far the segment is synced, in bytes.
+    pub(crate) synced_to: u64,
+}
+
+/// Appends the frame of `entries` to `out` and returns its checksum; `None`, with `out` as it was,
+/// if there are no entries or a field would overflow.
+pub(crate) fn encode(out: &mut Vec<u8>, place: Place, entries: &[&[u8]]) -> Option<u32> {
+    let payload_len = payload_len(entries);
+    let frame_len = padded_len(payload_len);
+    if entries.is_empty() || frame_len > MAX_FRAME_LEN {
+        return None;
+    }
+    let count = u32::try_from(entries.len()).ok()?;
+    place.index.checked_add(count)?;
+    let length = u32::try_from(payload_len).ok()?;
+    let synced = u32::try_from(place.synced_to / ALIGN).ok()?;
+
+    let start = out.len();
+    out.reserve(usize::try_from(frame_len).ok()?);
+    out.extend_from_slice(&[0; FRAME_HEADER_LEN]);
+    let header = &mut out[start..];
+    put(header, 4, length.to_le_bytes());
+    put(header, 8, place.index.to_le_bytes());
+    put(header, 12, count.to_le_bytes());
+    put(header, 16, synced.to_le_bytes());
+    put(header, 20, [KIND_ENTRIES, 0]);
+    let (check, partial) = check_of(header, place.seed.at(place.offset));
+    put(header, 22, check.to_le_bytes());
+
+    let mut end: u32 = 0;
+    for entry in &entries[..entries.len() - 1] {
+        end += u32::try_from(entry.len()).ok()?;
+        out.extend_from_slice(&end.to_le_bytes());
+    }
+    for entry in entries {
+        out.extend_from_slice(entry);
+    }
+    out.resize(start + usize::try_from(frame_len).ok()?, 0);
+
+    let checksum = checksum::append(partial, &out[start + 22..]);
+    put(&mut out[start..], 0, checksum.to_le_bytes());
+    Some(checksum)
+}
+
+/// What the header at the start of `window` says, if it is one; nothing behind it is read.
+///
+/// `window` holds the bytes from `offset` on; `limit` is where the readable part of the segment
+/// ends.
+pub(crate) fn peek(
+    window: &[u8],
+    offset: u64,
+    limit: u64,
+    seed: SegmentSeed,
+) -> Result<Frame, Fault> {
+    if window.len() < FRAME_HEADER_LEN {
+        return Err(Fault::Short);
+    }
+    let header = &window[..FRAME_HEADER_LEN];
+    let frame = Frame {
+        offset,
+        checksum: u32_at(header, 0),
+        payload_len: u32_at(header, 4),
+        index: u32_at(header, 8),
+        count: u32_at(header, 12),
+        synced_to: u64::from(u32_at(header, 16)) * ALIGN,
+    };
+    let table_len = 4 * u64::from(frame.count).saturating_sub(1);
+    if frame.count == 0
+        || header[20] != KIND_ENTRIES
+        || header[21] != 0
+        || frame.len() > MAX_FRAME_LEN
+        || frame.synced_to > offset
+        || table_len > u64::from(frame.payload_len)
+        || frame.index.checked_add(frame.count).is_none()
+        || check_of(header, seed.at(offset)).0 != u16_at(header, 22)
+    {
+        return Err(Fault::Header);
+    }
+    if frame.end() > limit {
+        return Err(Fault::Short);
+    }
+    Ok(frame)
+}
+
+/// Whether `bytes` are the whole of `frame`, which [`peek`] returned for their beginning.
+pub(crate) fn verify(bytes: &[u8], frame: &Frame, seed: SegmentSeed) -> Result<(), Fault> {
+    let Some(bytes) = usize::try_from(frame.len()).ok().and_then(|len| bytes.get(..len)) else {
+        return Err(Fault::Short);
+    };
+    let found = checksum::append(seed.at(frame.offset), &bytes[4..]);
+    if found == frame.checksum {
+        Ok(())
+    } else {
+        Err(Fault::Payload { expected: frame.checksum, found })
+    }
+}
+
+/// The bytes of entry `nth` of a frame with `count` entries and this payload; `None` if there is no
+/// such entry or the table contradicts itself.
+pub(crate) fn entry(payload: &[u8], count: u32, nth: u32) -> Option<Range<usize>> {
+    if nth >= count {
+        return None;
+    }
+    let table_len = usize::try_from(4 * u64::from(count - 1)).ok()?;
+    let data_len = payload.len().checked_sub(table_len)?;
+    let end_of = |nth: u32| -> Option<usize> {
+        if nth == count - 1 {
+            return Some(data_len);
+        }
+        usize::try_from(u32_at(payload, usize::try_from(4 * u64::from(nth)).ok()?)).ok()
+    };
+    let start = if nth == 0 { 0 } else { end_of(nth - 1)? };
+    let end = end_of(nth)?;
+    (start <= end && end <= data_len).then(|| table_len + start..table_len + end)
+}
+
+/// The header's own check, and the checksum so far for the whole frame to go on from.
+fn check_of(header: &[u8], seed: u32) -> (u16, u32) {
+    let partial = checksum::append(seed, &header[4..22]);
+    let [_, _, low, high] = partial.to_le_bytes();
+    (u16::from_le_bytes([low, high]), partial)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place() -> Place {
+        Place { seed: SegmentSeed::new(7, 1, 100), offset: 8192, index: 5, synced_to: 8192 }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Frame, Fault> {
+        let limit = 8192 + bytes.len() as u64;
+        let frame = peek(bytes, 8192, limit, place().seed)?;
+        verify(bytes, &frame, place().seed)?;
+        Ok(frame)
+    }
+
+    #[test]
+    fn a_single_entry_costs_at_most_32_bytes() {
+        for len in 0..64 {
+            let mut out = Vec::new();
+            encode(&mut out, place(), &[&vec![1; len]]).unwrap();
+            assert!(out.len() - len <= 32);
+            assert!(out.len().is_multiple_of(8));
+        }
+    }
+
+    #[test]
+    fn nothing_is_encoded_without_entries_or_with_too_many() {
+        let mut out = Vec::new();
+        assert_eq!(encode(&mut out, place(), &[]), None);
+        let full = Place { index: u32::MAX, ..place() };
+        assert_eq!(encode(&mut out, full, &[b"x"]), None);
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn the_limit_is_the_same_for_writing_and_reading() {
+        let entry = vec![0; (MAX_FRAME_LEN - FRAME_HEADER_BYTES) as usize];
+        let mut out = Vec::new();
+        assert!(encode(&mut out, place(), &[&entry]).is_some());
+        assert!(decode(&out).is_ok());
+        drop(out);
+        let entry = vec![0; (MAX_FRAME_LEN - FRAME_HEADER_BYTES) as usize + 1];
+        assert_eq!(encode(&mut Vec::new(), place(), &[&entry]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(
+            entries in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..20)
+        ) {
+            let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+            let mut out = Vec::new();
+            let checksum = encode(&mut out, place(), &entries).unwrap();
+            let frame = decode(&out).unwrap();
+            prop_assert_eq!(frame.len(), out.len() as u64);
+            prop_assert_eq!(frame.checksum, checksum);
+            prop_assert_eq!(frame.ids(100), 105..105 + entries.len() as u64);
+            prop_assert_eq!(frame.synced_to, 8192);
+            let payload = &out[FRAME_HEADER_LEN..][..frame.payload_len as usize];
+            for (nth, entry_bytes) in entries.iter().enumerate() {
+                let range = entry(payload, frame.count, nth as u32).unwrap();
+                prop_assert_eq!(&payload[range], *entry_bytes);
+            }
+            prop_assert_eq!(entry(payload, frame.count, frame.count), None);
+        }
+
+        #[test]
+        fn every_flipped_bit_is_seen(
+            data in prop::collection::vec(any::<u8>(), 0..40),
+            bit in any::<prop::sample::Index>(),
+        ) {
+            let mut out = Vec::new();
+            encode(&mut out, place(), &[&data, b"second"]).unwrap();
+            let bit = bit.index(out.len() * 8);
+            out[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(decode(&out).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200), nth in any::<u32>()) {
+            let _ = decode(&bytes);
+            let _ = entry(&bytes, 1 + nth % 20, nth % 30);
+        }
+    }
+
+    #[test]
+    fn a_frame_is_valid_in_its_place_only() {
+        let mut out = Vec::new();
+        encode(&mut out, place(), &[b"money"]).unwrap();
+        let limit = u64::MAX;
+        assert!(peek(&out, 8192, limit, place().seed).is_ok());
+        assert!(peek(&out, 8200, limit, place().seed).is_err());
+        assert!(peek(&out, 8192, limit, SegmentSeed::new(7, 1, 101)).is_err());
+        assert!(peek(&[0; 64], 8192, limit, place().seed).is_err());
+    }
+}

@@ -1,0 +1,24 @@
+#![doc = include_str!("../../../README.md")]
+#![forbid(unsafe_code)]
+
+// In dependency order: each module uses only those above it.
+mod error;
+mod format;
+mod options;
+pub mod storage;
+mod sync;
+
+mod environment;
+mod segment;
+
+mod log;
+
+mod commit;
+
+mod wal;
+
+pub use environment::{Environment, Maintenance};
+pub use error::{Error, Result};
+pub use format::{FORMAT_VERSION, MAX_FRAME_LEN};
+pub use options::{CorruptionPolicy, SyncMode, WalOptions};
+pub use wal::{Stream, TxnWriter, Wal, WalIdIterator, WalIterator};

@@ -1,0 +1,223 @@
+//! One stream: staging entries, writing them back, rotating, recovering, reading.
+//!
+//! ```text
+//!   ids   first kept             committed                 next
+//!    |        |                      |                       |
+//!    …  pruned | sealed | sealed | active segment | pending tail (memory)
+//!                                          |
+//!                                       durable
+//! ```
+//!
+//! Two locks, never held in the other order: the *lead* ([`write::Lead`]) is the right to change
+//! files and is held over system calls; the *tail* ([`tail::Tail`]) is where ids are assigned and
+//! entries encoded, and is never held over a system call.
+
+pub(crate) mod read;
+pub(crate) mod recover;
+pub(crate) mod tail;
+pub(crate) mod write;
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::format::{MAX_FRAME_LEN, frame};
+use crate::segment::{Damage, Segment};
+use crate::storage::Storage;
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, RwLock, lock};
+use tail::{Append, Limits, Staged, State, Tail};
+use write::Writer;
+
+/// What a stream is told about itself and its log.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its directory.
+    pub(crate) dir: PathBuf,
+    /// Its number.
+    pub(crate) number: u64,
+    /// The salt of the root.
+    pub(crate) salt: u64,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Log {
+    storage: Arc<dyn Storage>,
+    identity: Identity,
+    limits: Limits,
+    tail: Mutex<Tail>,
+    /// How many appends are staged in the open round; a hint for who gathers them.
+    staged: AtomicU32,
+    writer: Mutex<Writer>,
+    /// Full segments that have not been synced yet, oldest first. Locked while one is synced.
+    unproven: Mutex<write::Unproven>,
+    /// Whether one was added that nobody has been told of.
+    new_full_segment: AtomicBool,
+    /// All segments, in id order.
+    segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    /// The id behind the last entry that readers see.
+    committed: AtomicU64,
+    /// The id behind the last entry that survives power loss.
+    durable: AtomicU64,
+    first_kept: AtomicU64,
+    /// The end of the stream cannot be known: the header of its newest segment is lost.
+    end_lost: Option<Damage>,
+}
+
+impl Log {
+    /// A stream that does not exist yet. Its first append creates it.
+    pub(crate) fn new(storage: Arc<dyn Storage>, identity: Identity, limits: Limits) -> Self {
+        Self {
+            storage,
+            identity,
+            limits,
+            tail: Mutex::new(Tail::new(0, None)),
+            staged: AtomicU32::new(0),
+            writer: Mutex::new(Writer::new()),
+            unproven: Mutex::default(),
+            new_full_segment: AtomicBool::new(false),
+            segments: RwLock::default(),
+            committed: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            first_kept: AtomicU64::new(0),
+            end_lost: None,
+        }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// The first id that can be read.
+    pub(crate) fn first_id(&self) -> u64 {
+        self.first_kept.load(Ordering::Acquire)
+    }
+
+    /// The id behind the last committed entry.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// The id behind the last entry that survives power loss.
+    pub(crate) fn durable_end(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// The first id of the newest segment, if there is one.
+    pub(crate) fn newest_segment(&self) -> Option<u64> {
+        self.segments().last().map(|segment| segment.first_id())
+    }
+
+    /// Whether a segment became full that is not durable; says so to one caller.
+    pub(crate) fn has_new_full_segment(&self) -> bool {
+        self.new_full_segment.load(Ordering::Relaxed)
+            && self.new_full_segment.swap(false, Ordering::Relaxed)
+    }
+
+    fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        let segments = self.segments.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::clone(&segments)
+    }
+
+    fn set_segments(&self, segments: Vec<Arc<Segment>>) {
+        *self.segments.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Arc::new(segments);
+    }
+
+    /// Stages an append, if there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`], [`Error::Poisoned`], [`Error::Closed`], [`Error::Damaged`]. Nothing was
+    /// staged.
+    pub(crate) fn stage(&self, append: &Append<'_>) -> Result<Staged> {
+        let len = append.frame_len();
+        if len > MAX_FRAME_LEN {
+            return Err(Error::TooLarge { len, limit: MAX_FRAME_LEN });
+        }
+        let mut tail = lock(&self.tail);
+        self.check(tail.state())?;
+        let staged = tail.stage(append, &self.limits);
+        self.staged.store(tail.staged(), Ordering::Relaxed);
+        Ok(staged)
+    }
+
+    /// How many appends are staged in the open round, as of a moment ago.
+    pub(crate) fn staged(&self) -> u32 {
+        self.staged.load(Ordering::Relaxed)
+    }
+
+    /// Whether appends are possible in this state.
+    fn check(&self, state: &State) -> Result<()> {
+        match state {
+            State::Open => match &self.end_lost {
+                None => Ok(()),
+                Some(damage) => Err(self.damaged(damage)),
+            },
+            State::Closed => Err(Error::Closed),
+            State::Poisoned(cause) => Err(Error::Poisoned {
+                stream: self.identity.name.clone(),
+                cause: cause.to_string(),
+            }),
+        }
+    }
+
+    /// Lets no more appends in; what is staged and not committed gets the error.
+    pub(crate) fn poison(&self, cause: &Arc<io::Error>) {
+        let first = lock(&self.tail).poison(Arc::clone(cause));
+        if first {
+            tracing::error!(stream = %self.identity.name, error = %cause, "stream poisoned");
+        }
+    }
+
+    /// Whether a write or sync of the stream failed.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        matches!(lock(&self.tail).state(), State::Poisoned(_))
+    }
+
+    /// The error of appends that were staged when a write or sync failed.
+    pub(crate) fn failure(&self) -> Error {
+        match lock(&self.tail).state() {
+            State::Poisoned(cause) => Error::Io(shared_error(cause)),
+            State::Open | State::Closed => Error::Closed,
+        }
+    }
+
+    /// Damage as the user sees it.
+    pub(crate) fn damaged(&self, damage: &Damage) -> Error {
+        use crate::format::frame::Fault;
+        use crate::segment::reader::DamageKind;
+        let (expected, found) = match damage.kind {
+            DamageKind::Frame(Fault::Payload { expected, found }) => (Some(expected), Some(found)),
+            _ => (None, None),
+        };
+        Error::Damaged {
+            stream: self.identity.name.clone(),
+            ids: damage.ids.clone(),
+            file: damage.file.clone(),
+            offset: damage.offset,
+            expected,
+            found,
+            reason: damage.reason().to_string(),
+        }
+    }
+}
+
+/// The same error for several waiters.
+pub(crate) fn shared_error(error: &Arc<io::Error>) -> io::Error {
+    io::Error::new(error.kind(), Arc::clone(error))
+}
+
+/// The frame that an append becomes, in bytes.
+fn frame_len(entries: &[&[u8]]) -> u64 {
+    frame::padded_len(frame::payload_len(entries))
+}
+
+/// The ids of `count` entries from `start` on.
+fn ids_from(start: u64, count: usize) -> Range<u64> {
+    start..start + count as u64
+}

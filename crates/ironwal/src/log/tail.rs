@@ -1,0 +1,271 @@
+//! The pending tail: ids are assigned and entries encoded here, in memory, under one short lock.
+
+use std::io;
+use std::ops::Range;
+
+use super::{frame_len, ids_from};
+use crate::format::checksum::SegmentSeed;
+use crate::format::frame::{self, Place};
+use crate::format::header::{HEADER_LEN, Proof};
+use crate::format::seal::Point;
+use crate::segment::index::PointPicker;
+use crate::segment::reader::extend_digest;
+use crate::sync::Arc;
+
+/// The largest buffer that is kept for the next round, in bytes.
+const SPARE_LEN_MAX: usize = 1024 * 1024;
+
+/// When a segment is full, and when appends are synced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes of frames.
+    pub(crate) segment_len_max: u64,
+    /// Entries, for single appends.
+    pub(crate) entries_max: u64,
+    /// Whether a full segment is synced before the next one begins.
+    pub(crate) sync_on_rotation: bool,
+}
+
+/// What is appended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Append<'a> {
+    /// The entries; at least one.
+    pub(crate) entries: &'a [&'a [u8]],
+    /// Whether they came as a batch.
+    pub(crate) batch: bool,
+    /// Whether they must survive power loss when the append returns.
+    pub(crate) sync: bool,
+}
+
+impl Append<'_> {
+    /// The bytes that its frame takes.
+    pub(crate) fn frame_len(&self) -> u64 {
+        frame_len(self.entries)
+    }
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Staged {
+    /// It has its ids and goes with this round.
+    InRound { ids: Range<u64>, round: u64 },
+    /// Whoever leads must make room first; nothing was staged.
+    NoRoom,
+}
+
+/// Whether the stream takes appends.
+#[derive(Debug, Clone)]
+pub(crate) enum State {
+    Open,
+    Poisoned(Arc<io::Error>),
+    Closed,
+}
+
+/// The segment that frames are staged for.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenSegment {
+    pub(crate) seed: SegmentSeed,
+    pub(crate) first_id: u64,
+    /// Where the next frame goes.
+    pub(crate) end: u64,
+    /// Frames may be staged up to here; 0 while staging is stopped.
+    pub(crate) room_to: u64,
+    /// How far the segment was synced, as its end was before that sync.
+    pub(crate) synced_to: u64,
+    /// The digest of the frames up to `end`.
+    pub(crate) digest: u32,
+    pub(crate) picker: PointPicker,
+}
+
+impl OpenSegment {
+    /// A segment in which the frames up to `proof` are synced. Space is not reserved yet.
+    pub(crate) fn new(seed: SegmentSeed, first_id: u64, proof: Proof) -> Self {
+        Self {
+            seed,
+            first_id,
+            end: proof.synced_to,
+            room_to: 0,
+            synced_to: proof.synced_to,
+            digest: proof.digest,
+            picker: PointPicker::new(),
+        }
+    }
+
+    /// Whether an append belongs into the next segment.
+    fn is_full_for(&self, append: &Append<'_>, next_id: u64, limits: &Limits) -> bool {
+        let entries = next_id - self.first_id;
+        let len = self.end - HEADER_LEN;
+        entries > 0
+            && (len.saturating_add(append.frame_len()) > limits.segment_len_max
+                || (!append.batch && entries >= limits.entries_max.max(1))
+                || entries + append.entries.len() as u64 > u64::from(u32::MAX))
+    }
+}
+
+/// What a leader takes: the staged frames in one piece, and where they go.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) frames: Vec<u8>,
+    pub(crate) points: Vec<Point>,
+    /// How many appends they are.
+    pub(crate) appends: u32,
+    /// Whether one of them must be synced.
+    pub(crate) sync: bool,
+}
+
+/// The state that staging changes.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    state: State,
+    /// The number of the round that is being gathered; the first is 1.
+    round: u64,
+    pending: Pending,
+    next_id: u64,
+    segment: Option<OpenSegment>,
+}
+
+/// A round that was taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) round: u64,
+    pub(crate) pending: Pending,
+    /// Where the frames go.
+    pub(crate) offset: u64,
+    /// What holds once they are written.
+    pub(crate) proof: Proof,
+}
+
+impl Pending {
+    fn new() -> Self {
+        Self { frames: Vec::new(), points: Vec::new(), appends: 0, sync: false }
+    }
+
+    /// Makes it ready for another round.
+    pub(crate) fn reset(&mut self) {
+        self.frames.clear();
+        if self.frames.capacity() > SPARE_LEN_MAX {
+            self.frames = Vec::new();
+        }
+        self.points.clear();
+        self.appends = 0;
+        self.sync = false;
+    }
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tail {
+    /// A tail that goes on at `next_id`.
+    pub(crate) fn new(next_id: u64, segment: Option<OpenSegment>) -> Self {
+        Self { state: State::Open, round: 1, pending: Pending::new(), next_id, segment }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn close(&mut self) {
+        if matches!(self.state, State::Open) {
+            self.state = State::Closed;
+        }
+    }
+
+    /// Refuses all appends from now on and forgets what is staged; returns whether it is news.
+    pub(crate) fn poison(&mut self, cause: Arc<io::Error>) -> bool {
+        self.pending.reset();
+        let first = !matches!(self.state, State::Poisoned(_));
+        if first {
+            self.state = State::Poisoned(cause);
+        }
+        first
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// How many appends are staged in the open round.
+    pub(crate) fn staged(&self) -> u32 {
+        self.pending.appends
+    }
+
+    pub(crate) fn segment(&mut self) -> Option<&mut OpenSegment> {
+        self.segment.as_mut()
+    }
+
+    pub(crate) fn set_segment(&mut self, segment: Option<OpenSegment>) {
+        self.segment = segment;
+    }
+
+    /// Whether `append` needs another segment, or more room in this one up to the returned offset.
+    pub(crate) fn lacks(&self, append: &Append<'_>, limits: &Limits) -> Lack {
+        match &self.segment {
+            None => Lack::Segment,
+            Some(segment) if segment.is_full_for(append, self.next_id, limits) => Lack::Segment,
+            Some(segment) => {
+                let end = segment.end + append.frame_len();
+                if end <= segment.room_to { Lack::Nothing } else { Lack::Room(end) }
+            }
+        }
+    }
+
+    /// Assigns ids and encodes, if there is room.
+    pub(crate) fn stage(&mut self, append: &Append<'_>, limits: &Limits) -> Staged {
+        if self.lacks(append, limits) != Lack::Nothing {
+            return Staged::NoRoom;
+        }
+        let Some(segment) = &mut self.segment else {
+            return Staged::NoRoom;
+        };
+        let Ok(index) = u32::try_from(self.next_id - segment.first_id) else {
+            return Staged::NoRoom;
+        };
+        let place = Place {
+            seed: segment.seed,
+            offset: segment.end,
+            index,
+            synced_to: segment.synced_to,
+        };
+        let Some(checksum) = frame::encode(&mut self.pending.frames, place, append.entries) else {
+            return Staged::NoRoom;
+        };
+        self.pending.points.extend(segment.picker.pick(index, segment.end));
+        self.pending.appends += 1;
+        self.pending.sync |= append.sync;
+        segment.digest = extend_digest(segment.digest, checksum);
+        segment.end += append.frame_len();
+        let ids = ids_from(self.next_id, append.entries.len());
+        self.next_id = ids.end;
+        Staged::InRound { ids, round: self.round }
+    }
+
+    /// Takes what is staged and opens the next round with `spare`; `None` if nothing is staged.
+    pub(crate) fn take(&mut self, spare: &mut Pending) -> Option<Taken> {
+        let segment = self.segment.as_ref()?;
+        if self.pending.appends == 0 {
+            return None;
+        }
+        let pending = std::mem::replace(&mut self.pending, std::mem::take(spare));
+        let round = self.round;
+        self.round += 1;
+        let proof =
+            Proof { synced_to: segment.end, next_id: self.next_id, digest: segment.digest };
+        let offset = segment.end - pending.frames.len() as u64;
+        Some(Taken { round, pending, offset, proof })
+    }
+}
+
+/// What is missing before an append can be staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Nothing.
+    Nothing,
+    /// Reserved space up to this offset.
+    Room(u64),
+    /// A new segment.
+    Segment,
+}

@@ -1,0 +1,136 @@
+//! The sparse index of a segment: at least every 4 KiB of frames, one place to start from.
+
+use crate::format::header::HEADER_LEN;
+use crate::format::seal::Point;
+
+/// A point is taken for the first frame that begins this many bytes behind the last point.
+pub(crate) const POINT_DISTANCE: u64 = 4096;
+
+/// Decides which frames become points. Deterministic in the frames alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PointPicker {
+    due: u64,
+}
+
+impl PointPicker {
+    /// A picker for a segment from its first frame on.
+    pub(crate) fn new() -> Self {
+        Self { due: HEADER_LEN }
+    }
+
+    /// The point for the frame at `offset`, if one is due.
+    pub(crate) fn pick(&mut self, index: u32, offset: u64) -> Option<Point> {
+        if offset < self.due {
+            return None;
+        }
+        self.due = offset + POINT_DISTANCE;
+        Point::new(index, offset)
+    }
+}
+
+/// The points of a segment. Those below `known_from` may not have been read yet.
+#[derive(Debug)]
+pub(crate) struct Index {
+    earlier: Option<Vec<Point>>,
+    known_from: u64,
+    recent: Vec<Point>,
+}
+
+/// Where to begin looking for an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// At this point; the next point, if there is one, begins at the given offset.
+    At(Point, Option<u64>),
+    /// At the first frame.
+    Start,
+    /// The points up to this offset must be read first.
+    Unread(u64),
+}
+
+impl Index {
+    /// The index of a segment of which every frame is seen as it is written.
+    pub(crate) fn empty() -> Self {
+        Self { earlier: Some(Vec::new()), known_from: HEADER_LEN, recent: Vec::new() }
+    }
+
+    /// The index of a segment that holds frames up to `known_from` which nobody has read yet.
+    pub(crate) fn unread(known_from: u64) -> Self {
+        Self { earlier: None, known_from, recent: Vec::new() }
+    }
+
+    /// Adds points of new frames, in order.
+    pub(crate) fn extend(&mut self, points: &[Point]) {
+        self.recent.extend_from_slice(points);
+    }
+
+    /// Hands in the points below `known_from`.
+    pub(crate) fn fill(&mut self, points: Vec<Point>) {
+        self.earlier.get_or_insert(points);
+    }
+
+    /// Where to begin for the entry with this index.
+    pub(crate) fn lookup(&self, index: u32) -> Lookup {
+        let recent = self.recent.partition_point(|point| point.index <= index);
+        if recent > 0 {
+            let next = self.recent.get(recent).map(|point| point.offset());
+            return Lookup::At(self.recent[recent - 1], next);
+        }
+        let Some(earlier) = &self.earlier else {
+            return Lookup::Unread(self.known_from);
+        };
+        let position = earlier.partition_point(|point| point.index <= index);
+        let next = earlier.get(position).or(self.recent.first()).map(|point| point.offset());
+        match position.checked_sub(1) {
+            Some(position) => Lookup::At(earlier[position], next),
+            None => Lookup::Start,
+        }
+    }
+
+    /// All points, if they have all been read.
+    pub(crate) fn points(&self) -> Result<Vec<Point>, u64> {
+        match &self.earlier {
+            Some(earlier) => Ok(earlier.iter().chain(&self.recent).copied().collect()),
+            None => Err(self.known_from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(index: u32, offset: u64) -> Point {
+        Point::new(index, offset).unwrap()
+    }
+
+    #[test]
+    fn a_point_every_distance() {
+        let mut picker = PointPicker::new();
+        assert_eq!(picker.pick(0, 8192), Some(point(0, 8192)));
+        assert_eq!(picker.pick(1, 8192 + 4088), None);
+        assert_eq!(picker.pick(2, 8192 + 5000), Some(point(2, 8192 + 5000)));
+        assert_eq!(picker.pick(3, 8192 + 9088), None);
+    }
+
+    #[test]
+    fn lookup_finds_the_last_point_at_or_before() {
+        let mut index = Index::empty();
+        assert_eq!(index.lookup(0), Lookup::Start);
+        index.extend(&[point(0, 8192), point(10, 12_288)]);
+        assert_eq!(index.lookup(9), Lookup::At(point(0, 8192), Some(12_288)));
+        assert_eq!(index.lookup(10), Lookup::At(point(10, 12_288), None));
+        assert_eq!(index.lookup(99), Lookup::At(point(10, 12_288), None));
+    }
+
+    #[test]
+    fn earlier_points_are_read_when_they_are_needed() {
+        let mut index = Index::unread(20_000);
+        index.extend(&[point(50, 20_000)]);
+        assert_eq!(index.lookup(60), Lookup::At(point(50, 20_000), None));
+        assert_eq!(index.lookup(49), Lookup::Unread(20_000));
+        assert_eq!(index.points(), Err(20_000));
+        index.fill(vec![point(0, 8192)]);
+        assert_eq!(index.lookup(49), Lookup::At(point(0, 8192), Some(20_000)));
+        assert_eq!(index.points(), Ok(vec![point(0, 8192), point(50, 20_000)]));
+    }
+}

@@ -1,0 +1,50 @@
+//! One segment file: writing, reading, indexing, sealing, and the table by which recovery decides.
+//!
+//! [`writer::SegmentWriter`] is held by whoever may change the file, one at a time;
+//! [`Segment`] is what any number of readers see of it.
+
+pub(crate) mod index;
+pub(crate) mod reader;
+pub(crate) mod recovery;
+pub(crate) mod source;
+pub(crate) mod writer;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use reader::{Damage, Segment};
+pub(crate) use writer::SegmentWriter;
+
+/// The name a segment has while its header is written; never a stream's own file.
+pub(crate) const UNFINISHED_NAME: &str = ".next.tmp";
+
+/// The path of the segment of the stream in `dir` that begins with `first_id`.
+pub(crate) fn path_of(dir: &Path, first_id: u64) -> PathBuf {
+    dir.join(format!("{first_id:020}.wal"))
+}
+
+/// The first id in a segment's file name, if it is one.
+pub(crate) fn first_id_of(name: &std::ffi::OsStr) -> Option<u64> {
+    let digits = name.to_str()?.strip_suffix(".wal")?;
+    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn names_and_first_ids_match_one_to_one() {
+        for id in [0, 1, 99, u64::MAX] {
+            let path = path_of(Path::new("s"), id);
+            assert_eq!(first_id_of(path.file_name().unwrap()), Some(id));
+        }
+        for name in ["1.wal", "0000000000000000000a.wal", "+0000000000000000001.wal",
+            "99999999999999999999.wal", "00000000000000000001.tmp", UNFINISHED_NAME]
+        {
+            assert_eq!(first_id_of(OsStr::new(name)), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Changing a segment file. One writer at a time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::index::POINT_DISTANCE;
+use super::{UNFINISHED_NAME, path_of};
+use crate::error::Error;
+use crate::format::header::{HEADER_LEN, Proof, Slot, SlotPlace};
+use crate::format::seal::{Point, Seal};
+use crate::format::{BLOCK_LEN, MAX_FRAME_LEN};
+use crate::storage::{self, File, OpenMode, Storage};
+
+/// The most that is reserved ahead at a time, in bytes.
+const RESERVE_STEP_MAX: u64 = 8 * 1024 * 1024;
+
+/// The most that is zeroed ahead at a time, in bytes. A multiple of the block.
+const ZERO_STEP_MAX: u64 = 256 * 1024;
+
+static ZEROS: [u8; ZERO_STEP_MAX as usize] = [0; ZERO_STEP_MAX as usize];
+
+/// The right to change a segment file.
+#[derive(Debug)]
+pub(crate) struct SegmentWriter {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    slot: Slot,
+    /// The slot that may be overwritten once the newest one is durable in the other place.
+    free_slot: SlotPlace,
+    /// Whether the newest slot may not be durable yet.
+    slot_unsynced: bool,
+    /// Space is reserved up to here.
+    reserved_to: u64,
+    /// Blocks are written, with frames or zeros, up to here.
+    written_to: u64,
+}
+
+impl SegmentWriter {
+    /// Creates the segment of the stream in `dir` that begins with `first_id`, durable with its
+    /// name, with space for the first frames.
+    ///
+    /// If there is no space, nothing is left behind but an unfinished file that the next call or
+    /// the next opening removes.
+    pub(crate) fn create(
+        storage: &dyn Storage,
+        dir: &Path,
+        slot: Slot,
+        room: u64,
+    ) -> Result<Self, Error> {
+        let unfinished = dir.join(UNFINISHED_NAME);
+        let file = match storage.open(&unfinished, OpenMode::Create) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                storage.remove_file(&unfinished)?;
+                storage.open(&unfinished, OpenMode::Create)
+            }
+            other => other,
+        }
+        .map_err(|error| no_space(error, &unfinished))?;
+        let reserved_to = (HEADER_LEN + room).next_multiple_of(BLOCK_LEN);
+        file.reserve(0, reserved_to).map_err(|error| no_space(error, &unfinished))?;
+
+        let path = path_of(dir, slot.constants.first_id);
+        for place in [SlotPlace::First, SlotPlace::Second] {
+            storage::write_all_at(&*file, &slot.encode(), place.offset())?;
+        }
+        file.sync()?;
+        storage.rename(&unfinished, &path)?;
+        storage.sync_dir(dir)?;
+        Ok(Self {
+            path,
+            file,
+            slot,
+            free_slot: SlotPlace::Second,
+            slot_unsynced: false,
+            reserved_to,
+            written_to: HEADER_LEN,
+        })
+    }
+
+    /// Opens a segment whose newest slot is `slot` at `newest` and whose frames end at `end`.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        path: PathBuf,
+        slot: Slot,
+        newest: SlotPlace,
+        end: u64,
+    ) -> io::Result<Self> {
+        let file = storage.open(&path, OpenMode::ReadWrite)?;
+        let reserved_to = file.len()?;
+        // The newest slot can be in the page cache and not on the disk, if the sync of the process
+        // that wrote it failed. So it is written again before the other one may be touched.
+        storage::write_all_at(&*file, &slot.encode(), newest.offset())?;
+        Ok(Self {
+            path,
+            file,
+            slot,
+            free_slot: newest.other(),
+            slot_unsynced: true,
+            reserved_to,
+            written_to: end,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// Up to where frames can be written without asking for space.
+    pub(crate) fn reserved_to(&self) -> u64 {
+        self.reserved_to
+    }
+
+    /// Makes room up to `end` at least; more if the segment keeps growing, so that few appends pay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`], and nothing has changed.
+    pub(crate) fn reserve(&mut self, end: u64, segment_len_max: u64) -> Result<(), Error> {
+        if end <= self.reserved_to {
+            return Ok(());
+        }
+        let step = self.reserved_to.min(RESERVE_STEP_MAX);
+        let generous = (self.reserved_to + step).min(HEADER_LEN.saturating_add(segment_len_max));
+        let generous = generous.max(end).next_multiple_of(BLOCK_LEN);
+        let exact = end.next_multiple_of(BLOCK_LEN);
+        let reserved_to = self.reserved_to;
+        let reserve = |to: u64| self.file.reserve(reserved_to, to - reserved_to).map(|()| to);
+        self.reserved_to = match reserve(generous) {
+            Err(error) if is_full(&error) && exact < generous => reserve(exact),
+            other => other,
+        }
+        .map_err(|error| no_space(error, &self.path))?;
+        Ok(())
+    }
+
+    /// Writes frames at `offset`. If they are going to be synced, the blocks behind them are zeroed
+    /// under the same sync, so that the next frames go to blocks that have been written.
+    pub(crate) fn write(&mut self, frames: &[u8], offset: u64, will_sync: bool) -> io::Result<()> {
+        storage::write_all_at(&*self.file, frames, offset)?;
+        let end = offset + frames.len() as u64;
+        if will_sync && end > self.written_to {
+            // A stream that has written much is likely to write as much again.
+            let step = (end - HEADER_LEN).next_power_of_two().clamp(BLOCK_LEN, ZERO_STEP_MAX);
+            let zero_to = (end + step) / BLOCK_LEN * BLOCK_LEN;
+            let zero_to = zero_to.min(self.reserved_to).max(end);
+            let len = usize::try_from(zero_to - end).unwrap_or(0);
+            storage::write_all_at(&*self.file, &ZEROS[..len], end)?;
+            self.written_to = zero_to;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable that has been written.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()?;
+        self.slot_unsynced = false;
+        Ok(())
+    }
+
+    /// Records in one slot how far the segment had been synced. Durable after the next sync.
+    pub(crate) fn write_slot(&mut self, slot: Slot) -> io::Result<()> {
+        if self.slot_unsynced {
+            // Never both slots at risk in one crash.
+            self.sync()?;
+        }
+        storage::write_all_at(&*self.file, &slot.encode(), self.free_slot.offset())?;
+        self.slot = slot;
+        self.free_slot = self.free_slot.other();
+        self.slot_unsynced = true;
+        Ok(())
+    }
+
+    /// Writes the seal behind the frames and cuts the file to its length. Nothing of it is durable
+    /// yet. Space must have been reserved with [`SegmentWriter::reserve_seal`].
+    pub(crate) fn seal(&mut self, proof: Proof, points: &[Point]) -> io::Result<()> {
+        let constants = self.slot.constants;
+        let Proof { synced_to: end, next_id, digest } = proof;
+        let Some(seal) = Seal::encode(constants, end, next_id, digest, points) else {
+            return Err(io::Error::other("more than 2^32 points in a segment"));
+        };
+        storage::write_all_at(&*self.file, &seal, end)?;
+        self.file.set_len(end + seal.len() as u64)
+    }
+
+    /// Makes room for the seal of a segment whose frames end at `end`.
+    pub(crate) fn reserve_seal(&mut self, end: u64) -> Result<(), Error> {
+        let points_max = (end - HEADER_LEN) / POINT_DISTANCE + 1;
+        self.reserve(end + Seal::len_with(points_max), 0)
+    }
+
+    /// Cuts the file behind its last frame.
+    pub(crate) fn cut(&mut self, end: u64) -> io::Result<()> {
+        self.file.set_len(end)?;
+        self.reserved_to = end;
+        self.written_to = end;
+        Ok(())
+    }
+
+    /// Writes the same bytes again from `start` to `end`, so that the next sync speaks for them.
+    pub(crate) fn rewrite(&mut self, start: u64, end: u64) -> io::Result<()> {
+        storage::rewrite(&*self.file, start, end)
+    }
+}
+
+/// Whether the error says that there is no space, or no more for this user.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Tells a lack of space from other errors.
+pub(crate) fn no_space(error: io::Error, path: &Path) -> Error {
+    if is_full(&error) {
+        Error::StorageFull { path: path.to_path_buf(), cause: error }
+    } else {
+        Error::Io(error)
+    }
+}
+
+const _: () = assert!(ZERO_STEP_MAX.is_multiple_of(BLOCK_LEN));
+const _: () = assert!(MAX_FRAME_LEN.is_multiple_of(BLOCK_LEN));

@@ -1,0 +1,417 @@
+//! The real disk: [`Storage`] by system calls.
+//!
+//! Three choices are worth knowing:
+//!
+//! - A sync is one system call, never repeated. The standard library repeats a sync that a signal
+//!   interrupted; but an attempt may have consumed the report of a failed write-back, and the
+//!   repetition would then answer `Ok`. So Linux is asked directly, and every error is an error.
+//! - A failed [`File::reserve`] puts the length of the file back: some file systems lengthen the
+//!   file piece by piece before they find that the room is gone.
+//! - Every error names the call and the path, and keeps its [`io::ErrorKind`]. The operating
+//!   system's own error is its source.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{DirEntry, EntryKind, File, Lock, OpenMode, Storage};
+
+/// The largest length that a file may have: positions are signed in every operating system.
+pub(super) const FILE_LEN_MAX: u64 = i64::MAX as u64;
+
+/// How much is written at a time where space can only be reserved by writing zeros.
+const ZEROS_LEN: usize = 64 * 1024;
+
+/// The files of the operating system.
+///
+/// Positions are passed with every call, so handles can be shared by threads. [`File::reserve`]
+/// must not run beside another call that changes the length of the same file: when it fails, it
+/// restores the length that it found.
+///
+/// Where a file system cannot allocate ahead, `reserve` writes zeros beyond the end of the file;
+/// holes inside the file then stay unreserved.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use ironwal::storage::{OpenMode, RealDisk, Storage};
+///
+/// let dir = std::env::temp_dir();
+/// let path = dir.join(format!("example-{}.bin", std::process::id()));
+/// let file = RealDisk.open(&path, OpenMode::Create)?;
+/// file.write_at(b"hello", 0)?;
+/// file.sync()?; // the content
+/// RealDisk.sync_dir(&dir)?; // the name
+/// RealDisk.remove_file(&path)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+impl Storage for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => &mut options,
+            OpenMode::ReadWrite => options.write(true),
+            OpenMode::Create => options.write(true).create_new(true),
+        };
+        let operation = match mode {
+            OpenMode::Create => "create",
+            OpenMode::Read | OpenMode::ReadWrite => "open",
+        };
+        let file = options
+            .open(path)
+            .map_err(|e| name_error(operation, path, e))?;
+        Ok(Arc::new(RealFile {
+            file,
+            path: path.to_path_buf(),
+        }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let entries = || -> io::Result<Vec<DirEntry>> {
+            let mut entries = Vec::new();
+            for entry in fs::read_dir(dir)? {
+                let entry = entry?;
+                let file_type = entry.file_type()?;
+                let kind = if file_type.is_file() {
+                    EntryKind::File
+                } else if file_type.is_dir() {
+                    EntryKind::Dir
+                } else {
+                    EntryKind::Other
+                };
+                let name = entry.file_name();
+                entries.push(DirEntry { name, kind });
+            }
+            entries.sort();
+            Ok(entries)
+        };
+        entries().map_err(|e| name_error("list", dir, e))
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir(dir).map_err(|e| name_error("mkdir", dir, e))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to).map_err(|e| name_rename_error(from, to, e))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path).map_err(|e| name_error("unlink", path, e))
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir).map_err(|e| name_error("rmdir", dir, e))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        sync_directory(dir).map_err(|e| name_error("fsync", dir, e))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|e| name_error("open", path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(RealLock { _file: file })),
+            Err(fs::TryLockError::WouldBlock) => {
+                let held = io::Error::new(io::ErrorKind::WouldBlock, "somebody holds it");
+                Err(name_error("lock", path, held))
+            }
+            Err(fs::TryLockError::Error(error)) => Err(name_error("lock", path, error)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl RealFile {
+    fn name(&self, operation: &str, error: io::Error) -> io::Error {
+        name_error(operation, &self.path, error)
+    }
+
+    /// Reserves by writing zeros over what lies beyond the end of the file.
+    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0; ZEROS_LEN];
+        let mut position = from;
+        while position < to {
+            let count = usize::try_from(to - position).map_or(ZEROS_LEN, |n| n.min(ZEROS_LEN));
+            match write_file_at(&self.file, &zeros[..count], position) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => position += count as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl File for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_file_at(&self.file, buf, offset).map_err(|e| self.name("read", e))
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        write_file_at(&self.file, buf, offset).map_err(|e| self.name("write", e))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let metadata = self.file.metadata().map_err(|e| self.name("stat", e))?;
+        Ok(metadata.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file
+            .set_len(len)
+            .map_err(|e| self.name("ftruncate", e))
+    }
+
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        let end = match offset.checked_add(len) {
+            Some(end) if end <= FILE_LEN_MAX => end,
+            _ => return Err(self.name("reserve", io::ErrorKind::FileTooLarge.into())),
+        };
+        let len_before = self.len()?;
+        let reserved = match allocate(&self.file, offset, len) {
+            Ok(true) => Ok(()),
+            Ok(false) => self.write_zeros(len_before, end),
+            Err(error) => Err(error),
+        };
+        reserved.map_err(|error| {
+            // The first error is the one to report; if the length cannot be put back either, the
+            // file is longer by zeros, which the contract allows.
+            if self.file.metadata().is_ok_and(|now| now.len() > len_before) {
+                let _ = self.file.set_len(len_before);
+            }
+            self.name("reserve", error)
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        sync_file(&self.file).map_err(|e| self.name("fdatasync", e))
+    }
+}
+
+/// Closing the file releases the lock, also when the operating system closes it for a dead process.
+#[derive(Debug)]
+struct RealLock {
+    _file: fs::File,
+}
+
+impl Lock for RealLock {}
+
+/// An error that says what was done to which file.
+#[derive(Debug)]
+struct NamedError {
+    what: String,
+    source: io::Error,
+}
+
+impl fmt::Display for NamedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.source)
+    }
+}
+
+impl std::error::Error for NamedError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Adds the operation and the path to an error, and keeps its kind.
+pub(super) fn name_error(operation: &str, path: &Path, source: io::Error) -> io::Error {
+    let what = format!("{operation} {}", path.display());
+    io::Error::new(source.kind(), NamedError { what, source })
+}
+
+/// Like [`name_error`], for the one operation that has two paths.
+pub(super) fn name_rename_error(from: &Path, to: &Path, source: io::Error) -> io::Error {
+    let what = format!("rename {} to {}", from.display(), to.display());
+    io::Error::new(source.kind(), NamedError { what, source })
+}
+
+#[cfg(unix)]
+fn read_file_at(file: &fs::File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buf, offset)
+}
+
+#[cfg(unix)]
+fn write_file_at(file: &fs::File, buf: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, buf, offset)
+}
+
+#[cfg(windows)]
+fn read_file_at(file: &fs::File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buf, offset)
+}
+
+#[cfg(windows)]
+fn write_file_at(file: &fs::File, buf: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_write(file, buf, offset)
+}
+
+#[cfg(target_os = "linux")]
+fn sync_file(file: &fs::File) -> io::Result<()> {
+    Ok(rustix::fs::fdatasync(file)?)
+}
+
+/// Elsewhere the standard library knows best, above all on macOS, where a plain `fsync` leaves the
+/// data in the drive's cache.
+#[cfg(not(target_os = "linux"))]
+fn sync_file(file: &fs::File) -> io::Result<()> {
+    file.sync_data()
+}
+
+#[cfg(target_os = "linux")]
+fn sync_directory(dir: &Path) -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags};
+    // `DIRECTORY`: a file at this path is the caller's mistake, as it is for `list`.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let handle = rustix::io::retry_on_intr(|| rustix::fs::open(dir, flags, Mode::empty()))?;
+    Ok(rustix::fs::fsync(&handle)?)
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn sync_directory(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
+}
+
+/// Windows cannot sync a directory; NTFS journals its entries in order.
+#[cfg(windows)]
+fn sync_directory(_dir: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Asks the file system for space. `Ok(false)` says that it does not know how.
+#[cfg(target_os = "linux")]
+fn allocate(file: &fs::File, offset: u64, len: u64) -> io::Result<bool> {
+    use rustix::fs::FallocateFlags;
+    use rustix::io::Errno;
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
+            Ok(()) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(_file: &fs::File, _offset: u64, _len: u64) -> io::Result<bool> {
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_call_and_the_path_and_keep_kind_and_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing");
+        let error = RealDisk.open(&path, OpenMode::Read).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let text = error.to_string();
+        assert!(
+            text.starts_with(&format!("open {}: ", path.display())),
+            "{text}"
+        );
+        let source = error.get_ref().and_then(|named| named.source());
+        let number = source
+            .and_then(|source| source.downcast_ref::<io::Error>())
+            .and_then(io::Error::raw_os_error);
+        assert!(number.is_some(), "{source:?}");
+
+        let error = RealDisk.rename(&path, &dir.path().join("b")).unwrap_err();
+        assert!(error.to_string().contains("missing to "), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_keeps_its_kind() {
+        for (number, kind) in [
+            (rustix::io::Errno::NOSPC, io::ErrorKind::StorageFull),
+            (rustix::io::Errno::DQUOT, io::ErrorKind::QuotaExceeded),
+        ] {
+            let error = name_error("fdatasync", Path::new("/x"), number.into());
+            assert_eq!(error.kind(), kind);
+            let number = number.raw_os_error();
+            let text = error.to_string();
+            assert!(text.starts_with("fdatasync /x: "), "{text}");
+            assert!(text.ends_with(&format!("(os error {number})")), "{text}");
+        }
+    }
+
+    /// `/dev/full` answers every write as a full disk does, so the way back of the fallback is
+    /// exercised on a real descriptor.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_write_to_a_full_device_is_storage_full() {
+        let file = RealDisk
+            .open(Path::new("/dev/full"), OpenMode::ReadWrite)
+            .unwrap();
+        let error = file.write_at(b"x", 0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(
+            error.to_string().starts_with("write /dev/full: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn zeros_are_written_beyond_the_end_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .unwrap();
+        let file = RealFile { file, path };
+        file.write_at(b"abc", 0).unwrap();
+        file.write_zeros(file.len().unwrap(), 200_000).unwrap();
+        let content = fs::read(&file.path).unwrap();
+        assert_eq!(content.len(), 200_000);
+        assert_eq!(&content[..3], b"abc");
+        assert!(content[3..].iter().all(|byte| *byte == 0));
+        file.write_zeros(200_000, 100).unwrap();
+        assert_eq!(file.len().unwrap(), 200_000);
+    }
+
+    #[test]
+    fn a_reservation_that_cannot_be_made_leaves_the_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk
+            .open(&dir.path().join("a"), OpenMode::Create)
+            .unwrap();
+        file.write_at(b"abc", 0).unwrap();
+        // More than any file system has room for.
+        file.reserve(0, 1 << 60).unwrap_err();
+        assert_eq!(file.len().unwrap(), 3);
+        let overflow = file.reserve(u64::MAX, 2).unwrap_err();
+        assert_eq!(overflow.kind(), io::ErrorKind::FileTooLarge);
+    }
+}

@@ -1,0 +1,234 @@
+//! Files and directories, and what a crash may do to them. Knows no format.
+//!
+//! [`Storage`] is the whole of what the log asks of an operating system. [`RealDisk`] does it with
+//! system calls, [`SimDisk`] in memory with crashes and faults from a seed, and
+//! [`conformance`] is the suite that every implementation passes.
+//!
+//! # What a crash may do
+//!
+//! | after this call returned `Ok` | the process is killed | power is lost |
+//! |---|---|---|
+//! | [`File::write_at`] | kept | each 512-byte sector independently: old, new, or torn (only bytes that were being changed may differ; see below) |
+//! | a write that lengthens the file | kept | length and content independently: the old length, the new one, or one between; what lies inside the length but was not written out reads as zeros |
+//! | [`File::set_len`] | kept | old or new length; when shortened, the removed bytes may still be there |
+//! | [`File::reserve`] | kept | the reservation, and the length, may be lost |
+//! | [`File::sync`] | kept | content, length and reservation of this file as they were when the call began are kept. **Not** its directory entry |
+//! | [`Storage::create_dir`], creating [`Storage::open`], [`Storage::rename`], [`Storage::remove_file`], [`Storage::remove_dir`] | kept | each one independently kept or lost; a rename is never half done |
+//! | [`Storage::sync_dir`] | kept | the entries of this directory as they were when the call began are kept. **Not** the entry of the directory itself in its parent |
+//!
+//! After a call returned `Err`:
+//!
+//! - `write_at`, `set_len`: any part may have been done.
+//! - `reserve`: nothing that was in the file changed; some space may be taken.
+//! - `sync`: what was not synced before may be lost for good although reads still show it, and the
+//!   next `sync` may return `Ok` without having saved it. Only writing the bytes again and syncing
+//!   those proves anything.
+//! - `sync_dir`: the same for directory entries.
+//!
+//! A sector that is being overwritten may be torn at any byte, but bytes that the write does not
+//! change keep their value ("powersafe overwrite").
+
+pub mod conformance;
+mod disk;
+pub mod sim;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use disk::RealDisk;
+pub use sim::SimDisk;
+
+/// The size of the unit in which a disk keeps or loses what was written, in bytes.
+pub const SECTOR_LEN: usize = 512;
+
+/// How [`Storage::open`] opens a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// For reading only; the file must exist.
+    Read,
+    /// For reading and writing; the file must exist.
+    ReadWrite,
+    /// For reading and writing; the file must not exist ([`io::ErrorKind::AlreadyExists`]) and is
+    /// created empty.
+    Create,
+}
+
+/// What a directory entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// Anything else: a symbolic link, a socket, a device.
+    Other,
+}
+
+/// One entry of a directory, as [`Storage::list`] returns it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The last component of its path.
+    pub name: std::ffi::OsString,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// Files and directories.
+///
+/// The module's documentation has the table of what a crash may do. Every method may block on the
+/// disk. Errors are the operating system's; [`io::ErrorKind::NotFound`],
+/// [`io::ErrorKind::AlreadyExists`] and [`io::ErrorKind::StorageFull`] are told apart by callers.
+pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
+    /// Opens or creates a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+
+    /// Lists a directory, without `.` and `..`, sorted by name.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Creates one directory; its parent must exist, and the directory must not
+    /// ([`io::ErrorKind::AlreadyExists`]).
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Renames a file or a directory, replacing a file that stands at `to`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file. Handles that are open on it go on working.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory ([`io::ErrorKind::DirectoryNotEmpty`]).
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes the entries of a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Takes an exclusive lock on the file at `path`, which is created if it is missing, and holds
+    /// it until the returned value is dropped or the process ends, however it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] at once if anybody holds it, this process included.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+}
+
+/// An open file. All methods take positions; there is no cursor.
+pub trait File: Send + Sync + std::fmt::Debug {
+    /// Reads up to `buf.len()` bytes at `offset` and returns how many; fewer than asked does not
+    /// mean the end of the file, 0 does.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes up to `buf.len()` bytes at `offset` and returns how many (at least 1 unless `buf` is
+    /// empty), lengthening the file as needed.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// The length of the file in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file holds no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Sets the length of the file; bytes that are gained read as zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reserves space for the bytes from `offset` to `offset + len`, so that writing there cannot
+    /// fail for want of space, and lengthens the file to cover them. Bytes that are gained read as
+    /// zeros; bytes that were there stay.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::StorageFull`] or [`io::ErrorKind::QuotaExceeded`] if there is no room.
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Makes content and length of the file durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A lock that is held until it is dropped.
+pub trait Lock: Send + Sync + std::fmt::Debug {}
+
+/// Reads until `buf` is full or the file ends, and returns how many bytes were read.
+pub(crate) fn read_up_to(file: &dyn File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match file.read_at(&mut buf[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes all of `buf`.
+pub(crate) fn write_all_at(file: &dyn File, buf: &[u8], offset: u64) -> io::Result<()> {
+    let mut written = 0;
+    while written < buf.len() {
+        match file.write_at(&buf[written..], offset + written as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the same bytes again from `start` to `end`, so that the next sync speaks for them.
+///
+/// What an earlier sync said of bytes that this process did not write means nothing: after a failed
+/// one the page cache can show what is not on the disk, and the next one says OK.
+pub(crate) fn rewrite(file: &dyn File, start: u64, end: u64) -> io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    let mut offset = start;
+    while offset < end {
+        let left = usize::try_from(end - offset)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let filled = read_up_to(file, &mut buffer[..left], offset)?;
+        if filled == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        write_all_at(file, &buffer[..filled], offset)?;
+        offset += filled as u64;
+    }
+    Ok(())
+}
+
+/// Creates `dir` and every missing parent, and makes the entries of the whole chain durable.
+///
+/// All ancestors are synced, not only those that this call made: an earlier call may have failed
+/// between creating one and syncing its parent. One that we may not open is not ours to sync.
+pub(crate) fn create_dir_all(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    let Some(parent) = dir.parent() else {
+        return Ok(());
+    };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    match storage.create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create_dir_all(storage, parent)?;
+            storage.create_dir(dir)?;
+            return storage.sync_dir(parent);
+        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    for ancestor in dir.ancestors().skip(1) {
+        let ancestor = if ancestor.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            ancestor
+        };
+        match storage.sync_dir(ancestor) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}

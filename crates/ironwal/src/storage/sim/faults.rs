@@ -1,0 +1,156 @@
+//! What goes wrong with which call.
+
+use std::io;
+
+/// The calls of [`Storage`](crate::storage::Storage) and [`File`](crate::storage::File), as faults
+/// and counters tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallKind {
+    /// [`Storage::open`](crate::storage::Storage::open) of a file that must exist.
+    Open,
+    /// The same with [`OpenMode::Create`](crate::storage::OpenMode::Create).
+    Create,
+    /// [`File::read_at`](crate::storage::File::read_at).
+    Read,
+    /// [`File::write_at`](crate::storage::File::write_at).
+    Write,
+    /// [`File::set_len`](crate::storage::File::set_len).
+    SetLen,
+    /// [`File::reserve`](crate::storage::File::reserve).
+    Reserve,
+    /// [`File::sync`](crate::storage::File::sync).
+    Sync,
+    /// [`Storage::sync_dir`](crate::storage::Storage::sync_dir).
+    SyncDir,
+    /// [`Storage::rename`](crate::storage::Storage::rename).
+    Rename,
+    /// [`Storage::remove_file`](crate::storage::Storage::remove_file).
+    RemoveFile,
+    /// [`Storage::remove_dir`](crate::storage::Storage::remove_dir).
+    RemoveDir,
+    /// [`Storage::create_dir`](crate::storage::Storage::create_dir).
+    CreateDir,
+    /// [`Storage::list`](crate::storage::Storage::list).
+    List,
+    /// [`Storage::lock`](crate::storage::Storage::lock).
+    Lock,
+    /// [`File::len`](crate::storage::File::len) and `is_empty`.
+    Len,
+}
+
+impl CallKind {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [Self; 15] = [
+        Self::Open,
+        Self::Create,
+        Self::Read,
+        Self::Write,
+        Self::SetLen,
+        Self::Reserve,
+        Self::Sync,
+        Self::SyncDir,
+        Self::Rename,
+        Self::RemoveFile,
+        Self::RemoveDir,
+        Self::CreateDir,
+        Self::List,
+        Self::Lock,
+        Self::Len,
+    ];
+
+    /// Whether a call that fails, or that the power cut interrupts, may have done a part.
+    pub(super) fn can_be_partial(self) -> bool {
+        matches!(
+            self,
+            Self::Write | Self::SetLen | Self::Reserve | Self::Sync | Self::SyncDir
+        )
+    }
+}
+
+/// What becomes of one call.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Verdict {
+    /// It is done.
+    Done,
+    /// It fails with this error.
+    Failed(io::ErrorKind),
+    /// The power goes while it runs.
+    Cut,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    kind: Option<CallKind>,
+    calls_left: u64,
+    error: io::ErrorKind,
+}
+
+/// Counts the calls, and knows which of them are to fail.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Schedule {
+    counts: [u64; CallKind::ALL.len()],
+    faults: Vec<Fault>,
+    calls_until_cut: Option<u64>,
+    power_is_off: bool,
+}
+
+impl Schedule {
+    pub(super) fn fail_nth(&mut self, kind: Option<CallKind>, n: u64, error: io::ErrorKind) {
+        self.faults.push(Fault {
+            kind,
+            calls_left: n.max(1),
+            error,
+        });
+    }
+
+    pub(super) fn clear_faults(&mut self) {
+        self.faults.clear();
+        self.calls_until_cut = None;
+    }
+
+    pub(super) fn cut_power_at(&mut self, n: u64) {
+        self.calls_until_cut = Some(n.max(1));
+    }
+
+    pub(super) fn power_is_off(&self) -> bool {
+        self.power_is_off
+    }
+
+    pub(super) fn power_on(&mut self) {
+        self.power_is_off = false;
+        self.calls_until_cut = None;
+    }
+
+    pub(super) fn count(&self, kind: CallKind) -> u64 {
+        self.counts[kind as usize]
+    }
+
+    pub(super) fn count_all(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Counts a call and says what becomes of it.
+    pub(super) fn judge(&mut self, kind: CallKind) -> Verdict {
+        self.counts[kind as usize] += 1;
+        let mut verdict = Verdict::Done;
+        self.faults.retain_mut(|fault| {
+            if fault.kind.is_some_and(|wanted| wanted != kind) {
+                return true;
+            }
+            fault.calls_left -= 1;
+            if fault.calls_left == 0 {
+                verdict = Verdict::Failed(fault.error);
+            }
+            fault.calls_left > 0
+        });
+        if let Some(left) = &mut self.calls_until_cut {
+            *left -= 1;
+            if *left == 0 {
+                self.calls_until_cut = None;
+                self.power_is_off = true;
+                verdict = Verdict::Cut;
+            }
+        }
+        verdict
+    }
+}

@@ -1,0 +1,427 @@
+//! Many streams in one root: opening, the catalogue, the handles that users hold.
+
+mod iter;
+mod maintenance;
+mod names;
+mod root;
+mod stream;
+mod txn;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+pub use iter::{WalIdIterator, WalIterator};
+pub use stream::Stream;
+pub use txn::TxnWriter;
+
+use crate::commit;
+use crate::environment::{Environment, Maintenance};
+use crate::error::{Error, Result};
+use crate::format::MAX_SEGMENT_LEN;
+use crate::log::recover::recover;
+use crate::log::tail::{Append, Limits};
+use crate::log::{Identity, Log};
+use crate::options::{SyncMode, WalOptions};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, PoisonError, RwLock, lock};
+use maintenance::Maintainer;
+use root::RootDir;
+
+/// The least that an iterator reads at a time, in bytes.
+const READ_BUFFER_LEN_MIN: usize = 4096;
+
+type Catalogue = BTreeMap<String, Arc<commit::Stream>>;
+
+/// A write-ahead log: a directory of named streams.
+///
+/// A `Wal` is a handle: clones share everything, from any thread. The directory is locked; a second
+/// `Wal` on it, in this or another process, gets [`Error::Locked`] while any handle lives.
+///
+/// Dropping the last handle (streams and iterators are handles too) closes the log as well as it
+/// can. [`Wal::close`] does the same and says if something went wrong.
+///
+/// ```
+/// use ironwal::{Wal, WalOptions};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+/// let wal = Wal::new(WalOptions::new(path))?;
+/// let id = wal.append("orders", b"one coffee")?; // on stable storage when it returns
+/// assert_eq!(wal.get("orders", id)?.as_deref(), Some(&b"one coffee"[..]));
+/// wal.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Wal {
+    inner: Arc<Inner>,
+}
+
+/// What all handles share.
+struct Inner {
+    environment: Environment,
+    limits: Limits,
+    sync_mode: SyncMode,
+    read_len: usize,
+    root_path: PathBuf,
+    /// `None` once the log is closed: the lock is released with it.
+    root: Mutex<Option<RootDir>>,
+    salt: u64,
+    streams: RwLock<Catalogue>,
+    closed: AtomicBool,
+    maintainer: Maintainer,
+}
+
+impl Wal {
+    /// Opens the log in `options.root_path` for writing, creating it if it is missing, and recovers
+    /// what a crash left behind. Blocks until that is done.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Locked`]: another writer has the directory open.
+    /// - [`Error::Corruption`]: the root file is damaged, or opening came upon damage and
+    ///   `options.on_corruption` is [`CorruptionPolicy::Error`](crate::CorruptionPolicy::Error).
+    /// - [`Error::UnsupportedVersion`], [`Error::LegacyDirectory`]: the directory was written by a
+    ///   newer version, or by version 0.6.
+    /// - [`Error::StorageFull`]: there is no space to create the log.
+    /// - [`Error::Io`]: the operating system reported an error. Opening again is safe.
+    pub fn new(options: WalOptions) -> Result<Self> {
+        Self::open_with(options, Environment::default())
+    }
+
+    /// Opens the log like [`Wal::new`], with a disk, entropy and maintenance from outside.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::new`].
+    pub fn open_with(options: WalOptions, environment: Environment) -> Result<Self> {
+        let root = RootDir::open(&options.root_path, &environment)?;
+        let limits = Limits {
+            segment_len_max: options.max_segment_size.min(MAX_SEGMENT_LEN),
+            entries_max: options.max_entries_per_segment,
+            sync_on_rotation: options.sync_mode == SyncMode::Strict,
+        };
+        let streams = recover_all(&root, &environment, limits, &options)?;
+        let inner = Inner {
+            limits,
+            sync_mode: options.sync_mode,
+            read_len: options.read_buffer_size.max(READ_BUFFER_LEN_MIN),
+            salt: root.salt(),
+            root_path: options.root_path,
+            root: Mutex::new(Some(root)),
+            streams: RwLock::new(streams),
+            closed: AtomicBool::new(false),
+            maintainer: Maintainer::new(environment.maintenance),
+            environment,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Appends one entry to a stream, creating the stream if it is new, and returns the entry's id.
+    ///
+    /// Ids count from 0 without gaps. What the entry survives when this returns is up to the
+    /// [`SyncMode`]. Blocks on the disk; in [`SyncMode::Strict`] concurrent appends share syncs.
+    ///
+    /// # Errors
+    ///
+    /// After any error the entry is not readable and no id was used.
+    ///
+    /// - [`Error::Config`]: the name is empty, blank, `.`, `..` or too long.
+    /// - [`Error::TooLarge`]: the entry exceeds [`MAX_FRAME_LEN`](crate::MAX_FRAME_LEN).
+    /// - [`Error::StorageFull`]: no space could be reserved; try again once there is some.
+    /// - [`Error::Io`]: a write or sync failed, and the stream is poisoned.
+    /// - [`Error::Poisoned`]: one failed before.
+    /// - [`Error::Damaged`]: the end of the stream is lost, so no id can be given out.
+    /// - [`Error::Closed`]: [`Wal::close`] was called.
+    pub fn append(&self, stream: &str, entry: &[u8]) -> Result<u64> {
+        self.inner.append_one(&self.find_or_create(stream)?, entry)
+    }
+
+    /// Appends a batch to a stream and returns the ids of its entries: all of them are there after
+    /// a crash, or none.
+    ///
+    /// An empty batch does nothing and returns an empty range at the next id.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::append`].
+    pub fn append_batch(&self, stream: &str, entries: &[&[u8]]) -> Result<Range<u64>> {
+        if entries.is_empty() {
+            self.check_open()?;
+            let next_id = self.find(stream).map_or(0, |stream| stream.log().next_id());
+            return Ok(next_id..next_id);
+        }
+        self.inner.append_batch(&self.find_or_create(stream)?, entries)
+    }
+
+    /// A writer that collects entries for `stream` and appends them as one batch.
+    pub fn writer(&self, stream: &str) -> TxnWriter {
+        TxnWriter::new(self.clone(), stream)
+    }
+
+    /// The entry `id` of a stream; `None` if it is not committed (yet), or the stream is unknown.
+    /// May read from the disk.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::CrcMismatch`], or [`Error::Corruption`] where there is no checksum to name: the
+    ///   entry had been durable and is damaged. [`Stream::get`] returns [`Error::Damaged`] instead,
+    ///   which says more.
+    /// - [`Error::Config`]: the name cannot be a stream's.
+    /// - [`Error::Io`], [`Error::Closed`].
+    pub fn get(&self, stream: &str, id: u64) -> Result<Option<Vec<u8>>> {
+        let Some(stream) = self.find_checked(stream)? else { return Ok(None) };
+        match stream.log().get(id) {
+            Ok(entry) => Ok(entry.map(Vec::from)),
+            Err(error) => Err(without_details(error)),
+        }
+    }
+
+    /// The entries of a stream from `start_id` on, in order, up to the end that is found when the
+    /// iterator gets there. It sees appends that are made until then.
+    ///
+    /// An unknown stream, or a start behind the end, yields nothing. Damage is yielded once, as an
+    /// error, and iteration goes on behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], [`Error::Closed`].
+    pub fn iter(&self, stream: &str, start_id: u64) -> Result<WalIterator> {
+        self.iter_with_ids(stream, start_id).map(WalIterator::new)
+    }
+
+    /// The same as [`Wal::iter`], with the id of each entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], [`Error::Closed`].
+    pub fn iter_with_ids(&self, stream: &str, start_id: u64) -> Result<WalIdIterator> {
+        let found = self.find_checked(stream)?;
+        Ok(WalIdIterator::new(self.clone(), found.as_deref(), start_id, self.inner.read_len))
+    }
+
+    /// A handle on one stream, which is created by its first append.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], [`Error::Closed`].
+    pub fn stream(&self, name: &str) -> Result<Stream> {
+        let core = self.find_or_create(name)?;
+        Ok(Stream::new(self.clone(), core))
+    }
+
+    /// The names of all streams that hold or held entries, sorted.
+    pub fn streams(&self) -> Vec<String> {
+        let streams = self.inner.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let exists = |stream: &commit::Stream| stream.log().newest_segment().is_some();
+        streams
+            .iter()
+            .filter(|(_, stream)| exists(stream))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// Makes every entry durable that was committed before the call, in every stream and mode.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The first error, after every stream has been tried; see [`Wal::append`].
+    pub fn sync_all(&self) -> Result<()> {
+        self.check_open()?;
+        self.inner.for_each_stream(commit::Stream::sync)
+    }
+
+    /// Closes the log: commits what is staged, makes everything durable, records that, and releases
+    /// the directory. Every handle is of no use afterwards: all calls return [`Error::Closed`].
+    /// Closing again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first error; the log is closed all the same, and the next opening recovers what was
+    /// acknowledged.
+    pub fn close(&self) -> Result<()> {
+        self.inner.close()
+    }
+
+
+    fn check_open(&self) -> Result<()> {
+        if self.inner.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<commit::Stream>> {
+        let streams = self.inner.streams.read().unwrap_or_else(PoisonError::into_inner);
+        streams.get(name).cloned()
+    }
+
+    /// The stream, if it exists and its name can be one.
+    fn find_checked(&self, name: &str) -> Result<Option<Arc<commit::Stream>>> {
+        self.check_open()?;
+        let found = self.find(name);
+        if found.is_none() {
+            names::encode(name)?;
+        }
+        Ok(found)
+    }
+
+    fn find_or_create(&self, name: &str) -> Result<Arc<commit::Stream>> {
+        self.check_open()?;
+        match self.find(name) {
+            Some(found) => Ok(found),
+            None => self.inner.create_stream(name),
+        }
+    }
+}
+
+impl fmt::Debug for Wal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Wal")
+            .field("root_path", &self.inner.root_path)
+            .field("sync_mode", &self.inner.sync_mode)
+            .field("closed", &self.inner.closed.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn append_one(&self, stream: &Arc<commit::Stream>, entry: &[u8]) -> Result<u64> {
+        let sync = self.sync_mode == SyncMode::Strict;
+        let append = Append { entries: &[entry], batch: false, sync };
+        self.append(stream, &append).map(|ids| ids.start)
+    }
+
+    fn append_batch(
+        &self,
+        stream: &Arc<commit::Stream>,
+        entries: &[&[u8]],
+    ) -> Result<Range<u64>> {
+        if entries.is_empty() {
+            let next_id = stream.log().next_id();
+            return Ok(next_id..next_id);
+        }
+        let sync = self.sync_mode != SyncMode::Async;
+        self.append(stream, &Append { entries, batch: true, sync })
+    }
+
+    fn append(&self, stream: &Arc<commit::Stream>, append: &Append<'_>) -> Result<Range<u64>> {
+        let ids = stream.append(&self.root_path, append)?;
+        if stream.log().has_new_full_segment() {
+            self.maintainer.prove_full_segments(stream);
+        }
+        Ok(ids)
+    }
+
+    /// Enters a new stream into the catalogue. Its files are created by its first append.
+    fn create_stream(&self, name: &str) -> Result<Arc<commit::Stream>> {
+        let directory = names::encode(name)?;
+        let mut root = lock(&self.root);
+        let Some(root) = root.as_mut() else { return Err(Error::Closed) };
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = streams.get(name) {
+            return Ok(Arc::clone(found));
+        }
+        let number = root.new_stream_number(&*self.environment.storage)?;
+        let identity = Identity {
+            name: name.to_string(),
+            dir: root.path().join(directory),
+            number,
+            salt: self.salt,
+        };
+        let log = Log::new(Arc::clone(&self.environment.storage), identity, self.limits);
+        let stream = Arc::new(commit::Stream::new(log));
+        streams.insert(name.to_string(), Arc::clone(&stream));
+        Ok(stream)
+    }
+
+    /// Does something with every stream, whatever happens to one, and returns the first error.
+    fn for_each_stream(&self, work: impl Fn(&commit::Stream) -> Result<()>) -> Result<()> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut first_error = Ok(());
+        for stream in streams.values() {
+            let done = work(stream);
+            if first_error.is_ok() {
+                first_error = done;
+            }
+        }
+        first_error
+    }
+
+    fn close(&self) -> Result<()> {
+        let mut root = lock(&self.root);
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.maintainer.stop();
+        let closed = self.for_each_stream(commit::Stream::close);
+        // Last, so that nobody opens the directory before everything is written.
+        *root = None;
+        closed
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(root = %self.root_path.display(), %error, "closing the log failed");
+        }
+    }
+}
+
+/// Recovers every stream in the root, several at a time.
+fn recover_all(
+    root: &RootDir,
+    environment: &Environment,
+    limits: Limits,
+    options: &WalOptions,
+) -> Result<Catalogue> {
+    let dirs = root::stream_dirs(&*environment.storage, root.path())?;
+    let recover_one = |(name, dir): &(String, PathBuf)| -> Result<Option<commit::Stream>> {
+        let of = (name.clone(), dir.clone());
+        let policy = options.on_corruption;
+        let log = recover(&environment.storage, of, root.salt(), limits, policy)?;
+        Ok(log.map(commit::Stream::new))
+    };
+    let threads = match environment.maintenance {
+        Maintenance::Inline => 1,
+        Maintenance::Thread => {
+            std::thread::available_parallelism().map_or(1, usize::from).min(dirs.len()).max(1)
+        }
+    };
+    let share = dirs.len().div_ceil(threads).max(1);
+    let recovered: Vec<Result<Option<commit::Stream>>> = if threads == 1 {
+        dirs.iter().map(recover_one).collect()
+    } else {
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = dirs
+                .chunks(share)
+                .map(|dirs| scope.spawn(|| dirs.iter().map(recover_one).collect::<Vec<_>>()))
+                .collect();
+            workers
+                .into_iter()
+                .flat_map(|worker| {
+                    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
+        })
+    };
+    let mut streams = Catalogue::new();
+    for ((name, _), stream) in dirs.into_iter().zip(recovered) {
+        if let Some(stream) = stream? {
+            streams.insert(name, Arc::new(stream));
+        }
+    }
+    Ok(streams)
+}
+
+/// Damage as the methods of 0.6 report it.
+fn without_details(error: Error) -> Error {
+    match error {
+        Error::Damaged { expected: Some(expected), found: Some(actual), offset, .. } => {
+            Error::CrcMismatch { expected, actual, offset }
+        }
+        damaged @ Error::Damaged { .. } => Error::Corruption(damaged.to_string()),
+        other => other,
+    }
+}
+

@@ -1,0 +1,188 @@
+//! The root directory: its lock, the root file, and the streams in it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::format::root::{ROOT_LEN, Root};
+use crate::format::{FORMAT_VERSION, Unreadable};
+use crate::segment::first_id_of;
+use crate::segment::writer::no_space;
+use crate::storage::{self, EntryKind, Lock, OpenMode, Storage};
+use crate::wal::names;
+
+const ROOT_NAME: &str = ".ironwal";
+const UNFINISHED_ROOT_NAME: &str = ".ironwal.tmp";
+const LOCK_NAME: &str = ".ironwal.lock";
+
+/// A file that every stream directory of version 0.6 has.
+const LEGACY_INDEX_NAME: &str = "segments.idx";
+
+/// How many stream numbers are taken from the root file at a time.
+const NUMBERS_STEP: u64 = 1024;
+
+/// The root directory, locked for writing.
+#[derive(Debug)]
+pub(crate) struct RootDir {
+    path: PathBuf,
+    root: Root,
+    /// The next stream number to give out.
+    next_number: u64,
+    /// A replacement of the root file failed half-way; which one is durable is unknown.
+    failed: bool,
+    _lock: Box<dyn Lock>,
+}
+
+impl RootDir {
+    /// Locks and reads the root directory, creating it if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`], [`Error::LegacyDirectory`], [`Error::UnsupportedVersion`];
+    /// [`Error::Corruption`] if the root file is damaged, or missing beside segments.
+    pub(crate) fn open(path: &Path, environment: &Environment) -> Result<Self> {
+        let storage = &*environment.storage;
+        storage::create_dir_all(storage, path).map_err(|error| no_space(error, path))?;
+        refuse_legacy(storage, path)?;
+        let lock = storage.lock(&path.join(LOCK_NAME)).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Error::Locked(path.to_path_buf()),
+            _ => no_space(error, path),
+        })?;
+        let root = match read(storage, path)? {
+            Some(root) => {
+                confirm(storage, path, &root)?;
+                root
+            }
+            None => {
+                let salt = (environment.entropy)();
+                let root = Root { salt, numbers_end: 0, shard_count: 0, routing: 0 };
+                replace(storage, path, &root)?;
+                root
+            }
+        };
+        let next_number = root.numbers_end;
+        Ok(Self { path: path.to_path_buf(), root, next_number, failed: false, _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn salt(&self) -> u64 {
+        self.root.salt
+    }
+
+    /// A stream number that was never given out before, whatever crashes.
+    pub(crate) fn new_stream_number(&mut self, storage: &dyn Storage) -> Result<u64> {
+        if self.failed {
+            return Err(Error::Io(io::Error::other(
+                "the root file could not be replaced; close the log and open it again",
+            )));
+        }
+        if self.next_number == self.root.numbers_end {
+            let root = Root { numbers_end: self.root.numbers_end + NUMBERS_STEP, ..self.root };
+            if let Err(error) = replace(storage, &self.path, &root) {
+                self.failed = !matches!(error, Error::StorageFull { .. });
+                return Err(error);
+            }
+            self.root = root;
+        }
+        self.next_number += 1;
+        Ok(self.next_number - 1)
+    }
+}
+
+/// The directories in the root that hold segments, with the names of their streams.
+pub(crate) fn stream_dirs(storage: &dyn Storage, root: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut dirs = Vec::new();
+    for entry in storage.list(root)? {
+        if entry.kind == EntryKind::Dir
+            && let Some(name) = names::decode(&entry.name)
+        {
+            dirs.push((name, root.join(&entry.name)));
+        }
+    }
+    Ok(dirs)
+}
+
+/// A directory of version 0.6 is left as it is.
+fn refuse_legacy(storage: &dyn Storage, root: &Path) -> Result<()> {
+    let entries = storage.list(root)?;
+    if entries.iter().any(|entry| entry.name == ROOT_NAME) {
+        return Ok(());
+    }
+    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Dir) {
+        let names = match storage.list(&root.join(&entry.name)) {
+            // A stranger's directory that we may not read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
+            names => names?,
+        };
+        if names.iter().any(|file| file.name == LEGACY_INDEX_NAME) {
+            return Err(Error::LegacyDirectory(root.to_path_buf()));
+        }
+        if names.iter().any(|file| first_id_of(&file.name).is_some()) {
+            return Err(Error::Corruption(format!(
+                "{} is missing beside segments; restore it from a backup, for no frame can be \
+                 checked without it",
+                root.join(ROOT_NAME).display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the root file; `None` if there is none.
+fn read(storage: &dyn Storage, root: &Path) -> Result<Option<Root>> {
+    let path = root.join(ROOT_NAME);
+    let file = match storage.open(&path, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = [0; ROOT_LEN];
+    let filled = storage::read_up_to(&*file, &mut bytes, 0)?;
+    match Root::decode(&bytes[..filled]) {
+        Ok(root) => Ok(Some(root)),
+        Err(Unreadable::Newer(found)) => {
+            Err(Error::UnsupportedVersion { path, found, supported: FORMAT_VERSION })
+        }
+        Err(_) => Err(Error::Corruption(format!(
+            "both copies in {} are damaged; restore it from a backup, for no frame can be checked \
+             without it",
+            path.display()
+        ))),
+    }
+}
+
+/// Makes a root file durable that was found: the process that wrote it may have seen an error.
+/// Writes the same bytes in place, so it works on a full disk and heals a damaged copy.
+fn confirm(storage: &dyn Storage, root: &Path, content: &Root) -> Result<()> {
+    let file = storage.open(&root.join(ROOT_NAME), OpenMode::ReadWrite)?;
+    let bytes = content.encode();
+    // One copy after the other, so that a crash finds one whole.
+    let (first, second) = bytes.split_at(ROOT_LEN / 2);
+    storage::write_all_at(&*file, second, first.len() as u64)?;
+    file.sync()?;
+    storage::write_all_at(&*file, first, 0)?;
+    file.sync()?;
+    storage.sync_dir(root)?;
+    Ok(())
+}
+
+/// Replaces the root file.
+fn replace(storage: &dyn Storage, root: &Path, content: &Root) -> Result<()> {
+    let unfinished = root.join(UNFINISHED_ROOT_NAME);
+    match storage.remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let file = storage
+        .open(&unfinished, OpenMode::Create)
+        .map_err(|error| no_space(error, &unfinished))?;
+    file.reserve(0, ROOT_LEN as u64).map_err(|error| no_space(error, &unfinished))?;
+    storage::write_all_at(&*file, &content.encode(), 0)?;
+    file.sync()?;
+    storage.rename(&unfinished, &root.join(ROOT_NAME))?;
+    storage.sync_dir(root)?;
+    Ok(())
+}
