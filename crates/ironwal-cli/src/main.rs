@@ -1,1 +1,55 @@
-fn main() {}
+//! `ironwal`: append to a log, read it, and see that it keeps what it acknowledged, from the shell.
+#![forbid(unsafe_code)]
+
+mod append;
+mod cat;
+mod demo;
+mod exit;
+mod ls;
+mod open;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0  everything went well, also if the reader of a pipe left early
+  1  the operation failed: damage, an I/O error, no such log or stream
+  2  bad usage: an unknown option, an unusable value or name";
+
+const EXAMPLES: &str = "\
+Examples:
+  ironwal demo
+  ironwal append ./log orders < orders.txt
+  ironwal cat ./log orders --from 100
+  ironwal ls ./log";
+
+/// Append to a write-ahead log, read it, and see that it keeps what it acknowledged.
+#[derive(Parser)]
+#[command(name = "ironwal", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Append(append::Args),
+    Cat(cat::Args),
+    Ls(ls::Args),
+    #[command(hide = true)]
+    DemoChild(demo::ChildArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Append(args) => append::run(&args),
+        Command::Cat(args) => cat::run(&args),
+        Command::Ls(args) => ls::run(&args),
+        Command::DemoChild(args) => demo::run_child(&args),
+    };
+    exit::code(done)
+}

@@ -226,6 +226,9 @@ fn frames_of(
             frames.tail = TailFact::Sealed;
             frames.end = Proof { synced_to: seal.end, next_id: seal.next_id, digest: seal.digest };
             frames.proven_end = seal.end;
+            // The slot speaks for the frames. Only what was synced behind the segment speaks for the
+            // seal, whose own sync can have failed or not have come yet.
+            frames.durable = later_proven;
             return Ok(frames);
         }
         (None, None) if segment.file_len == slot.proof.synced_to => return Ok(frames),
@@ -409,6 +412,7 @@ fn make_durable(
     let mut writer = SegmentWriter::open(storage, path, slot, place, end.synced_to)?;
     if sealed {
         writer.rewrite(proven_end, segment.file_len)?;
+        writer.cut(segment.file_len)?;
     } else {
         writer.rewrite(proven_end, end.synced_to)?;
         writer.cut(end.synced_to)?;

@@ -10,7 +10,8 @@ use super::tail::{Append, Lack, OpenSegment, Pending, State, Taken};
 use super::{Log, shared_error};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
-use crate::format::header::{Constants, Proof, Slot, SlotPlace};
+use crate::format::header::{Constants, HEADER_LEN, Proof, Slot, SlotPlace};
+use crate::segment::writer::no_space;
 use crate::segment::{Segment, SegmentWriter, path_of};
 use crate::storage::Storage;
 use crate::sync::{Arc, MutexGuard, Ordering, lock};
@@ -25,8 +26,8 @@ pub(crate) struct Writer {
     /// What a new segment says of the one before it: where it ends, and whether it was synced.
     pub(super) predecessor: (u64, bool),
     pub(super) cut_number: u64,
-    /// Whether the directory and the root have been synced since the log was opened.
-    names_synced: bool,
+    /// Whether directory and root are known to be durable, as far as this stream needs them.
+    names_confirmed: bool,
     /// Whether frames have been written since the last sync.
     frames_unsynced: bool,
     /// The buffers of the round before.
@@ -65,7 +66,7 @@ impl Writer {
             idle: None,
             predecessor: (0, false),
             cut_number: 0,
-            names_synced: false,
+            names_confirmed: false,
             frames_unsynced: false,
             spare: Pending::default(),
         }
@@ -189,18 +190,21 @@ impl Lead<'_> {
         }
         self.log.committed.store(proof.next_id, Ordering::Release);
         if synced {
-            self.note_synced(proof.synced_to, proof.next_id);
+            self.note_synced(proof.next_id);
         }
         self.committed = Some(Committed { round, appends: pending.appends });
         pending.reset();
         self.writer.spare = pending;
     }
 
-    /// Everything up to here has been synced by an operation that waited for it.
-    fn note_synced(&self, end: u64, next_id: u64) {
+    /// Everything that was written, up to `next_id`, has been synced by an operation that waited for
+    /// it. Frames that are staged from now on say so.
+    fn note_synced(&self, next_id: u64) {
         self.log.durable.store(next_id, Ordering::Release);
-        if let Some(open) = lock(&self.log.tail).segment() {
-            open.synced_to = end;
+        if let (Some(active), Some(open)) =
+            (&self.writer.active, lock(&self.log.tail).segment())
+        {
+            open.synced_to = active.reader.end();
         }
     }
 
@@ -213,7 +217,7 @@ impl Lead<'_> {
     /// write or sync the stream is poisoned.
     pub(crate) fn make_room(&mut self, root: &Path, append: &Append<'_>) -> Result<()> {
         self.log.check(lock(&self.log.tail).state())?;
-        self.sync_names(root)?;
+        self.confirm_names(root)?;
         self.open_active()?;
         let lack = lock(&self.log.tail).lacks(append, &self.log.limits);
         match lack {
@@ -226,25 +230,25 @@ impl Lead<'_> {
         }
     }
 
-    /// Syncs the names that this stream's files depend on, once: an earlier process may have died,
-    /// or seen an error, before it did.
-    fn sync_names(&mut self, root: &Path) -> Result<()> {
-        if self.writer.names_synced {
+    /// Makes the names durable that this stream's files depend on, once: an earlier process may
+    /// have died, or seen a sync fail, before they were.
+    ///
+    /// A frame is written only after the names of its segment and its directory are durable, so
+    /// only a directory without segments and a segment without frames are in doubt. A sync proves
+    /// nothing of what it was not this process that did, so those are made again.
+    fn confirm_names(&mut self, root: &Path) -> Result<()> {
+        if self.writer.names_confirmed {
             return Ok(());
         }
-        let storage = &*self.log.storage;
-        let dir = &self.log.identity.dir;
-        let synced = match storage.create_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => storage.sync_dir(dir),
-            Err(error) => {
-                // Nothing depends on it yet, so the next append may try again.
-                return Err(crate::segment::writer::no_space(error, dir));
-            }
-            Ok(()) => Ok(()),
+        let log = self.log;
+        let (storage, dir) = (&*log.storage, &log.identity.dir);
+        if log.segments().is_empty() {
+            make_dir_again(storage, dir).map_err(|error| no_space(error, dir))?;
+        } else {
+            storage.sync_dir(dir).map_err(|error| log.fail(error))?;
         }
-        .and_then(|()| storage.sync_dir(root));
-        synced.map_err(|error| self.log.fail(error))?;
-        self.writer.names_synced = true;
+        storage.sync_dir(root).map_err(|error| log.fail(error))?;
+        self.writer.names_confirmed = true;
         Ok(())
     }
 
@@ -255,10 +259,14 @@ impl Lead<'_> {
             return Ok(());
         };
         let IdleSegment { slot, newest, end } = idle;
-        let storage = &*self.log.storage;
-        let path = path_of(&self.log.identity.dir, slot.constants.first_id);
-        let writer = SegmentWriter::open(storage, path, slot, newest, end)
-            .map_err(|error| self.log.fail(error))?;
+        let (storage, dir) = (&*self.log.storage, &self.log.identity.dir);
+        let writer = if end == HEADER_LEN {
+            self.create(slot, 0)?
+        } else {
+            let path = path_of(dir, slot.constants.first_id);
+            SegmentWriter::open(storage, path, slot, newest, end)
+                .map_err(|error| self.log.fail(error))?
+        };
         if let Some(open) = lock(&self.log.tail).segment() {
             open.room_to = writer.reserved_to();
         }
@@ -353,6 +361,17 @@ impl Lead<'_> {
         tail.segment().map(|open| Proof { synced_to: open.end, next_id, digest: open.digest })
     }
 
+    /// Creates a segment file; without space, nothing has changed.
+    fn create(&self, slot: Slot, room: u64) -> Result<SegmentWriter> {
+        let log = self.log;
+        SegmentWriter::create(&*log.storage, &log.identity.dir, slot, room).map_err(|error| {
+            match error {
+                Error::Io(error) => log.fail(error),
+                full => full,
+            }
+        })
+    }
+
     /// Begins a segment with room for a frame of `frame_len` bytes.
     fn begin_segment(&mut self, frame_len: u64) -> Result<()> {
         let log = self.log;
@@ -371,11 +390,7 @@ impl Lead<'_> {
             proof: Proof::of_nothing(first_id),
             first_kept: log.first_id(),
         };
-        let writer = match SegmentWriter::create(&*log.storage, &identity.dir, slot, frame_len) {
-            Ok(writer) => writer,
-            Err(Error::Io(error)) => return Err(log.fail(error)),
-            Err(full) => return Err(full),
-        };
+        let writer = self.create(slot, frame_len)?;
         let seed = SegmentSeed::new(identity.salt, identity.number, first_id);
         let mut open = OpenSegment::new(seed, first_id, slot.proof);
         open.room_to = writer.reserved_to();
@@ -398,9 +413,7 @@ impl Lead<'_> {
     /// Commits what is staged and makes everything durable.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.commit(true)?;
-        if let Some(active) = &self.writer.active {
-            self.note_synced(active.reader.end(), self.log.next_id());
-        }
+        self.note_synced(self.log.next_id());
         Ok(())
     }
 
@@ -427,6 +440,21 @@ impl Lead<'_> {
         writer.sync()?;
         writer.write_slot(slot)?;
         writer.sync()
+    }
+}
+
+/// Creates a directory, or creates it again if it is there and empty.
+fn make_dir_again(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    match storage.create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other,
+    }
+    remove_unfinished(storage, dir)?;
+    match storage.remove_dir(dir) {
+        // Somebody else's files are in it, and so it is not ours to make.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => storage.create_dir(dir),
     }
 }
 

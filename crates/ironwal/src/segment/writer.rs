@@ -9,7 +9,7 @@ use super::{UNFINISHED_NAME, path_of};
 use crate::error::Error;
 use crate::format::header::{HEADER_LEN, Proof, Slot, SlotPlace};
 use crate::format::seal::{Point, Seal};
-use crate::format::{BLOCK_LEN, MAX_FRAME_LEN};
+use crate::format::{ALIGN, BLOCK_LEN, MAX_FRAME_LEN};
 use crate::storage::{self, File, OpenMode, Storage};
 
 /// The most that is reserved ahead at a time, in bytes.
@@ -197,8 +197,13 @@ impl SegmentWriter {
         self.reserve(end + Seal::len_with(points_max), 0)
     }
 
-    /// Cuts the file behind its last frame.
+    /// Cuts the file to `end` bytes.
     pub(crate) fn cut(&mut self, end: u64) -> io::Result<()> {
+        if self.file.len()? == end {
+            // Setting the same length again is no change, so a sync would not save one that an
+            // earlier failed sync lost.
+            self.file.set_len(end + ALIGN)?;
+        }
         self.file.set_len(end)?;
         self.reserved_to = end;
         self.written_to = end;

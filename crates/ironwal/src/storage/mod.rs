@@ -197,38 +197,40 @@ pub(crate) fn rewrite(file: &dyn File, start: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Creates `dir` and every missing parent, and makes the entries of the whole chain durable.
+/// Creates `dir` and every missing parent, and makes their entries durable.
 ///
-/// All ancestors are synced, not only those that this call made: an earlier call may have failed
-/// between creating one and syncing its parent. One that we may not open is not ours to sync.
+/// The parents of a directory that is there already are synced too, for it may have been made a
+/// moment ago; one that we may not open is not ours to sync.
 pub(crate) fn create_dir_all(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     let Some(parent) = dir.parent() else {
         return Ok(());
-    };
-    let parent = if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
     };
     match storage.create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create_dir_all(storage, parent)?;
             storage.create_dir(dir)?;
-            return storage.sync_dir(parent);
         }
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    for ancestor in dir.ancestors().skip(1) {
-        let ancestor = if ancestor.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            ancestor
-        };
-        match storage.sync_dir(ancestor) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
-            other => other?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            for ancestor in dir.ancestors().skip(1) {
+                match storage.sync_dir(or_here(ancestor)) {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+                    other => other?,
+                }
+            }
+            return Ok(());
         }
+        other => other?,
     }
-    Ok(())
+    let synced = storage.sync_dir(or_here(parent));
+    if synced.is_err() {
+        // The next attempt would find the directory, and a sync of its entry would say OK without
+        // having saved it. So it must not be found.
+        let _ = storage.remove_dir(dir);
+    }
+    synced
+}
+
+/// The path of a directory that a relative path without one is in.
+fn or_here(dir: &Path) -> &Path {
+    if dir.as_os_str().is_empty() { Path::new(".") } else { dir }
 }

@@ -43,8 +43,10 @@ impl RootDir {
     /// [`Error::Corruption`] if the root file is damaged, or missing beside segments.
     pub(crate) fn open(path: &Path, environment: &Environment) -> Result<Self> {
         let storage = &*environment.storage;
-        storage::create_dir_all(storage, path).map_err(|error| no_space(error, path))?;
-        refuse_legacy(storage, path)?;
+        if read(storage, path)?.is_none() {
+            storage::create_dir_all(storage, path).map_err(|error| no_space(error, path))?;
+            refuse_legacy(storage, path)?;
+        }
         let lock = storage.lock(&path.join(LOCK_NAME)).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::Locked(path.to_path_buf()),
             _ => no_space(error, path),
@@ -109,9 +111,6 @@ pub(crate) fn stream_dirs(storage: &dyn Storage, root: &Path) -> Result<Vec<(Str
 /// A directory of version 0.6 is left as it is.
 fn refuse_legacy(storage: &dyn Storage, root: &Path) -> Result<()> {
     let entries = storage.list(root)?;
-    if entries.iter().any(|entry| entry.name == ROOT_NAME) {
-        return Ok(());
-    }
     for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Dir) {
         let names = match storage.list(&root.join(&entry.name)) {
             // A stranger's directory that we may not read.
@@ -135,18 +134,18 @@ fn refuse_legacy(storage: &dyn Storage, root: &Path) -> Result<()> {
 /// Reads the root file; `None` if there is none.
 fn read(storage: &dyn Storage, root: &Path) -> Result<Option<Root>> {
     let path = root.join(ROOT_NAME);
-    let file = match storage.open(&path, OpenMode::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut bytes = [0; ROOT_LEN];
-    let filled = storage::read_up_to(&*file, &mut bytes, 0)?;
-    match Root::decode(&bytes[..filled]) {
-        Ok(root) => Ok(Some(root)),
-        Err(Unreadable::Newer(found)) => {
+    match read_file(storage, &path)? {
+        None => {
+            // A crash while the root file was confirmed can leave it under its other name. Anything
+            // there that is not whole is an unfinished root of a log that never was.
+            let unfinished = read_file(storage, &root.join(UNFINISHED_ROOT_NAME))?;
+            Ok(unfinished.and_then(std::result::Result::ok))
+        }
+        Some(Ok(root)) => Ok(Some(root)),
+        Some(Err(Unreadable::Newer(found))) => {
             Err(Error::UnsupportedVersion { path, found, supported: FORMAT_VERSION })
         }
-        Err(_) => Err(Error::Corruption(format!(
+        Some(Err(_)) => Err(Error::Corruption(format!(
             "both copies in {} are damaged; restore it from a backup, for no frame can be checked \
              without it",
             path.display()
@@ -154,17 +153,38 @@ fn read(storage: &dyn Storage, root: &Path) -> Result<Option<Root>> {
     }
 }
 
-/// Makes a root file durable that was found: the process that wrote it may have seen an error.
-/// Writes the same bytes in place, so it works on a full disk and heals a damaged copy.
+fn read_file(
+    storage: &dyn Storage,
+    path: &Path,
+) -> io::Result<Option<std::result::Result<Root, Unreadable>>> {
+    let file = match storage.open(path, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = [0; ROOT_LEN];
+    let filled = storage::read_up_to(&*file, &mut bytes, 0)?;
+    Ok(Some(Root::decode(&bytes[..filled])))
+}
+
+/// Makes a root file durable that was found, content and name: the process that wrote it may have
+/// seen a sync fail, after which the next one proves nothing of what it did not write itself.
+///
+/// Takes no space, so a log on a full disk can be opened. Heals a damaged copy.
 fn confirm(storage: &dyn Storage, root: &Path, content: &Root) -> Result<()> {
-    let file = storage.open(&root.join(ROOT_NAME), OpenMode::ReadWrite)?;
-    let bytes = content.encode();
+    let (path, other) = (root.join(ROOT_NAME), root.join(UNFINISHED_ROOT_NAME));
+    match storage.rename(&path, &other) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let file = storage.open(&other, OpenMode::ReadWrite)?;
     // One copy after the other, so that a crash finds one whole.
+    let bytes = content.encode();
     let (first, second) = bytes.split_at(ROOT_LEN / 2);
     storage::write_all_at(&*file, second, first.len() as u64)?;
     file.sync()?;
     storage::write_all_at(&*file, first, 0)?;
     file.sync()?;
+    storage.rename(&other, &path)?;
     storage.sync_dir(root)?;
     Ok(())
 }

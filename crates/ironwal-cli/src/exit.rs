@@ -1,0 +1,99 @@
+//! How the program ends: exit codes and error messages, in one place.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use ironwal::Error;
+
+const FAILED: u8 = 1;
+const BAD_USAGE: u8 = 2;
+
+pub(crate) type Done<T = ()> = Result<T, Failure>;
+
+/// Why the program ends before its work is done.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The operation failed; the message says what to do next.
+    Failed(String),
+    /// The arguments cannot be used.
+    BadUsage(String),
+    /// The operation failed, and that was said where it happened.
+    AlreadySaid,
+    /// Nobody reads standard output any more, as with `| head`. That is no error.
+    ReaderLeft,
+}
+
+impl Failure {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into())
+    }
+
+    /// An error of the library; `doing` completes "cannot …".
+    pub(crate) fn of(doing: &str, error: &Error) -> Self {
+        match error {
+            Error::Config(reason) => Self::BadUsage(format!("cannot {doing}: {reason}")),
+            Error::Locked(dir) => Self::Failed(format!(
+                "cannot {doing}: another process has the log in {} open; wait until it closes it, \
+                 or end it",
+                dir.display()
+            )),
+            Error::Io(cause) => Self::Failed(format!(
+                "cannot {doing}: {cause}; check the path, its permissions and the disk, then try \
+                 again"
+            )),
+            Error::Corruption(reason) => Self::Failed(format!(
+                "cannot {doing}: the log is damaged ({reason}); restore it from a backup"
+            )),
+            // The others say themselves what to do.
+            error => Self::Failed(format!("cannot {doing}: {error}")),
+        }
+    }
+
+    /// An error of the operating system; `doing` completes "cannot …".
+    pub(crate) fn io(doing: &str, error: &io::Error) -> Self {
+        Self::Failed(format!("cannot {doing}: {error}; check the path and its permissions"))
+    }
+
+    /// An error of writing to standard output.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Self::ReaderLeft,
+            _ => Self::Failed(format!(
+                "cannot write to standard output: {error}; check where it is redirected to"
+            )),
+        }
+    }
+}
+
+/// The exit code for what happened, after saying it if nobody has yet.
+pub(crate) fn code(done: Done) -> ExitCode {
+    match done {
+        Ok(()) | Err(Failure::ReaderLeft) => ExitCode::SUCCESS,
+        Err(Failure::AlreadySaid) => ExitCode::from(FAILED),
+        Err(Failure::Failed(message)) => {
+            say(message);
+            ExitCode::from(FAILED)
+        }
+        Err(Failure::BadUsage(message)) => {
+            say(format_args!("{message} (see `ironwal --help`)"));
+            ExitCode::from(BAD_USAGE)
+        }
+    }
+}
+
+/// Writes a message to standard error.
+pub(crate) fn say(message: impl Display) {
+    tell(format_args!("ironwal: {message}"));
+}
+
+/// Writes a line to standard error as it is. If that cannot be written, nobody can be told.
+pub(crate) fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// `doing` for opening a log.
+pub(crate) fn opening(dir: &Path) -> String {
+    format!("open the log in {}", dir.display())
+}
