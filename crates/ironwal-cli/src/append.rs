@@ -57,8 +57,7 @@ impl From<Mode> for SyncMode {
 
 pub(crate) fn run(args: &Args) -> Done {
     let options = WalOptions { sync_mode: args.mode.into(), ..WalOptions::new(&args.dir) };
-    let wal =
-        Wal::new(options).map_err(|error| Failure::of(&exit::opening(&args.dir), &error))?;
+    let wal = Wal::new(options).map_err(|error| Failure::of(&exit::opening(&args.dir), &error))?;
     let stream = wal
         .stream(&args.stream)
         .map_err(|error| Failure::of(&format!("append to {:?}", args.stream), &error))?;

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args) -> Done {
     let wal = open::existing(&args.dir)?;
     let failed = |error| Failure::of("read the log", &error);
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["stream", "first id", "next id", "entries"]);
     for name in wal.streams() {
         let stream = wal.stream(&name).map_err(failed)?;

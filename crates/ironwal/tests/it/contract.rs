@@ -68,6 +68,8 @@ struct Simulation {
     after: After,
     /// Whether calls may fail now.
     faulty: bool,
+    /// Whether faults come only from outside.
+    planned: bool,
     verbose: bool,
 }
 
@@ -100,7 +102,8 @@ impl Simulation {
             model.stream(name);
         }
         let after = After::Close;
-        Self { mode, rng, disk, options, model, after, faulty: false, verbose }
+        let faulty = false;
+        Self { mode, rng, disk, options, model, after, faulty, planned: false, verbose }
     }
 
     fn run(mut self) {
@@ -117,6 +120,35 @@ impl Simulation {
         }
     }
 
+    /// One life with one fault, planned, and what is left of it.
+    fn run_with_fault(mut self, kind: CallKind, n: u64, error: std::io::ErrorKind, crash: bool) {
+        self.planned = true;
+        self.disk.fail_nth(kind, n, error);
+        if matches!(kind, CallKind::Sync | CallKind::SyncDir) {
+            self.after = After::PowerLoss;
+        }
+        self.faulty = true;
+        let wal = match self.open() {
+            Ok(wal) => wal,
+            Err(error) => {
+                assert!(
+                    matches!(error, Error::Io(_) | Error::StorageFull { .. }),
+                    "opening: {error}"
+                );
+                self.end_process(crash);
+                self.open_somehow()
+            }
+        };
+        self.faulty = true;
+        self.live(&wal);
+        if !crash {
+            let _ = wal.close();
+        }
+        self.end_process(crash);
+        let wal = self.open_somehow();
+        self.model.check_reads(&wal);
+    }
+
     fn say(&self, what: impl FnOnce() -> String) {
         if self.verbose {
             eprintln!("{}", what());
@@ -131,6 +163,9 @@ impl Simulation {
 
     /// Calls may fail from now on: one of a kind, any one, or all from the n-th on.
     fn trouble(&mut self) {
+        if self.planned {
+            return;
+        }
         let n = self.rng.u64(1..60);
         match self.rng.u8(..3) {
             0 => self.disk.cut_power_at(n),
@@ -385,6 +420,34 @@ fn the_same_seed_gives_the_same_calls() {
             let first = trace();
             assert!(first.len() > 20);
             assert_eq!(first, trace(), "{mode:?} {seed}");
+        }
+    }
+}
+
+/// The n-th call of every kind fails, for every n of a workload, with every death after it.
+#[test]
+fn every_call_may_fail() {
+    for mode in [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async] {
+        for seed in 0..number("IRONWAL_SWEEPS").unwrap_or(2) {
+            let calm = Simulation::new(mode, seed, false);
+            let disk = calm.disk.clone();
+            calm.run_with_fault(CallKind::Read, u64::MAX, std::io::ErrorKind::Other, true);
+            for kind in CallKind::ALL {
+                for n in 1..=disk.calls(kind) {
+                    for error in [std::io::ErrorKind::Other, std::io::ErrorKind::StorageFull] {
+                        for crash in [false, true] {
+                            let run = || {
+                                let simulation = Simulation::new(mode, seed, false);
+                                simulation.run_with_fault(kind, n, error, crash);
+                            };
+                            if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                                eprintln!("{mode:?}, seed {seed}: {kind:?} {n}, {error}, {crash}");
+                                std::panic::resume_unwind(panic);
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
 }

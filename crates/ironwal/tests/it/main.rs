@@ -2,4 +2,8 @@
 
 mod api;
 mod contract;
+mod kill;
 mod model;
+mod recovery;
+mod rot;
+mod threads;

@@ -1,0 +1,84 @@
+//! What is said while the demo runs, on standard error.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::exit::tell;
+
+/// How often to say how far it got where no bar can be shown.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// A bar on a terminal, a line now and then elsewhere.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    target: u64,
+    said_at: Cell<Instant>,
+}
+
+impl Progress {
+    pub(super) fn new(target: u64) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(target);
+            // An unusable template leaves the default style, which shows the same.
+            if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar, target, said_at: Cell::new(Instant::now()) }
+    }
+
+    /// So many lines are acknowledged.
+    pub(super) fn set(&self, count: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(count);
+            bar.set_message(format!("{} acknowledged", grouped(count)));
+        } else if self.said_at.get().elapsed() > SAY_EVERY {
+            self.said_at.set(Instant::now());
+            tell(format_args!("{} of {} lines acknowledged", grouped(count), grouped(self.target)));
+        }
+    }
+
+    pub(super) fn tell(&self, line: fmt::Arguments<'_>) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| tell(line)),
+            None => tell(line),
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A number with commas between thousands.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!(
+            [0, 12, 999, 1000, 200_000, 1_234_567].map(grouped),
+            ["0", "12", "999", "1,000", "200,000", "1,234,567"]
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! The demo, small.
+
+use std::path::Path;
+
+use crate::program::{Ran, run};
+
+fn demo(dir: &Path, options: &[&str]) -> Ran {
+    let file = dir.join("lines.txt");
+    std::fs::write(&file, "one line\nanother line\n\na third, after an empty one").unwrap();
+    let mut args = vec!["demo", file.to_str().unwrap()];
+    args.extend(options);
+    run(&args)
+}
+
+/// The value in the table's row that begins with `name`.
+#[track_caller]
+fn value(ran: &Ran, name: &str) -> u64 {
+    let row = ran.text().lines().find(|line| line.contains(name));
+    let row = row.unwrap_or_else(|| panic!("no row {name:?} in {ran:?}"));
+    let number = row.trim_end_matches(['│', ' ']).rsplit(' ').next().unwrap();
+    number.replace(',', "").parse().unwrap()
+}
+
+#[test]
+fn nothing_acknowledged_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = demo(dir.path(), &["--lines", "4000"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(value(&ran, "entries") >= 4000);
+    assert!(value(&ran, "acknowledged before the kill") >= 2000);
+    assert_eq!(value(&ran, "lost"), 0);
+    assert_eq!(value(&ran, "doubled"), 0);
+    assert!(ran.text().contains("power loss"));
+    assert!(ran.err.contains("(removed at the end)"), "{ran:?}");
+    assert!(!log_dir(&ran).exists());
+}
+
+#[test]
+fn the_log_is_kept_where_the_user_wants_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("new");
+    let ran = demo(dir.path(), &["--lines", "100", "--dir", place.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let log = log_dir(&ran);
+    assert_eq!(log.parent(), Some(place.as_path()));
+    let wal = ironwal::Wal::new(ironwal::WalOptions::new(log)).unwrap();
+    assert_eq!(wal.stream("demo").unwrap().next_id(), value(&ran, "entries"));
+}
+
+#[test]
+fn it_stops_when_the_time_is_over_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = demo(dir.path(), &["--lines", "1000000000", "--seconds", "1"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(value(&ran, "entries") < 1_000_000_000);
+    assert_eq!(value(&ran, "lost"), 0);
+    assert!(ran.text().contains("before all 1,000,000,000 lines were appended"), "{ran:?}");
+}
+
+#[test]
+fn a_missing_file_is_an_error() {
+    let ran = run(&["demo", "no-such-file.txt"]);
+    ran.fails(1, &["ironwal: cannot read no-such-file.txt"]);
+    assert_eq!(ran.text(), "");
+}
+
+#[test]
+fn without_lines_there_is_nothing_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty.txt");
+    std::fs::write(&empty, "").unwrap();
+    run(&["demo".as_ref(), empty.as_os_str()]).fails(1, &["no lines to append"]);
+}
+
+/// The child must not go on without anybody who listens.
+#[test]
+fn the_child_ends_when_nobody_listens() {
+    use std::io::{Read, Write};
+    use std::process::Stdio;
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = crate::program::program()
+        .arg("demo-child")
+        .arg(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = b"a line";
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&(line.len() as u64).to_le_bytes()).unwrap();
+    input.write_all(line).unwrap();
+    drop(input);
+    let mut reports = child.stdout.take().unwrap();
+    let mut report = [0; 24];
+    reports.read_exact(&mut report).unwrap();
+    drop(reports);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+fn log_dir(ran: &Ran) -> &Path {
+    let line = ran.err.lines().find_map(|line| line.strip_prefix("log in ")).unwrap();
+    Path::new(line.rsplit_once(" (").unwrap().0)
+}

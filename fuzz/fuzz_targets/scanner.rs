@@ -1,0 +1,390 @@
+//! Everything that decodes bytes from a disk, on bytes that nobody wrote.
+//!
+//! The input is a little program. Its first part builds a segment: frames as the library writes
+//! them, frames with any fields but valid checksums, zeros, raw bytes. Its second part damages it:
+//! bits flipped, ranges zeroed, overwritten or copied elsewhere, the end cut off. Then the scanner
+//! walks over what is left, and
+//!
+//! - it comes to an end, and stays there;
+//! - offsets and ids never go back, ids have no gap: a frame or damage begins with the id that is due;
+//! - every frame lies inside the limit, does not overlap another, and is byte for byte one that was
+//!   built at that offset;
+//! - the answers do not depend on how many bytes the source hands out at a time;
+//! - if only the library's frames were built: no intact frame below a proven end is missed, no id
+//!   below it is passed over in silence, and nothing that an intact frame proves is taken for a
+//!   torn tail.
+//!
+//! The input itself, as it is and with valid checksums, goes to the decoders of slots, seals and
+//! root files, which survive, and decode again what they encode.
+
+#![no_main]
+
+#[path = "../../crates/ironwal/src/format/mod.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod format;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use format::checksum::{self, SegmentSeed};
+use format::fields::{put, u64_at};
+use format::frame::{self, FRAME_HEADER_LEN, Frame, Place};
+use format::header::{self, HEADER_LEN, SLOT_LEN, Slot};
+use format::root::Root;
+use format::scan::{Extent, Scanner, SliceSource, Source, Step};
+use format::seal::{SEAL_LEN, Seal};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    // Another input, another log: otherwise the fuzzer learns to forge checksums of this one.
+    let salt = u64::from(checksum::of(input));
+    scan_what_it_builds(&mut Input(input), salt);
+    decode_structures(input);
+});
+
+/// The program; reads as zeros behind its end.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn bytes(&mut self, len: usize) -> &'a [u8] {
+        let (bytes, rest) = self.0.split_at(len.min(self.0.len()));
+        self.0 = rest;
+        bytes
+    }
+
+    fn u8(&mut self) -> u8 {
+        self.bytes(1).first().copied().unwrap_or_default()
+    }
+
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes([self.u8(), self.u8()])
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from(self.u16()) | u32::from(self.u16()) << 16
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A segment in memory.
+struct Built {
+    seed: SegmentSeed,
+    first_id: u64,
+    bytes: Vec<u8>,
+    /// What was built at which offset.
+    frames: BTreeMap<u64, Vec<u8>>,
+    /// How many entries it has, and what frames may say they were synced up to.
+    entries: u32,
+    boundaries: Vec<u64>,
+    /// Whether there is nothing but frames as the library writes them, and zeros behind them.
+    honest: bool,
+    /// Where the last of them ends.
+    end: u64,
+}
+
+impl Built {
+    fn new(first_id: u64, salt: u64) -> Self {
+        Self {
+            seed: SegmentSeed::new(salt, 3, first_id),
+            first_id,
+            bytes: vec![0; HEADER_LEN as usize],
+            frames: BTreeMap::new(),
+            entries: 0,
+            boundaries: vec![HEADER_LEN],
+            honest: true,
+            end: HEADER_LEN,
+        }
+    }
+
+    fn offset(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// A frame as the library writes it.
+    fn frame(&mut self, input: &mut Input<'_>) {
+        let lens: Vec<u8> = (0..=input.u8() % 8).map(|_| input.u8() % 100).collect();
+        let entries: Vec<Vec<u8>> = lens
+            .iter()
+            .map(|len| {
+                let mut entry = input.bytes(usize::from(*len)).to_vec();
+                entry.resize(usize::from(*len), 0);
+                entry
+            })
+            .collect();
+        let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+        let synced = usize::from(input.u8()) % self.boundaries.len();
+        let offset = self.offset();
+        let place = Place {
+            seed: self.seed,
+            offset,
+            index: self.entries,
+            synced_to: self.boundaries[synced],
+        };
+        // Behind something else a frame is where the library would never put it.
+        self.honest &= offset == self.end;
+        let start = self.bytes.len();
+        frame::encode(&mut self.bytes, place, &entries).expect("small numbers");
+        self.frames.insert(offset, self.bytes[start..].to_vec());
+        self.entries += entries.len() as u32;
+        self.boundaries.push(self.offset());
+        self.end = self.offset();
+    }
+
+    /// A frame with any fields, and checksums that match.
+    fn forged_frame(&mut self, input: &mut Input<'_>) {
+        self.honest = false;
+        let offset = self.offset();
+        let payload = input.u8() % 64;
+        let length = if input.u8() % 4 == 0 { input.u32() } else { u32::from(payload) };
+        let mut bytes = vec![0; FRAME_HEADER_LEN];
+        put(&mut bytes, 4, length.to_le_bytes());
+        let index = if input.u8() % 4 == 0 { input.u32() } else { self.entries };
+        put(&mut bytes, 8, index.to_le_bytes());
+        put(&mut bytes, 12, u32::from(input.u16()).to_le_bytes());
+        put(&mut bytes, 16, (u32::from(input.u16()) / 4).to_le_bytes());
+        put(&mut bytes, 20, [1, u8::from(input.u8() == 7)]);
+        let check = checksum::append(self.seed.at(offset), &bytes[4..22]).to_le_bytes();
+        put(&mut bytes, 22, [check[2], check[3]]);
+        bytes.extend_from_slice(input.bytes(usize::from(payload)));
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        let whole = checksum::append(self.seed.at(offset), &bytes[4..]);
+        put(&mut bytes, 0, whole.to_le_bytes());
+        self.bytes.extend_from_slice(&bytes);
+        self.frames.insert(offset, bytes);
+    }
+
+    fn build(input: &mut Input<'_>, salt: u64) -> Self {
+        let first_id = [0, 1000, u64::MAX - 40][usize::from(input.u8() % 3)];
+        let mut built = Self::new(first_id, salt);
+        for _ in 0..input.u8() % 24 {
+            match input.u8() % 16 {
+                0..=11 => built.frame(input),
+                12 => built.forged_frame(input),
+                13 | 14 => {
+                    let len = usize::from(input.u16() % 10_000);
+                    built.bytes.resize(built.bytes.len() + len, 0);
+                }
+                _ => {
+                    built.honest = false;
+                    let len = usize::from(input.u8());
+                    built.bytes.extend_from_slice(input.bytes(len));
+                }
+            }
+        }
+        built
+    }
+
+    /// Damages it behind the header.
+    fn damage(&mut self, input: &mut Input<'_>) {
+        let header = HEADER_LEN as usize;
+        while !input.is_empty() && self.bytes.len() > header {
+            let frames_len = self.bytes.len() - header;
+            let at = header + usize::from(input.u16()) % frames_len;
+            let len = usize::from(input.u8()).min(self.bytes.len() - at);
+            match input.u8() % 6 {
+                0 | 1 => self.bytes[at] ^= 1 << (len % 8),
+                2 => self.bytes[at..at + len].fill(0),
+                3 => {
+                    let new = input.bytes(len);
+                    self.bytes[at..at + new.len()].copy_from_slice(new);
+                }
+                4 => {
+                    let from = header + usize::from(input.u16()) % (self.bytes.len() - len - header + 1);
+                    self.bytes.copy_within(from..from + len, at);
+                }
+                _ => self.bytes.truncate(at),
+            }
+        }
+    }
+
+    /// The frames that are still what they were, and lie below `limit`.
+    fn intact(&self, limit: u64) -> impl Iterator<Item = Frame> {
+        self.frames.iter().filter_map(move |(offset, frame)| {
+            let start = usize::try_from(*offset).ok()?;
+            let there = self.bytes.get(start..start + frame.len())?;
+            let whole = there == frame && offset + frame.len() as u64 <= limit;
+            whole.then(|| frame::peek(there, *offset, limit, self.seed).ok())?
+        })
+    }
+}
+
+fn scan_what_it_builds(input: &mut Input<'_>, salt: u64) {
+    let mut built = Built::build(input, salt);
+    // Mostly the truth: everything or a part had been synced.
+    let (proven_end, proven_id, truthful) = match input.u8() % 4 {
+        0 => (HEADER_LEN, built.first_id, true),
+        1 => (built.end, built.first_id.saturating_add(u64::from(built.entries)), true),
+        2 => {
+            let nth = usize::from(input.u8()) % built.boundaries.len();
+            let end = built.boundaries[nth];
+            let before = built.intact(u64::MAX).filter(|frame| frame.offset < end).last();
+            (end, before.map_or(built.first_id, |frame| frame.ids(built.first_id).end), true)
+        }
+        _ => {
+            let end = HEADER_LEN + u64::from(input.u16()) * 8;
+            (end, built.first_id.saturating_add(u64::from(input.u16())), false)
+        }
+    };
+    let limit_cut = if input.u8() % 4 == 0 { u64::from(input.u16()) } else { 0 };
+    built.damage(input);
+    // A file may be shorter, or longer, than its reader thinks.
+    let limit = (built.offset() + u64::from(input.u8() % 2)).saturating_sub(limit_cut).max(HEADER_LEN);
+
+    let extent = Extent {
+        seed: built.seed,
+        first_id: built.first_id,
+        offset: HEADER_LEN,
+        next_id: built.first_id,
+        limit,
+        proven_end,
+        proven_id,
+    };
+    let steps = scan(&built, extent, &mut SliceSource(&built.bytes));
+    let sparing = scan(&built, extent, &mut Sparing(&built.bytes));
+    assert_eq!(steps, sparing, "the answers depend on the windows");
+    if built.honest && truthful && built.first_id < u64::MAX - 40 {
+        check_nothing_missed(&built, extent, &steps);
+    }
+}
+
+/// Hands out what is asked for and not a byte more.
+struct Sparing<'a>(&'a [u8]);
+
+impl Source for Sparing<'_> {
+    type Error = Infallible;
+
+    fn window(&mut self, offset: u64, want: usize) -> Result<&[u8], Infallible> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        Ok(&self.0[start..][..want.min(self.0.len() - start)])
+    }
+}
+
+/// Every answer up to the last one, held to what holds for any bytes.
+fn scan<S: Source<Error = Infallible>>(built: &Built, extent: Extent, source: &mut S) -> Vec<Step> {
+    let mut scanner = Scanner::new(extent);
+    let mut steps = Vec::new();
+    let mut offset = extent.offset;
+    let mut next_id = extent.next_id;
+    loop {
+        let Ok(step) = scanner.step(source);
+        assert!(scanner.offset() >= offset, "back from {offset} to {}", scanner.offset());
+        assert!(scanner.next_id() >= next_id, "back from id {next_id} to {}", scanner.next_id());
+        match &step {
+            Step::Frame(frame) => {
+                assert!(frame.offset >= offset && frame.end() <= extent.limit, "{frame:?}");
+                assert_eq!(frame.ids(extent.first_id).start, next_id, "{frame:?}");
+                assert_eq!(scanner.offset(), frame.end());
+                check_frame(built, frame);
+            }
+            Step::Damaged(gap) => {
+                assert!(gap.offset >= offset && !gap.ids.is_empty(), "{gap:?}");
+                assert_eq!(gap.ids, next_id..scanner.next_id());
+            }
+            Step::Torn | Step::End => {
+                assert_eq!(scanner.next_id(), next_id, "ids passed over at the end");
+                let Ok(again) = scanner.step(source);
+                assert_eq!(again, step, "it does not stay at the end");
+                steps.push(step);
+                return steps;
+            }
+        }
+        offset = scanner.offset();
+        next_id = scanner.next_id();
+        steps.push(step);
+        assert!(steps.len() <= built.bytes.len() / 8 + 2, "no end");
+    }
+}
+
+/// It is what was built there.
+fn check_frame(built: &Built, frame: &Frame) {
+    let start = usize::try_from(frame.offset).unwrap();
+    let end = usize::try_from(frame.end()).unwrap();
+    let there = &built.bytes[start..end];
+    assert_eq!(built.frames.get(&frame.offset).map(Vec::as_slice), Some(there), "invented: {frame:?}");
+    assert_eq!(frame::verify(there, frame, built.seed), Ok(()));
+    let payload = &there[FRAME_HEADER_LEN..][..frame.payload_len as usize];
+    for nth in 0..frame.count.min(100) {
+        if let Some(range) = frame::entry(payload, frame.count, nth) {
+            assert!(range.end <= payload.len());
+        }
+    }
+    assert_eq!(frame::entry(payload, frame.count, frame.count), None);
+}
+
+fn check_nothing_missed(built: &Built, extent: Extent, steps: &[Step]) {
+    let mut next_id = extent.first_id;
+    let mut yielded = Vec::new();
+    let mut end = HEADER_LEN;
+    for step in steps {
+        match step {
+            Step::Frame(frame) => {
+                next_id = frame.ids(extent.first_id).end;
+                end = frame.end();
+                yielded.push(frame.offset);
+            }
+            Step::Damaged(gap) => {
+                next_id = gap.ids.end;
+                end = end.max(gap.offset + 1);
+            }
+            Step::Torn | Step::End => {}
+        }
+    }
+    assert!(next_id >= extent.proven_id, "ids from {next_id} to {} are lost in silence", extent.proven_id);
+    for frame in built.intact(extent.limit) {
+        if frame.offset < extent.proven_end {
+            assert!(yielded.contains(&frame.offset), "missed {frame:?}");
+        }
+        assert!(frame.synced_to <= end || yielded.contains(&frame.offset), "not a torn tail: {frame:?}");
+    }
+}
+
+fn decode_structures(input: &[u8]) {
+    let salt = input.get(16..24).map_or(0, |bytes| u64_at(bytes, 0));
+    let first_id = input.get(32..40).map_or(0, |bytes| u64_at(bytes, 0));
+    let file_len = input.len() as u64;
+    let _ = Slot::decode(input, salt, first_id);
+    let _ = Seal::decode(input, file_len, salt, first_id);
+    let _ = Root::decode(input);
+    let (first, second) = input.split_at(input.len() / 2);
+    let slots = [first, second].map(|bytes| Slot::decode(bytes, salt, first_id));
+    let _ = Slot::merge(slots[0], slots[1]);
+
+    let mut slot = [0; SLOT_LEN];
+    copy(input, &mut slot);
+    header::frame_structure(&mut slot, *b"IRONWSEG");
+    if let Ok(decoded) = Slot::decode(&slot, salt, first_id) {
+        assert_eq!(Slot::decode(&decoded.encode(), salt, first_id), Ok(decoded));
+    }
+
+    // The points stand in front of the seal, which says how many they are.
+    let mut seal = [0; SEAL_LEN];
+    copy(input, &mut seal);
+    let points = input.get(SEAL_LEN..).unwrap_or_default();
+    put(&mut seal, 80, checksum::of(points).to_le_bytes());
+    header::frame_structure(&mut seal, *b"IRONWEND");
+    let points_len = 8 * u64::from(u32::from_le_bytes([seal[12], seal[13], seal[14], seal[15]]));
+    let file_len = u64_at(&seal, 64).wrapping_add(points_len).wrapping_add(SEAL_LEN as u64);
+    if let Ok(decoded) = Seal::decode(&seal, file_len, salt, first_id)
+        && let Ok(points) = decoded.decode_points(points)
+    {
+        let Seal { constants, end, next_id, digest, .. } = decoded;
+        let again = Seal::encode(constants, end, next_id, digest, &points).unwrap();
+        let again = &again[again.len() - SEAL_LEN..];
+        assert_eq!(Seal::decode(again, file_len, salt, first_id), Ok(decoded));
+    }
+
+    let mut copy_of_root = [0; 64];
+    copy(input, &mut copy_of_root);
+    header::frame_structure(&mut copy_of_root, *b"IRONWAL\0");
+    if let Ok(decoded) = Root::decode(&copy_of_root) {
+        assert_eq!(Root::decode(&decoded.encode()), Ok(decoded));
+    }
+}
+
+fn copy(from: &[u8], to: &mut [u8]) {
+    let len = from.len().min(to.len());
+    to[..len].copy_from_slice(&from[..len]);
+}
