@@ -25,9 +25,7 @@ pub enum Error {
     Corruption(String),
 
     /// The checksum of what was read does not match the stored one.
-    #[error(
-        "CRC32 Checksum Mismatch: expected {expected:#x}, got {actual:#x} at offset {offset}"
-    )]
+    #[error("CRC32 Checksum Mismatch: expected {expected:#x}, got {actual:#x} at offset {offset}")]
     CrcMismatch {
         /// The checksum that is stored.
         expected: u32,

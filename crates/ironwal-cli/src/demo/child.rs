@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -73,7 +73,8 @@ impl Run<'_> {
         let status = killed.and_then(|()| child.wait());
         let status = status.map_err(|error| Failure::io("end the child", &error))?;
         heard.map_err(|error| Failure::io("listen to the child", &error))?;
-        if self.interrupted() || !was_killed(status) {
+        self.go_on_unless_interrupted()?;
+        if !was_killed(status) {
             return Err(Failure::failed(format!(
                 "the child ended by itself ({status}) before it was killed; see its message above"
             )));
@@ -108,7 +109,7 @@ impl Run<'_> {
 
 /// Hands on the reports of the child until its end of the pipe is closed. A report that the kill
 /// cut in two was not made.
-fn listen(mut pipe: ChildStdout, reports: &Sender<Vec<Acknowledged>>) -> io::Result<()> {
+fn listen(mut pipe: impl Read, reports: &Sender<Vec<Acknowledged>>) -> io::Result<()> {
     let mut bytes = vec![0; 64 * 1024];
     let mut len = 0;
     loop {
@@ -143,4 +144,37 @@ fn was_killed(status: ExitStatus) -> bool {
 #[cfg(not(unix))]
 fn was_killed(status: ExitStatus) -> bool {
     !status.success()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe that hands out a few bytes at a time.
+    struct Dripping<'a>(&'a [u8]);
+
+    impl Read for Dripping<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let len = into.len().min(7);
+            self.0.read(&mut into[..len])
+        }
+    }
+
+    #[test]
+    fn whole_reports_count_and_a_cut_one_does_not() {
+        let mut bytes = Vec::new();
+        write_words(&mut bytes, &[1, 2, 3, 4, 5, 6, 7, 8, 9]).unwrap();
+        bytes.pop();
+        let (sender, receiver) = mpsc::channel();
+        listen(Dripping(&bytes), &sender).unwrap();
+        drop(sender);
+        let heard: Vec<_> = receiver.iter().flatten().collect();
+        assert_eq!(
+            heard,
+            [
+                Acknowledged { number: 1, id: 2, latency_ns: 3 },
+                Acknowledged { number: 4, id: 5, latency_ns: 6 },
+            ]
+        );
+    }
 }

@@ -40,9 +40,7 @@ impl Run<'_> {
             appended.map(|()| tally)
         });
         let tally = tally.map_err(failed)?;
-        if self.interrupted() {
-            return Err(Failure::failed("interrupted"));
-        }
+        self.go_on_unless_interrupted()?;
         Ok(tally)
     }
 }

@@ -15,6 +15,7 @@ mod summary;
 mod tally;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +30,6 @@ use lines::Lines;
 use place::Place;
 use progress::{Progress, grouped};
 use summary::Summary;
-use tally::Tally;
 
 pub(crate) use child::{ChildArgs, run_child};
 
@@ -67,7 +67,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Done {
     let interrupted = watch_for_interrupts()?;
     let lines = Lines::gather(&args.files)?;
-    let place = Place::new(args.dir.as_deref())?;
+    let mut place = Place::new(args.dir.as_deref())?;
     let target = args.lines.max(lines.count());
     let progress = Progress::new(target);
     introduce(&progress, &lines, &place, target);
@@ -80,17 +80,9 @@ pub(crate) fn run(args: &Args) -> Done {
         interrupted: &interrupted,
         progress: &progress,
     };
-    let summary = match run.all() {
-        Ok(summary) => summary,
-        Err(failure) => {
-            progress.clear();
-            if interrupted.load(Ordering::Relaxed) {
-                return Err(Failure::failed("interrupted before anything was shown; run it again"));
-            }
-            return Err(failure);
-        }
-    };
+    let done = run.all();
     progress.clear();
+    let summary = done?;
     let printed = summary.print();
     if summary.holds() {
         return printed;
@@ -120,7 +112,7 @@ impl Run<'_> {
     fn all(&self) -> Done<Summary> {
         let before = self.append_until_killed()?;
         let (wal, recovery) = self.reopen()?;
-        let survived = self.check(&wal, &before)?;
+        let survived = self.check(&wal, &before.places)?;
         self.tell(format_args!(
             "opened again in {:.1} ms: {} lines there, {} of them not reported yet",
             recovery.as_secs_f64() * 1e3,
@@ -135,9 +127,9 @@ impl Run<'_> {
         let after = self.append_rest(&wal, &survived)?;
         wal.close().map_err(|error| Failure::of("close the log", &error))?;
         let (wal, _) = self.reopen()?;
-        let mut expected = Tally::default();
-        expected.places = survived.places;
-        expected.places.extend(&after.places);
+        // What was there after the kill must stay, reported or not.
+        let mut expected = survived.places;
+        expected.extend(&after.places);
         let mut findings = self.check(&wal, &expected)?;
         findings.require_complete();
         self.tell(format_args!("closed and opened again: every line checked once more"));
@@ -153,16 +145,23 @@ impl Run<'_> {
         Ok((wal, began.elapsed()))
     }
 
-    fn check(&self, wal: &Wal, acknowledged: &Tally) -> Done<Findings> {
+    fn check(&self, wal: &Wal, acknowledged: &BTreeMap<u64, u64>) -> Done<Findings> {
         let entries = wal
             .iter_with_ids(STREAM, 0)
             .map_err(|error| Failure::of("read the log", &error))?
             .map(|entry| entry.map_err(|error| error.to_string()));
-        Ok(check(entries, &acknowledged.places, self.lines))
+        Ok(check(entries, acknowledged, self.lines))
     }
 
     fn interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn go_on_unless_interrupted(&self) -> Done {
+        if self.interrupted() {
+            return Err(Failure::failed("interrupted before anything was shown; run it again"));
+        }
+        Ok(())
     }
 
     fn tell(&self, line: std::fmt::Arguments<'_>) {

@@ -1,6 +1,5 @@
 //! Where the demo's log lives.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -11,7 +10,7 @@ use crate::exit::{Done, Failure};
 pub(super) struct Place {
     path: PathBuf,
     /// `Some` while the directory is to be removed.
-    temporary: RefCell<Option<TempDir>>,
+    temporary: Option<TempDir>,
 }
 
 impl Place {
@@ -25,7 +24,7 @@ impl Place {
         }
         let dir =
             tempfile::Builder::new().prefix("ironwal-demo-").tempdir_in(&parent).map_err(failed)?;
-        let place = Self { path: dir.path().to_path_buf(), temporary: RefCell::new(Some(dir)) };
+        let mut place = Self { path: dir.path().to_path_buf(), temporary: Some(dir) };
         if chosen.is_some() {
             place.keep();
         }
@@ -37,7 +36,7 @@ impl Place {
     }
 
     /// Leaves the directory where it is, and says where.
-    pub(super) fn keep(&self) -> &Path {
+    pub(super) fn keep(&mut self) -> &Path {
         if let Some(temporary) = self.temporary.take() {
             let _ = temporary.keep();
         }
@@ -46,7 +45,7 @@ impl Place {
 
     /// What becomes of the directory, in words.
     pub(super) fn fate(&self) -> &'static str {
-        if self.temporary.borrow().is_some() { "(removed at the end)" } else { "(kept)" }
+        if self.temporary.is_some() { "(removed at the end)" } else { "(kept)" }
     }
 
     /// Whether the file system is tmpfs, where the demo shows less than it seems to.

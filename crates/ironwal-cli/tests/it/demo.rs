@@ -105,3 +105,37 @@ fn log_dir(ran: &Ran) -> &Path {
     let line = ran.err.lines().find_map(|line| line.strip_prefix("log in ")).unwrap();
     Path::new(line.rsplit_once(" (").unwrap().0)
 }
+
+/// Neither the child nor the temporary directory outlives an interrupted demo.
+#[test]
+#[cfg(unix)]
+fn an_interrupted_demo_leaves_nothing_behind() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lines.txt");
+    std::fs::write(&file, "a line").unwrap();
+    let temporary = dir.path().join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let mut child = crate::program::program()
+        .args(["demo", file.to_str().unwrap(), "--lines", "1000000000"])
+        .env("TMPDIR", &temporary)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().starts_with("log in "));
+    // By now the signal is watched for. The log is there once the child is at work.
+    let log = std::fs::read_dir(&temporary).unwrap().next().unwrap().unwrap().path();
+    while !log.join("demo").exists() {
+        std::thread::yield_now();
+    }
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let rest: Vec<String> = said.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert!(rest.last().unwrap().starts_with("ironwal: interrupted"), "{rest:?}");
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+}

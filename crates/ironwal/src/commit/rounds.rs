@@ -170,8 +170,6 @@ impl Rounds {
     }
 
     fn try_lead(&self) -> bool {
-        self.lead_taken
-            .compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
+        self.lead_taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 }

@@ -318,6 +318,9 @@ mod tests {
         let mut pruned = new;
         pruned.first_kept = 30;
         let (merged, place) = Slot::merge(Ok(cut), Ok(pruned)).unwrap();
-        assert_eq!((merged.proof.synced_to, merged.first_kept, place), (8192, 30, SlotPlace::First));
+        assert_eq!(
+            (merged.proof.synced_to, merged.first_kept, place),
+            (8192, 30, SlotPlace::First)
+        );
     }
 }

@@ -199,12 +199,7 @@ impl Scanner {
 
     /// Looks behind the invalid place `at` for the next valid frame and, unless `below` says that
     /// damage is certain, for a frame that proves it.
-    fn search<S: Source>(
-        &self,
-        source: &mut S,
-        at: u64,
-        below: bool,
-    ) -> Result<Found, S::Error> {
+    fn search<S: Source>(&self, source: &mut S, at: u64, below: bool) -> Result<Found, S::Error> {
         let mut found = Found { next: None, proves: false, zeros: true };
         let mut due_id = self.extent.next_id;
         let mut offset = at.max(HEADER_LEN);

@@ -199,8 +199,7 @@ fn read_frames(storage: &dyn Storage, found: &mut [Found], salt: u64) -> Result<
             continue;
         };
         segment.frames = frames_of(storage, segment, slot, salt, later, later_proven)?;
-        later_proven |=
-            slot.constants.predecessor_synced || segment.frames.proven_end > HEADER_LEN;
+        later_proven |= slot.constants.predecessor_synced || segment.frames.proven_end > HEADER_LEN;
         later = Some((slot.constants.predecessor_end, segment.first_id));
     }
     Ok(())
@@ -501,11 +500,8 @@ fn build(
             // A sealed segment is full; a damaged one is never written to again.
             Some(_) if newest.is_sealed() || *action == Action::Damaged => {}
             Some((slot, place)) => {
-                let seed = SegmentSeed::new(
-                    identity.salt,
-                    slot.constants.stream_number,
-                    newest.first_id,
-                );
+                let seed =
+                    SegmentSeed::new(identity.salt, slot.constants.stream_number, newest.first_id);
                 open = Some(OpenSegment::new(seed, newest.first_id, end));
                 writer.idle = Some(IdleSegment { slot, newest: place, end: end.synced_to });
             }
@@ -538,11 +534,7 @@ impl Found {
     }
 }
 
-fn reader_for(
-    storage: &Arc<dyn Storage>,
-    segment: &Found,
-    later_first_id: Option<u64>,
-) -> Segment {
+fn reader_for(storage: &Arc<dyn Storage>, segment: &Found, later_first_id: Option<u64>) -> Segment {
     let seed = segment.slot.map(|(slot, _)| {
         SegmentSeed::new(slot.constants.salt, slot.constants.stream_number, segment.first_id)
     });
@@ -552,18 +544,10 @@ fn reader_for(
         None => later_first_id.unwrap_or(segment.first_id),
     };
     let read_from = segment.slot.map_or(HEADER_LEN, |(_, _)| segment.index_known_from());
-    let mut index =
-        if read_from == HEADER_LEN { Index::empty() } else { Index::unread(read_from) };
+    let mut index = if read_from == HEADER_LEN { Index::empty() } else { Index::unread(read_from) };
     index.extend(&segment.frames.points);
     let extent = (end.synced_to, next_id);
-    Segment::new(
-        Arc::clone(storage),
-        segment.path.clone(),
-        segment.first_id,
-        seed,
-        extent,
-        index,
-    )
+    Segment::new(Arc::clone(storage), segment.path.clone(), segment.first_id, seed, extent, index)
 }
 
 impl Found {

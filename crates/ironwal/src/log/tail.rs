@@ -224,12 +224,8 @@ impl Tail {
         let Ok(index) = u32::try_from(self.next_id - segment.first_id) else {
             return Staged::NoRoom;
         };
-        let place = Place {
-            seed: segment.seed,
-            offset: segment.end,
-            index,
-            synced_to: segment.synced_to,
-        };
+        let place =
+            Place { seed: segment.seed, offset: segment.end, index, synced_to: segment.synced_to };
         let Some(checksum) = frame::encode(&mut self.pending.frames, place, append.entries) else {
             return Staged::NoRoom;
         };
@@ -252,8 +248,7 @@ impl Tail {
         let pending = std::mem::replace(&mut self.pending, std::mem::take(spare));
         let round = self.round;
         self.round += 1;
-        let proof =
-            Proof { synced_to: segment.end, next_id: self.next_id, digest: segment.digest };
+        let proof = Proof { synced_to: segment.end, next_id: self.next_id, digest: segment.digest };
         let offset = segment.end - pending.frames.len() as u64;
         Some(Taken { round, pending, offset, proof })
     }

@@ -57,6 +57,8 @@ pub(crate) type Unproven = VecDeque<FullSegment>;
 pub(crate) struct FullSegment {
     writer: SegmentWriter,
     proof: Proof,
+    /// A sync failed. The next one would say OK, and somebody may be waiting to try it.
+    failed: bool,
 }
 
 impl Writer {
@@ -121,6 +123,15 @@ impl Log {
 impl FullSegment {
     /// Makes the segment durable, and then the proof that it is.
     fn prove(&mut self, first_kept: u64) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("an earlier sync of this segment failed"));
+        }
+        let proven = self.try_prove(first_kept);
+        self.failed = proven.is_err();
+        proven
+    }
+
+    fn try_prove(&mut self, first_kept: u64) -> io::Result<()> {
         self.writer.sync()?;
         let slot = Slot { proof: self.proof, first_kept, ..*self.writer.slot() };
         self.writer.write_slot(slot)?;
@@ -201,9 +212,7 @@ impl Lead<'_> {
     /// it. Frames that are staged from now on say so.
     fn note_synced(&self, next_id: u64) {
         self.log.durable.store(next_id, Ordering::Release);
-        if let (Some(active), Some(open)) =
-            (&self.writer.active, lock(&self.log.tail).segment())
-        {
+        if let (Some(active), Some(open)) = (&self.writer.active, lock(&self.log.tail).segment()) {
             open.synced_to = active.reader.end();
         }
     }
@@ -347,7 +356,7 @@ impl Lead<'_> {
         self.writer.predecessor = (proof.synced_to, in_strict);
         self.writer.frames_unsynced = false;
         if !in_strict {
-            lock(&log.unproven).push_back(FullSegment { writer, proof });
+            lock(&log.unproven).push_back(FullSegment { writer, proof, failed: false });
             log.new_full_segment.store(true, Ordering::Relaxed);
         }
         lock(&log.tail).set_segment(None);
@@ -422,9 +431,8 @@ impl Lead<'_> {
     pub(crate) fn close(&mut self) -> Result<()> {
         let log = self.log;
         self.stop_staging();
-        let result = self
-            .sync()
-            .and_then(|()| self.prove_active().map_err(|error| log.fail(error)));
+        let result =
+            self.sync().and_then(|()| self.prove_active().map_err(|error| log.fail(error)));
         lock(&log.tail).close();
         result
     }
@@ -463,5 +471,33 @@ pub(super) fn remove_unfinished(storage: &dyn Storage, dir: &Path) -> io::Result
     match storage.remove_file(&dir.join(crate::segment::UNFINISHED_NAME)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tail::Limits;
+    use super::super::{Identity, Log};
+    use super::*;
+    use crate::commit::Stream;
+    use crate::storage::SimDisk;
+    use crate::storage::sim::CallKind;
+
+    /// The maintenance thread's sync of a full segment fails while a batch waits to sync the same
+    /// segment. Trying again would return OK, and the batch would be acknowledged over a gap.
+    #[test]
+    fn a_failed_sync_of_a_full_segment_is_never_tried_again() {
+        let disk = SimDisk::new(5);
+        let root = Path::new("/");
+        let identity = Identity { name: "s".into(), dir: root.join("s"), number: 0, salt: 1 };
+        let limits = Limits { segment_len_max: 1000, entries_max: 1, sync_on_rotation: false };
+        let stream = Stream::new(Log::new(Arc::new(disk.clone()), identity, limits));
+        for entry in [&b"one"[..], b"two"] {
+            stream.append(root, &Append { entries: &[entry], batch: false, sync: false }).unwrap();
+        }
+        disk.fail_nth(CallKind::Sync, 1, io::ErrorKind::Other);
+        stream.log().prove_full_segments().unwrap_err();
+        stream.log().prove_full_segments().unwrap_err();
+        assert_eq!(stream.log().durable_end(), 0);
     }
 }

@@ -41,9 +41,14 @@ mod tests {
             let path = path_of(Path::new("s"), id);
             assert_eq!(first_id_of(path.file_name().unwrap()), Some(id));
         }
-        for name in ["1.wal", "0000000000000000000a.wal", "+0000000000000000001.wal",
-            "99999999999999999999.wal", "00000000000000000001.tmp", UNFINISHED_NAME]
-        {
+        for name in [
+            "1.wal",
+            "0000000000000000000a.wal",
+            "+0000000000000000001.wal",
+            "99999999999999999999.wal",
+            "00000000000000000001.tmp",
+            UNFINISHED_NAME,
+        ] {
             assert_eq!(first_id_of(OsStr::new(name)), None, "{name}");
         }
     }

@@ -115,15 +115,15 @@ pub(crate) const TABLE: &[Row] = &[
     header_row(&[Header::Lost], Action::Damaged),
     Row { cut: &[Cut::Stale], ..header_row(&[Header::Whole], Action::Delete) },
     //  tail                       proof            next
-    row(&[],                       &[Proof::Short], &[],               Action::Damaged),
-    row(&[Tail::Sealed],           &[Proof::Met],   &[Next::None],     Action::Keep),
-    row(&[Tail::Open, Tail::Torn], &[Proof::Met],   &[Next::None],     Action::CutTail),
-    row(&[Tail::Sealed],           &[Proof::Met],   &[Next::Joins],    Action::Keep),
-    row(&[Tail::Open, Tail::Torn], &[Proof::Met],   &[Next::Joins],    Action::CutTail),
+    row(&[], &[Proof::Short], &[], Action::Damaged),
+    row(&[Tail::Sealed], &[Proof::Met], &[Next::None], Action::Keep),
+    row(&[Tail::Open, Tail::Torn], &[Proof::Met], &[Next::None], Action::CutTail),
+    row(&[Tail::Sealed], &[Proof::Met], &[Next::Joins], Action::Keep),
+    row(&[Tail::Open, Tail::Torn], &[Proof::Met], &[Next::Joins], Action::CutTail),
     // Behind a whole seal a segment did begin with the next id, and its name was durable.
-    row(&[Tail::Sealed],           &[Proof::Met],   &[Next::Leaves],   Action::Damaged),
-    row(&[Tail::Open, Tail::Torn], &[Proof::Met],   &[Next::Leaves],   Action::CutStream),
-    row(&[],                       &[Proof::Met],   &[Next::Overlaps], Action::Damaged),
+    row(&[Tail::Sealed], &[Proof::Met], &[Next::Leaves], Action::Damaged),
+    row(&[Tail::Open, Tail::Torn], &[Proof::Met], &[Next::Leaves], Action::CutStream),
+    row(&[], &[Proof::Met], &[Next::Overlaps], Action::Damaged),
 ];
 
 impl Row {
@@ -185,10 +185,8 @@ mod tests {
     fn nothing_that_was_proven_is_ever_cut() {
         for facts in all_facts() {
             if facts.header == Header::Whole && facts.cut == Cut::Current {
-                let cuts = matches!(
-                    decide(&facts),
-                    Action::CutTail | Action::CutStream | Action::Delete
-                );
+                let cuts =
+                    matches!(decide(&facts), Action::CutTail | Action::CutStream | Action::Delete);
                 assert!(!(facts.proof == Proof::Short && cuts), "{facts:?}");
             }
             if facts.header != Header::Whole {
@@ -210,10 +208,7 @@ mod tests {
                 })
                 && facts.next != Next::Overlaps
             {
-                assert!(
-                    matches!(decide(&facts), Action::CutTail | Action::CutStream),
-                    "{facts:?}"
-                );
+                assert!(matches!(decide(&facts), Action::CutTail | Action::CutStream), "{facts:?}");
             }
         }
     }

@@ -70,11 +70,7 @@ fn check_positions(storage: &dyn Storage, dir: &Path) {
 
     let other = ok(storage.open(&dir.join("a"), OpenMode::ReadWrite), "open");
     write(&*other, b"shared", 0);
-    assert_eq!(
-        read(&*file, 0, 6),
-        b"shared",
-        "a write through another handle"
-    );
+    assert_eq!(read(&*file, 0, 6), b"shared", "a write through another handle");
 }
 
 fn check_ends(storage: &dyn Storage, dir: &Path) {
@@ -168,43 +164,24 @@ fn check_modes(storage: &dyn Storage, dir: &Path) {
         let result = storage.open(&path, mode);
         fails(result, ErrorKind::NotFound, "opening a missing file");
         let result = storage.open(&dir.join("no/a"), mode);
-        fails(
-            result,
-            ErrorKind::NotFound,
-            "opening in a missing directory",
-        );
+        fails(result, ErrorKind::NotFound, "opening in a missing directory");
     }
     let result = storage.open(&dir.join("no/a"), OpenMode::Create);
-    fails(
-        result,
-        ErrorKind::NotFound,
-        "creating in a missing directory",
-    );
+    fails(result, ErrorKind::NotFound, "creating in a missing directory");
 
     let file = create(storage, &path);
     write(&*file, b"abc", 0);
     let result = storage.open(&path, OpenMode::Create);
-    fails(
-        result,
-        ErrorKind::AlreadyExists,
-        "creating an existing file",
-    );
+    fails(result, ErrorKind::AlreadyExists, "creating an existing file");
     let result = storage.open(dir, OpenMode::Create);
-    fails(
-        result,
-        ErrorKind::AlreadyExists,
-        "creating over a directory",
-    );
+    fails(result, ErrorKind::AlreadyExists, "creating over a directory");
     let result = storage.open(dir, OpenMode::ReadWrite);
     assert!(result.is_err(), "opening a directory for writing");
     assert_eq!(read(&*file, 0, 10), b"abc", "after a failed creation");
 
     let reader = ok(storage.open(&path, OpenMode::Read), "open");
     assert_eq!(read(&*reader, 0, 10), b"abc", "reading only");
-    assert!(
-        reader.write_at(b"x", 0).is_err(),
-        "writing while reading only"
-    );
+    assert!(reader.write_at(b"x", 0).is_err(), "writing while reading only");
     assert!(reader.set_len(1).is_err(), "set_len while reading only");
     assert_eq!(read(&*file, 0, 10), b"abc", "after a refused write");
 }
@@ -226,10 +203,7 @@ fn check_listing(storage: &dyn Storage, dir: &Path) {
         ("b", EntryKind::File),
         ("c.d", EntryKind::File),
     ]
-    .map(|(name, kind)| DirEntry {
-        name: name.into(),
-        kind,
-    });
+    .map(|(name, kind)| DirEntry { name: name.into(), kind });
     assert_eq!(ok(storage.list(dir), "list"), expected, "sorted by name");
     let result = storage.list(&dir.join("no"));
     fails(result, ErrorKind::NotFound, "listing a missing directory");
@@ -271,11 +245,7 @@ fn check_renaming(storage: &dyn Storage, dir: &Path) {
     let result = storage.rename(&a, &b);
     fails(result, ErrorKind::NotFound, "renaming a missing file");
     let result = storage.rename(&b, &dir.join("no/b"));
-    fails(
-        result,
-        ErrorKind::NotFound,
-        "renaming to a missing directory",
-    );
+    fails(result, ErrorKind::NotFound, "renaming to a missing directory");
     assert_eq!(names(storage, dir), "b", "after failed renames");
 
     let newer = create(storage, &a);
@@ -357,10 +327,7 @@ fn check_syncing(storage: &dyn Storage, dir: &Path) {
     ok(storage.sync_dir(dir), "sync_dir");
     let result = storage.sync_dir(&dir.join("no"));
     // Where directories cannot be synced, nobody looks for them either.
-    assert!(
-        result.is_err() || cfg!(windows),
-        "sync_dir of a missing one"
-    );
+    assert!(result.is_err() || cfg!(windows), "sync_dir of a missing one");
 }
 
 #[track_caller]

@@ -65,13 +65,8 @@ impl Storage for RealDisk {
             OpenMode::Create => "create",
             OpenMode::Read | OpenMode::ReadWrite => "open",
         };
-        let file = options
-            .open(path)
-            .map_err(|e| name_error(operation, path, e))?;
-        Ok(Arc::new(RealFile {
-            file,
-            path: path.to_path_buf(),
-        }))
+        let file = options.open(path).map_err(|e| name_error(operation, path, e))?;
+        Ok(Arc::new(RealFile { file, path: path.to_path_buf() }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -178,9 +173,7 @@ impl File for RealFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file
-            .set_len(len)
-            .map_err(|e| self.name("ftruncate", e))
+        self.file.set_len(len).map_err(|e| self.name("ftruncate", e))
     }
 
     fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -334,10 +327,7 @@ mod tests {
         let error = RealDisk.open(&path, OpenMode::Read).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         let text = error.to_string();
-        assert!(
-            text.starts_with(&format!("open {}: ", path.display())),
-            "{text}"
-        );
+        assert!(text.starts_with(&format!("open {}: ", path.display())), "{text}");
         let source = error.get_ref().and_then(|named| named.source());
         let number = source
             .and_then(|source| source.downcast_ref::<io::Error>())
@@ -369,27 +359,18 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_write_to_a_full_device_is_storage_full() {
-        let file = RealDisk
-            .open(Path::new("/dev/full"), OpenMode::ReadWrite)
-            .unwrap();
+        let file = RealDisk.open(Path::new("/dev/full"), OpenMode::ReadWrite).unwrap();
         let error = file.write_at(b"x", 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert!(
-            error.to_string().starts_with("write /dev/full: "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("write /dev/full: "), "{error}");
     }
 
     #[test]
     fn zeros_are_written_beyond_the_end_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .unwrap();
+        let file =
+            fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
         let file = RealFile { file, path };
         file.write_at(b"abc", 0).unwrap();
         file.write_zeros(file.len().unwrap(), 200_000).unwrap();
@@ -404,9 +385,7 @@ mod tests {
     #[test]
     fn a_reservation_that_cannot_be_made_leaves_the_length() {
         let dir = tempfile::tempdir().unwrap();
-        let file = RealDisk
-            .open(&dir.path().join("a"), OpenMode::Create)
-            .unwrap();
+        let file = RealDisk.open(&dir.path().join("a"), OpenMode::Create).unwrap();
         file.write_at(b"abc", 0).unwrap();
         // More than any file system has room for.
         file.reserve(0, 1 << 60).unwrap_err();

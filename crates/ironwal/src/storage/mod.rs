@@ -184,9 +184,7 @@ pub(crate) fn rewrite(file: &dyn File, start: u64, end: u64) -> io::Result<()> {
     let mut buffer = vec![0; 256 * 1024];
     let mut offset = start;
     while offset < end {
-        let left = usize::try_from(end - offset)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let left = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
         let filled = read_up_to(file, &mut buffer[..left], offset)?;
         if filled == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -214,11 +214,7 @@ impl Wal {
     pub fn streams(&self) -> Vec<String> {
         let streams = self.inner.streams.read().unwrap_or_else(PoisonError::into_inner);
         let exists = |stream: &commit::Stream| stream.log().newest_segment().is_some();
-        streams
-            .iter()
-            .filter(|(_, stream)| exists(stream))
-            .map(|(name, _)| name.clone())
-            .collect()
+        streams.iter().filter(|(_, stream)| exists(stream)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Makes every entry durable that was committed before the call, in every stream and mode.
@@ -243,7 +239,6 @@ impl Wal {
     pub fn close(&self) -> Result<()> {
         self.inner.close()
     }
-
 
     fn check_open(&self) -> Result<()> {
         if self.inner.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
@@ -291,11 +286,7 @@ impl Inner {
         self.append(stream, &append).map(|ids| ids.start)
     }
 
-    fn append_batch(
-        &self,
-        stream: &Arc<commit::Stream>,
-        entries: &[&[u8]],
-    ) -> Result<Range<u64>> {
+    fn append_batch(&self, stream: &Arc<commit::Stream>, entries: &[&[u8]]) -> Result<Range<u64>> {
         if entries.is_empty() {
             let next_id = stream.log().next_id();
             return Ok(next_id..next_id);
@@ -424,4 +415,3 @@ fn without_details(error: Error) -> Error {
         other => other,
     }
 }
-

@@ -45,11 +45,8 @@ fn appends_are_numbered_and_read_back_in_every_mode() {
 fn segments_rotate_by_size_and_by_count() {
     for mode in MODES {
         let dir = tempfile::tempdir().unwrap();
-        let options = WalOptions {
-            max_segment_size: 200,
-            sync_mode: mode,
-            ..WalOptions::new(dir.path())
-        };
+        let options =
+            WalOptions { max_segment_size: 200, sync_mode: mode, ..WalOptions::new(dir.path()) };
         let wal = Wal::new(options.clone()).unwrap();
         for id in 0..50_u64 {
             assert_eq!(wal.append("s", format!("entry {id}").as_bytes()).unwrap(), id);

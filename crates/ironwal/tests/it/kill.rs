@@ -227,7 +227,8 @@ impl Model {
 
         // And it goes on: one more append, of a thread that no child has.
         for (nth, stream) in STREAMS.iter().enumerate() {
-            let number = (0..).find(|&n| Operation { run, thread: THREADS, number: n }.stream() == nth);
+            let number =
+                (0..).find(|&n| Operation { run, thread: THREADS, number: n }.stream() == nth);
             let operation = Operation { run, thread: THREADS, number: number.unwrap() };
             let ids = operation.append(&wal);
             assert_eq!(ids.start, self.found[nth].len() as u64, "{mode}, run {run}: {stream:?}");
@@ -269,8 +270,9 @@ impl Model {
         for operation in seen.keys().filter(|operation| operation.thread < THREADS) {
             // A thread begins an operation only after it has reported the one before.
             let previous = operation.number.checked_sub(1);
-            let begun = previous
-                .is_none_or(|number| self.acknowledged.contains_key(&Operation { number, ..*operation }));
+            let begun = previous.is_none_or(|number| {
+                self.acknowledged.contains_key(&Operation { number, ..*operation })
+            });
             assert!(begun, "{mode}: {operation:?} was never begun");
         }
     }

@@ -75,7 +75,11 @@ impl StreamModel {
             count >= floor,
             "stream {name}: {count} entries recovered, {floor} were acknowledged ({after:?})"
         );
-        assert!(count <= all.len(), "stream {name}: {count} entries, {} were ever appended", all.len());
+        assert!(
+            count <= all.len(),
+            "stream {name}: {count} entries, {} were ever appended",
+            all.len()
+        );
         for (id, (found, expected)) in recovered.iter().zip(&all).enumerate() {
             assert_eq!(found, expected, "stream {name}: entry {id} differs");
         }

@@ -421,7 +421,8 @@ fn the_slots_are_never_both_at_risk() {
 #[test]
 fn what_was_cut_off_never_comes_back() {
     for seed in 0..300 {
-        let disk = SimDisk::with_config(SimConfig { seed, write_back: 0.3, ..SimConfig::default() });
+        let disk =
+            SimDisk::with_config(SimConfig { seed, write_back: 0.3, ..SimConfig::default() });
         // Without maintenance in between, several full segments are unsynced.
         let environment = Environment::default()
             .with_storage(Arc::new(disk.process()))
@@ -445,8 +446,7 @@ fn what_was_cut_off_never_comes_back() {
                 disk.cut_power_at(6 + seed % 23 + life);
             }
             if let Ok(wal) = open(&disk, &options) {
-                let found: Vec<Vec<u8>> =
-                    wal.iter("s", 0).unwrap().map_while(Result::ok).collect();
+                let found: Vec<Vec<u8>> = wal.iter("s", 0).unwrap().map_while(Result::ok).collect();
                 if !disk.power_is_off() {
                     let common = known.len().min(found.len());
                     assert_eq!(found[..common], known[..common], "seed {seed}: entries changed");

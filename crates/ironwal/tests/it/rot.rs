@@ -53,8 +53,7 @@ fn sample(
     proven: Option<usize>,
 ) -> Sample {
     let disk = SimDisk::new(1);
-    let options =
-        WalOptions { sync_mode: mode, max_segment_size, ..WalOptions::new(ROOT) };
+    let options = WalOptions { sync_mode: mode, max_segment_size, ..WalOptions::new(ROOT) };
     let wal = open(&disk, &options).unwrap();
     let mut entries = Vec::new();
     for id in 0..4 {
@@ -117,7 +116,8 @@ fn proven_without(sample: &Sample, path: &Path) -> usize {
 
 /// Opens the damaged directory and judges what comes back.
 fn judge(sample: &Sample, disk: &SimDisk, proven: usize, what: &str, tally: &mut Tally) {
-    let options = WalOptions { on_corruption: CorruptionPolicy::Truncate, ..sample.options.clone() };
+    let options =
+        WalOptions { on_corruption: CorruptionPolicy::Truncate, ..sample.options.clone() };
     let wal = match open(disk, &options) {
         Ok(wal) => wal,
         Err(Error::Corruption(_) | Error::UnsupportedVersion { .. }) => {
@@ -139,13 +139,7 @@ fn judge(sample: &Sample, disk: &SimDisk, proven: usize, what: &str, tally: &mut
     }
 }
 
-fn judge_stream(
-    wal: &Wal,
-    expected: &Expected,
-    proven: usize,
-    what: &str,
-    tally: &mut Tally,
-) {
+fn judge_stream(wal: &Wal, expected: &Expected, proven: usize, what: &str, tally: &mut Tally) {
     let count = expected.entries.len();
     let stream = wal.stream(expected.name).unwrap();
     let mut damaged = 0;

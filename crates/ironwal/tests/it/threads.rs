@@ -14,8 +14,7 @@ const APPENDS: u64 = 25;
 fn open(disk: &SimDisk, mode: SyncMode) -> Wal {
     let environment =
         Environment::default().with_storage(Arc::new(disk.process())).with_entropy(|| 0x5A17);
-    let options =
-        WalOptions { sync_mode: mode, max_segment_size: 2000, ..WalOptions::new("/log") };
+    let options = WalOptions { sync_mode: mode, max_segment_size: 2000, ..WalOptions::new("/log") };
     Wal::open_with(options, environment).unwrap()
 }
 
@@ -84,8 +83,16 @@ fn threads_share_rounds_and_ids_have_no_gaps() {
 
 #[test]
 fn every_waiter_returns_whatever_call_fails() {
-    let kinds = [CallKind::Write, CallKind::Sync, CallKind::Reserve, CallKind::Rename,
-        CallKind::Create, CallKind::SyncDir, CallKind::SetLen, CallKind::Open];
+    let kinds = [
+        CallKind::Write,
+        CallKind::Sync,
+        CallKind::Reserve,
+        CallKind::Rename,
+        CallKind::Create,
+        CallKind::SyncDir,
+        CallKind::SetLen,
+        CallKind::Open,
+    ];
     for mode in [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async] {
         for kind in kinds {
             for n in (1..12).chain([20, 40, 80]) {

@@ -38,12 +38,7 @@ type Outcome = Result<&'static str, std::io::Error>;
 /// sim::check_crashes(SimDisk::new);
 /// ```
 pub fn check_crashes(new_disk: impl Fn(u64) -> SimDisk) {
-    for Row {
-        name,
-        outcomes,
-        run,
-    } in ROWS
-    {
+    for Row { name, outcomes, run } in ROWS {
         let mut first_seed = BTreeMap::new();
         for seed in 0..SEEDS {
             match run(&new_disk(seed)) {
@@ -88,23 +83,14 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "one sector overwritten",
-        outcomes: &[
-            "old",
-            "new",
-            "torn, new first",
-            "torn, old first",
-            "torn, mixed",
-        ],
+        outcomes: &["old", "new", "torn, new first", "torn, old first", "torn, mixed"],
         run: |disk| {
             let file = old_sectors(disk, 1)?;
             write_all_at(&*file, &[b'n'; 100], 200)?;
             disk.crash();
             let content = disk.contents(Path::new(PATH))?;
             let changed = &content[200..300];
-            let is_kept = content[..200]
-                .iter()
-                .chain(&content[300..])
-                .all(|b| *b == b'o');
+            let is_kept = content[..200].iter().chain(&content[300..]).all(|b| *b == b'o');
             let old_count = changed.iter().filter(|b| **b == b'o').count();
             let new_count = changed.iter().filter(|b| **b == b'n').count();
             Ok(match (old_count, new_count) {
@@ -217,12 +203,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "shortened",
-        outcomes: &[
-            "short",
-            "removed bytes are back",
-            "removed bytes are mixed",
-            "zeros",
-        ],
+        outcomes: &["short", "removed bytes are back", "removed bytes are mixed", "zeros"],
         run: |disk| {
             let file = old_sectors(disk, 4)?;
             file.set_len(100)?;
@@ -243,12 +224,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "shortened and lengthened",
-        outcomes: &[
-            "short",
-            "removed bytes are back",
-            "removed bytes are mixed",
-            "zeros",
-        ],
+        outcomes: &["short", "removed bytes are back", "removed bytes are mixed", "zeros"],
         run: |disk| {
             let file = old_sectors(disk, 4)?;
             file.set_len(100)?;
@@ -617,10 +593,8 @@ fn old_or_new(disk: &SimDisk, count: usize) -> Outcome {
         return Ok("another length");
     }
     let is = |sector: &[u8], byte: u8| sector.iter().all(|b| *b == byte);
-    let sectors: Vec<_> = content
-        .chunks(SECTOR_LEN)
-        .map(|sector| (is(sector, b'o'), is(sector, b'n')))
-        .collect();
+    let sectors: Vec<_> =
+        content.chunks(SECTOR_LEN).map(|sector| (is(sector, b'o'), is(sector, b'n'))).collect();
     const OLD: (bool, bool) = (true, false);
     const NEW: (bool, bool) = (false, true);
     Ok(match sectors.as_slice() {

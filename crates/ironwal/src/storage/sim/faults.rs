@@ -60,10 +60,7 @@ impl CallKind {
 
     /// Whether a call that fails, or that the power cut interrupts, may have done a part.
     pub(super) fn can_be_partial(self) -> bool {
-        matches!(
-            self,
-            Self::Write | Self::SetLen | Self::Reserve | Self::Sync | Self::SyncDir
-        )
+        matches!(self, Self::Write | Self::SetLen | Self::Reserve | Self::Sync | Self::SyncDir)
     }
 }
 
@@ -96,11 +93,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn fail_nth(&mut self, kind: Option<CallKind>, n: u64, error: io::ErrorKind) {
-        self.faults.push(Fault {
-            kind,
-            calls_left: n.max(1),
-            error,
-        });
+        self.faults.push(Fault { kind, calls_left: n.max(1), error });
     }
 
     pub(super) fn clear_faults(&mut self) {

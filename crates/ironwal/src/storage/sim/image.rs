@@ -109,10 +109,7 @@ impl FileImage {
         let left = self.live_len.saturating_sub(offset);
         let count = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
         for (number, within, range) in pieces(offset, count) {
-            let source = self
-                .pages
-                .get(&number)
-                .map_or(&ZERO_PAGE, |page| &page.live);
+            let source = self.pages.get(&number).map_or(&ZERO_PAGE, |page| &page.live);
             let source = &source[within..within + range.len()];
             buf[range].copy_from_slice(source);
         }
@@ -289,8 +286,7 @@ impl FileImage {
         if rng.bool() {
             std::mem::swap(&mut self.allocated, &mut self.durable_allocated);
         }
-        self.allocated
-            .truncate(report.len_kept.div_ceil(PAGE_LEN_U64));
+        self.allocated.truncate(report.len_kept.div_ceil(PAGE_LEN_U64));
         for number in self.pages.keys() {
             self.allocated.insert(*number..number + 1);
         }
@@ -330,8 +326,7 @@ impl FileImage {
 
     fn forget_equal(&mut self) {
         let pages = &self.pages;
-        self.differing
-            .retain(|number| pages.get(number).is_some_and(Page::differs));
+        self.differing.retain(|number| pages.get(number).is_some_and(Page::differs));
     }
 
     /// Zeroes the live bytes beyond `len`, as a change that has still to become durable.

@@ -124,10 +124,7 @@ pub struct SimDisk {
 impl SimDisk {
     /// An empty disk with [`SimConfig::default`] and this seed.
     pub fn new(seed: u64) -> Self {
-        Self::with_config(SimConfig {
-            seed,
-            ..SimConfig::default()
-        })
+        Self::with_config(SimConfig { seed, ..SimConfig::default() })
     }
 
     /// An empty disk.
@@ -136,20 +133,14 @@ impl SimDisk {
     }
 
     fn from_state(state: State) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(state)),
-            epoch: None,
-        }
+        Self { state: Arc::new(Mutex::new(state)), epoch: None }
     }
 
     /// The same disk as a process sees it that starts now: after the next [`SimDisk::kill`] or
     /// [`SimDisk::crash`], every call of [`Storage`] through it fails and does nothing.
     #[must_use]
     pub fn process(&self) -> Self {
-        Self {
-            state: Arc::clone(&self.state),
-            epoch: Some(self.state().epoch),
-        }
+        Self { state: Arc::clone(&self.state), epoch: Some(self.state().epoch) }
     }
 
     /// An independent copy of the whole disk, on which no process runs. Its later choices are the
@@ -375,9 +366,8 @@ impl Storage for SimDisk {
             OpenMode::Read | OpenMode::ReadWrite => (CallKind::Open, "open"),
         };
         let what = || format!("{operation} {} {mode:?}", path.display());
-        let opened = self.call(self.epoch, kind, what, |state, _| {
-            Ok((state.open(path, mode)?, state.epoch))
-        });
+        let opened = self
+            .call(self.epoch, kind, what, |state, _| Ok((state.open(path, mode)?, state.epoch)));
         let (inode, epoch) = opened.map_err(|e| name_error(operation, path, e))?;
         Ok(Arc::new(SimFile {
             disk: self.clone(),
@@ -404,26 +394,20 @@ impl Storage for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let what = || format!("rename {} to {}", from.display(), to.display());
-        self.call(self.epoch, CallKind::Rename, what, |state, _| {
-            state.rename(from, to)
-        })
-        .map_err(|e| name_rename_error(from, to, e))
+        self.call(self.epoch, CallKind::Rename, what, |state, _| state.rename(from, to))
+            .map_err(|e| name_rename_error(from, to, e))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let what = || format!("unlink {}", path.display());
-        self.call(self.epoch, CallKind::RemoveFile, what, |state, _| {
-            state.remove_file(path)
-        })
-        .map_err(|e| name_error("unlink", path, e))
+        self.call(self.epoch, CallKind::RemoveFile, what, |state, _| state.remove_file(path))
+            .map_err(|e| name_error("unlink", path, e))
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         let what = || format!("rmdir {}", dir.display());
-        self.call(self.epoch, CallKind::RemoveDir, what, |state, _| {
-            state.remove_dir(dir)
-        })
-        .map_err(|e| name_error("rmdir", dir, e))
+        self.call(self.epoch, CallKind::RemoveDir, what, |state, _| state.remove_dir(dir))
+            .map_err(|e| name_error("rmdir", dir, e))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -440,11 +424,7 @@ impl Storage for SimDisk {
             Ok((state.lock(path)?, state.epoch))
         });
         let (inode, epoch) = locked.map_err(|e| name_error("lock", path, e))?;
-        Ok(Box::new(SimLock {
-            disk: self.clone(),
-            epoch,
-            inode,
-        }))
+        Ok(Box::new(SimLock { disk: self.clone(), epoch, inode }))
     }
 }
 
@@ -469,15 +449,13 @@ impl SimFile {
     ) -> io::Result<T> {
         let what = || format!("{operation} {}{}", self.path.display(), details());
         let is_change = matches!(kind, CallKind::Write | CallKind::SetLen | CallKind::Reserve);
-        let result = self
-            .disk
-            .call(Some(self.epoch), kind, what, |state, verdict| {
-                if is_change && !self.is_writable {
-                    let denied = "the file is open for reading only";
-                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, denied));
-                }
-                body(state, verdict)
-            });
+        let result = self.disk.call(Some(self.epoch), kind, what, |state, verdict| {
+            if is_change && !self.is_writable {
+                let denied = "the file is open for reading only";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, denied));
+            }
+            body(state, verdict)
+        });
         result.map_err(|e| name_error(operation, &self.path, e))
     }
 }
@@ -486,9 +464,7 @@ impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let len = buf.len();
         let details = || format!(" at {offset}: {len} bytes");
-        self.call(CallKind::Read, "read", details, |state, _| {
-            state.read(self.inode, buf, offset)
-        })
+        self.call(CallKind::Read, "read", details, |state, _| state.read(self.inode, buf, offset))
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
@@ -522,12 +498,9 @@ impl File for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.call(
-            CallKind::Sync,
-            "fdatasync",
-            String::new,
-            |state, verdict| state.sync(self.inode, verdict),
-        )
+        self.call(CallKind::Sync, "fdatasync", String::new, |state, verdict| {
+            state.sync(self.inode, verdict)
+        })
     }
 }
 
@@ -609,13 +582,7 @@ mod tests {
         }
 
         fn check_survivor(&self, survivor: &[u8]) {
-            let lens = || {
-                self.lens
-                    .iter()
-                    .chain([&self.synced.len()])
-                    .copied()
-                    .collect::<Vec<_>>()
-            };
+            let lens = || self.lens.iter().chain([&self.synced.len()]).copied().collect::<Vec<_>>();
             let (min, max) = (lens().into_iter().min(), lens().into_iter().max());
             assert!(Some(survivor.len()) >= min && Some(survivor.len()) <= max);
             for (index, byte) in survivor.iter().enumerate() {
@@ -623,10 +590,7 @@ mod tests {
                 let since = self.since.get(index).map_or(&[][..], |values| values);
                 // A byte that was not being changed keeps its value; one that was may be garbage.
                 let is_changed = since.iter().any(|value| *value != synced);
-                assert!(
-                    is_changed || *byte == synced,
-                    "byte {index}: {byte} was {synced}"
-                );
+                assert!(is_changed || *byte == synced, "byte {index}: {byte} was {synced}");
             }
         }
     }
@@ -737,17 +701,10 @@ mod tests {
             if disk.list(last).is_ok() {
                 assert_eq!(held(last), expected, "seed {seed}");
             }
-            let contents = disk
-                .files()
-                .into_iter()
-                .map(|path| disk.contents(&path).unwrap());
+            let contents = disk.files().into_iter().map(|path| disk.contents(&path).unwrap());
             let contents: Vec<_> = contents.filter(|content| !content.is_empty()).collect();
             let distinct: BTreeSet<_> = contents.iter().collect();
-            assert_eq!(
-                distinct.len(),
-                contents.len(),
-                "a file is there twice; seed {seed}"
-            );
+            assert_eq!(distinct.len(), contents.len(), "a file is there twice; seed {seed}");
         }
     }
 
@@ -790,23 +747,16 @@ mod tests {
         assert!(distinct.len() > 40, "{}", distinct.len());
         let text = traces.into_iter().map(|(one, _)| one.join("\n"));
         let text = text.collect::<String>();
-        for part in [
-            "create /0 Create",
-            "injected fault",
-            "the power is off",
-            "crashed",
-            "lost: ",
-        ] {
+        for part in ["create /0 Create", "injected fault", "the power is off", "crashed", "lost: "]
+        {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
     }
 
     #[test]
     fn a_full_disk_refuses_what_needs_room_and_nothing_else() {
-        let disk = SimDisk::with_config(SimConfig {
-            capacity: Some(4 * 4096),
-            ..SimConfig::default()
-        });
+        let disk =
+            SimDisk::with_config(SimConfig { capacity: Some(4 * 4096), ..SimConfig::default() });
         let file = disk.open(Path::new("/a"), OpenMode::Create).unwrap();
         file.reserve(0, 2 * 4096).unwrap();
         assert_eq!(disk.used_bytes(), 2 * 4096);

@@ -41,10 +41,7 @@ pub(super) struct Odds {
 
 impl Odds {
     pub(super) fn draw(rng: &mut Rng) -> Self {
-        Self {
-            keep: *pick(rng, &[0, 24, 128, 128, 232, 256]),
-            tear: *pick(rng, &[0, 16, 96]),
-        }
+        Self { keep: *pick(rng, &[0, 24, 128, 128, 232, 256]), tear: *pick(rng, &[0, 16, 96]) }
     }
 
     pub(super) fn keeps(self, rng: &mut Rng) -> bool {
@@ -76,12 +73,7 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn zeroed() -> Self {
-        Self {
-            live: Box::new(ZERO_PAGE),
-            durable: None,
-            dirty: 0,
-            lost: 0,
-        }
+        Self { live: Box::new(ZERO_PAGE), durable: None, dirty: 0, lost: 0 }
     }
 
     fn sector(index: usize) -> Range<usize> {
@@ -158,11 +150,7 @@ impl Page {
             return;
         };
         // At the edges it would not be torn; a single byte cannot be torn in two.
-        let middle = if first < last {
-            rng.usize(first + 1..=last)
-        } else {
-            last
-        };
+        let middle = if first < last { rng.usize(first + 1..=last) } else { last };
         match rng.u8(..3) {
             0 => new[middle..].copy_from_slice(&old[middle..]),
             1 => new[..middle].copy_from_slice(&old[..middle]),

@@ -40,10 +40,7 @@ pub(super) enum Node {
 
 impl Node {
     pub(super) fn empty_dir() -> Self {
-        Self::Dir {
-            live: Entries::new(),
-            durable: Entries::new(),
-        }
+        Self::Dir { live: Entries::new(), durable: Entries::new() }
     }
 
     fn live_entries(&mut self) -> Option<&mut Entries> {
@@ -96,17 +93,9 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn new() -> Self {
-        let root = Inode {
-            node: Node::empty_dir(),
-            open_count: 0,
-            live_place: None,
-            durable_place: None,
-        };
-        Self {
-            inodes: BTreeMap::from([(ROOT, root)]),
-            next: ROOT + 1,
-            pending: Vec::new(),
-        }
+        let root =
+            Inode { node: Node::empty_dir(), open_count: 0, live_place: None, durable_place: None };
+        Self { inodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, pending: Vec::new() }
     }
 
     /// Finds what is at a path.
@@ -128,10 +117,7 @@ impl Tree {
     fn walk(&self, parts: &[&OsStr]) -> io::Result<InodeId> {
         let mut at = ROOT;
         for part in parts {
-            at = *self
-                .entries(at)?
-                .get(*part)
-                .ok_or(io::ErrorKind::NotFound)?;
+            at = *self.entries(at)?.get(*part).ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(at)
     }
@@ -182,10 +168,7 @@ impl Tree {
             names.push(name);
             at = *dir;
         }
-        names
-            .into_iter()
-            .rev()
-            .fold(PathBuf::from("/"), |path, name| path.join(name))
+        names.into_iter().rev().fold(PathBuf::from("/"), |path, name| path.join(name))
     }
 
     /// The paths of all live files, in the order of their names.
@@ -220,30 +203,18 @@ impl Tree {
     pub(super) fn create(&mut self, place: Place, node: Node) -> InodeId {
         let id = self.insert(node);
         self.put_live(id, Some(place.clone()));
-        self.pending.push(Change {
-            inode: id,
-            from: None,
-            to: Some(place),
-        });
+        self.pending.push(Change { inode: id, from: None, to: Some(place) });
         id
     }
 
     pub(super) fn remove(&mut self, place: Place, id: InodeId) {
         self.put_live(id, None);
-        self.pending.push(Change {
-            inode: id,
-            from: Some(place),
-            to: None,
-        });
+        self.pending.push(Change { inode: id, from: Some(place), to: None });
     }
 
     pub(super) fn rename(&mut self, from: Place, to: Place, id: InodeId) {
         self.put_live(id, Some(to.clone()));
-        self.pending.push(Change {
-            inode: id,
-            from: Some(from),
-            to: Some(to),
-        });
+        self.pending.push(Change { inode: id, from: Some(from), to: Some(to) });
     }
 
     /// Whether `dir` is `ancestor` or lies in it.
@@ -459,12 +430,7 @@ impl Tree {
     fn insert(&mut self, node: Node) -> InodeId {
         let id = self.next;
         self.next += 1;
-        let inode = Inode {
-            node,
-            open_count: 0,
-            live_place: None,
-            durable_place: None,
-        };
+        let inode = Inode { node, open_count: 0, live_place: None, durable_place: None };
         self.inodes.insert(id, inode);
         id
     }
@@ -474,9 +440,7 @@ impl Tree {
     }
 
     fn put_durable(&mut self, id: InodeId, place: Option<Place>) -> Option<InodeId> {
-        self.put(id, place, Node::durable_entries, |inode| {
-            &mut inode.durable_place
-        })
+        self.put(id, place, Node::durable_entries, |inode| &mut inode.durable_place)
     }
 
     /// Moves an inode within one of the images, and returns what was at its new place.
