@@ -24,6 +24,9 @@ type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 /// What the two ballast files hold back, in bytes.
 const BALLAST_LEN: usize = 3 * 1024 * 1024;
 
+/// The same for tiny entries, of which many fit, and what is left to them besides.
+const TINY_BALLAST_LEN: usize = 1024 * 1024;
+
 /// The disk counts as full after this many refusals in a row.
 const REFUSALS: u32 = 50;
 
@@ -67,10 +70,14 @@ impl Test {
             ..WalOptions::new(dir.join("log"))
         };
         let ballast = ["ballast-1", "ballast-2"].map(|name| dir.join(name));
+        let ballast_len = if scenario == "tiny" { TINY_BALLAST_LEN } else { BALLAST_LEN };
         for path in &ballast {
             let mut file = File::create_new(path)?;
-            file.write_all(&vec![1; BALLAST_LEN])?;
+            file.write_all(&vec![1; ballast_len])?;
             file.sync_all()?;
+        }
+        if scenario == "tiny" {
+            leave(TINY_BALLAST_LEN, &dir.join("filler"))?;
         }
         Ok(Self {
             options,
@@ -149,9 +156,9 @@ impl Test {
         Ok(())
     }
 
-    /// Appends to every stream that there is, and what the scenario does next.
+    /// Appends to some streams that there are, and what the scenario does next.
     fn appends_work(&mut self, wal: &Wal, when: &str) -> Result<()> {
-        let streams: Vec<String> = self.acknowledged.keys().take(200).cloned().collect();
+        let streams: Vec<String> = self.acknowledged.keys().take(50).cloned().collect();
         for stream in streams {
             let entry = format!("{stream} goes on {when}").into_bytes();
             let id = wal
@@ -227,4 +234,22 @@ impl Test {
         }
         Ok(())
     }
+}
+
+/// Fills the disk up to the last `len` bytes with a file.
+fn leave(len: usize, path: &Path) -> Result<()> {
+    let mut file = File::create_new(path)?;
+    let chunk = [1; 64 * 1024];
+    let full = loop {
+        if let Err(error) = file.write_all(&chunk) {
+            break error;
+        }
+    };
+    if full.kind() != std::io::ErrorKind::StorageFull {
+        return Err(full.into());
+    }
+    let filled = file.metadata()?.len();
+    file.set_len(filled.saturating_sub(len as u64))?;
+    file.sync_all()?;
+    Ok(())
 }

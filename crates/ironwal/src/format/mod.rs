@@ -17,6 +17,8 @@ pub(crate) mod fields;
 pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod root;
+#[cfg(test)]
+mod sample;
 pub(crate) mod scan;
 pub(crate) mod seal;
 
