@@ -9,6 +9,9 @@ use hdrhistogram::Histogram;
 
 use crate::measure::{Case, Run};
 
+/// A machine of one's own shows smaller differences than this between the runs of a case.
+const BUSY_FACTOR: f64 = 2.0;
+
 /// A ratio of two cases, by their places in the list.
 pub struct Target {
     /// What is compared.
@@ -99,6 +102,13 @@ pub fn cases(cases: &[Case], runs: &[Vec<Run>]) {
             latency_us(0.5),
             latency_us(0.99)
         );
+    }
+    let busy = runs.iter().any(|runs| {
+        let rate = Spread::of(runs.iter().map(|run| run.entries_per_s).collect());
+        rate.max > BUSY_FACTOR * rate.min
+    });
+    if busy {
+        println!("\nThe runs of one case differ widely: something else kept the machine busy.");
     }
     println!();
 }

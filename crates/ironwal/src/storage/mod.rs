@@ -20,8 +20,8 @@
 //!
 //! - `write_at`, `set_len`: any part may have been done.
 //! - `reserve`: nothing that was in the file changed; some space may be taken.
-//! - `sync`: what was not synced before may be lost for good although reads still show it, and the
-//!   next `sync` may return `Ok` without having saved it. Only writing the bytes again and syncing
+//! - `sync`: what was not synced before may be lost for good, or torn, although reads still show
+//!   it, and the next `sync` may return `Ok` without having saved it. Only writing the bytes again and syncing
 //!   those proves anything.
 //! - `sync_dir`: the same for directory entries.
 //!

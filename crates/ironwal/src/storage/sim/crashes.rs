@@ -379,7 +379,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "a failed sync, and one that says Ok",
-        outcomes: &["old", "new", "old then new", "new then old"],
+        outcomes: &["old", "new", "old then new", "new then old", "torn"],
         run: |disk| {
             let file = old_sectors(disk, 2)?;
             write_all_at(&*file, &[b'n'; 2 * SECTOR_LEN], 0)?;
@@ -394,7 +394,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "a failed sync, then the first sector written again and synced",
-        outcomes: &["new", "new then old"],
+        outcomes: &["new", "new then old", "torn"],
         run: |disk| {
             let file = old_sectors(disk, 2)?;
             write_all_at(&*file, &[b'n'; 2 * SECTOR_LEN], 0)?;
@@ -407,7 +407,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "a failed sync, then reads after the cache is gone",
-        outcomes: &["old", "new", "old then new", "new then old"],
+        outcomes: &["old", "new", "old then new", "new then old", "torn"],
         run: |disk| {
             let file = old_sectors(disk, 2)?;
             write_all_at(&*file, &[b'n'; 2 * SECTOR_LEN], 0)?;
@@ -418,7 +418,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "a failed sync, then the process is killed",
-        outcomes: &["old", "new", "old then new", "new then old"],
+        outcomes: &["old", "new", "old then new", "new then old", "torn"],
         run: |disk| {
             let file = old_sectors(disk, 2)?;
             write_all_at(&*file, &[b'n'; 2 * SECTOR_LEN], 0)?;

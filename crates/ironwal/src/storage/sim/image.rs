@@ -207,13 +207,18 @@ impl FileImage {
         }
     }
 
-    /// The sync failed: some of what was dirty was saved all the same and the rest is lost; the
-    /// next sync has nothing to do.
+    /// The sync failed: some of what was dirty was saved all the same, some of it in part, and the
+    /// rest is lost; the next sync has nothing to do.
     pub(super) fn fail_sync(&mut self, rng: &mut Rng) {
         let odds = Odds::draw(rng);
         self.save_sectors(|dirty| odds.mask(rng) & dirty);
         for number in &self.differing {
             if let Some(page) = self.pages.get_mut(number) {
+                for index in bits(page.dirty) {
+                    if odds.tears(rng) {
+                        page.tear_durable(rng, index);
+                    }
+                }
                 page.lost |= page.dirty;
                 page.dirty = 0;
             }

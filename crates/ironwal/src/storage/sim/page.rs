@@ -140,14 +140,28 @@ impl Page {
 
     /// Makes the live bytes of one sector a torn mix of old and new.
     pub(super) fn tear(&mut self, rng: &mut Rng, index: usize) {
+        let torn = self.torn(rng, index);
+        self.live[Self::sector(index)].copy_from_slice(&torn);
+    }
+
+    /// Makes the durable bytes of one sector a torn mix of old and new: a sync that fails can get
+    /// that far.
+    pub(super) fn tear_durable(&mut self, rng: &mut Rng, index: usize) {
+        let torn = self.torn(rng, index);
+        self.durable()[Self::sector(index)].copy_from_slice(&torn);
+    }
+
+    /// A mix of the durable and the live bytes of a sector.
+    fn torn(&mut self, rng: &mut Rng, index: usize) -> [u8; SECTOR_LEN] {
         let mut old = [0; SECTOR_LEN];
         old.copy_from_slice(&self.durable()[Self::sector(index)]);
-        let new = &mut self.live[Self::sector(index)];
-        let differing = |new: &[u8], byte: &usize| new[*byte] != old[*byte];
-        let first = (0..SECTOR_LEN).find(|byte| differing(new, byte));
-        let last = (0..SECTOR_LEN).rfind(|byte| differing(new, byte));
+        let mut new = [0; SECTOR_LEN];
+        new.copy_from_slice(&self.live[Self::sector(index)]);
+        let differing = |byte: &usize| new[*byte] != old[*byte];
+        let first = (0..SECTOR_LEN).find(differing);
+        let last = (0..SECTOR_LEN).rfind(differing);
         let (Some(first), Some(last)) = (first, last) else {
-            return;
+            return new;
         };
         // At the edges it would not be torn; a single byte cannot be torn in two.
         let middle = if first < last { rng.usize(first + 1..=last) } else { last };
@@ -164,6 +178,7 @@ impl Page {
                 }
             }
         }
+        new
     }
 }
 
