@@ -75,9 +75,11 @@ fn file_system(dir: &Path) -> io::Result<String> {
         return Ok(kind.into());
     }
     let device = Path::new(device).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let journal = fs::read_dir("/proc/fs/jbd2").into_iter().flatten().flatten().any(|entry| {
-        entry.file_name().to_string_lossy().starts_with(&format!("{device}-"))
-    });
+    let journal = fs::read_dir("/proc/fs/jbd2")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{device}-")));
     Ok(format!("{kind} {} a journal", if journal { "with" } else { "without" }))
 }
 

@@ -192,7 +192,8 @@ impl Built {
                     self.bytes[at..at + new.len()].copy_from_slice(new);
                 }
                 4 => {
-                    let from = header + usize::from(input.u16()) % (self.bytes.len() - len - header + 1);
+                    let from =
+                        header + usize::from(input.u16()) % (self.bytes.len() - len - header + 1);
                     self.bytes.copy_within(from..from + len, at);
                 }
                 _ => self.bytes.truncate(at),
@@ -231,7 +232,8 @@ fn scan_what_it_builds(input: &mut Input<'_>, salt: u64) {
     let limit_cut = if input.u8() % 4 == 0 { u64::from(input.u16()) } else { 0 };
     built.damage(input);
     // A file may be shorter, or longer, than its reader thinks.
-    let limit = (built.offset() + u64::from(input.u8() % 2)).saturating_sub(limit_cut).max(HEADER_LEN);
+    let limit =
+        (built.offset() + u64::from(input.u8() % 2)).saturating_sub(limit_cut).max(HEADER_LEN);
 
     let extent = Extent {
         seed: built.seed,
@@ -263,7 +265,11 @@ impl Source for Sparing<'_> {
 }
 
 /// Every answer up to the last one and the offset where it ended, held to what holds for any bytes.
-fn scan<S: Source<Error = Infallible>>(built: &Built, extent: Extent, source: &mut S) -> (Vec<Step>, u64) {
+fn scan<S: Source<Error = Infallible>>(
+    built: &Built,
+    extent: Extent,
+    source: &mut S,
+) -> (Vec<Step>, u64) {
     let mut scanner = Scanner::new(extent);
     let mut steps = Vec::new();
     let mut offset = extent.offset;
@@ -303,7 +309,11 @@ fn check_frame(built: &Built, frame: &Frame) {
     let start = usize::try_from(frame.offset).unwrap();
     let end = usize::try_from(frame.end()).unwrap();
     let there = &built.bytes[start..end];
-    assert_eq!(built.frames.get(&frame.offset).map(Vec::as_slice), Some(there), "invented: {frame:?}");
+    assert_eq!(
+        built.frames.get(&frame.offset).map(Vec::as_slice),
+        Some(there),
+        "invented: {frame:?}"
+    );
     assert_eq!(frame::verify(there, frame, built.seed), Ok(()));
     let payload = &there[FRAME_HEADER_LEN..][..frame.payload_len as usize];
     for nth in 0..frame.count.min(100) {
@@ -327,12 +337,19 @@ fn check_nothing_missed(built: &Built, extent: Extent, steps: &[Step], end: u64)
             Step::Torn | Step::End => {}
         }
     }
-    assert!(next_id >= extent.proven_id, "ids from {next_id} to {} are lost in silence", extent.proven_id);
+    assert!(
+        next_id >= extent.proven_id,
+        "ids from {next_id} to {} are lost in silence",
+        extent.proven_id
+    );
     for frame in built.intact(extent.limit) {
         if frame.offset < extent.proven_end {
             assert!(yielded.contains(&frame.offset), "missed {frame:?}");
         }
-        assert!(frame.synced_to <= end || yielded.contains(&frame.offset), "not a torn tail: {frame:?}");
+        assert!(
+            frame.synced_to <= end || yielded.contains(&frame.offset),
+            "not a torn tail: {frame:?}"
+        );
     }
 }
 

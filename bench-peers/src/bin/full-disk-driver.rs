@@ -25,7 +25,7 @@ type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 const BALLAST_LEN: usize = 3 * 1024 * 1024;
 
 /// The same for tiny entries, of which many fit, and what is left to them besides.
-const TINY_BALLAST_LEN: usize = 1024 * 1024;
+const TINY_BALLAST_LEN: usize = 192 * 1024;
 
 /// The disk counts as full after this many refusals in a row.
 const REFUSALS: u32 = 50;
@@ -109,7 +109,10 @@ impl Test {
         self.check(&wal, "after opening on the full disk again")?;
         self.fill(&wal)?;
         std::fs::remove_file(&self.ballast[1])?;
-        self.appends_work(&wal, "in the handle that was opened on the full disk, after space was freed")?;
+        self.appends_work(
+            &wal,
+            "in the handle that was opened on the full disk, after space was freed",
+        )?;
         wal.close()?;
 
         let wal = self.open("with space again")?;
@@ -220,7 +223,9 @@ impl Test {
                 let (id, entry) = entry.map_err(|error| format!("{when}: {error}"))?;
                 let due = ids.next().unwrap_or_default();
                 if id != due || kept.get(id as usize) != Some(&entry) {
-                    return Err(format!("{when}: {stream}: id {due} is not what was appended").into());
+                    return Err(
+                        format!("{when}: {stream}: id {due} is not what was appended").into()
+                    );
                 }
             }
             if ids.start != kept.len() as u64 {
@@ -228,7 +233,9 @@ impl Test {
                 return Err(format!("{when}: {stream}: {there} of {kept} entries are there").into());
             }
             let last = kept.len() as u64 - 1;
-            if wal.get(stream, last)?.as_ref() != kept.last() || wal.get(stream, last + 1)?.is_some() {
+            if wal.get(stream, last)?.as_ref() != kept.last()
+                || wal.get(stream, last + 1)?.is_some()
+            {
                 return Err(format!("{when}: {stream}: wrong around the last id {last}").into());
             }
         }

@@ -1,5 +1,7 @@
 #![doc = include_str!("../../../README.md")]
 #![forbid(unsafe_code)]
+// Tests count in small numbers.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
 // In dependency order: each module uses only those above it.
 mod error;

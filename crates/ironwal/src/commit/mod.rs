@@ -57,6 +57,14 @@ impl Stream {
         self.lead(|lead| lead.sync())
     }
 
+    /// Makes an idle stream durable and records that; does nothing if it is not idle.
+    pub(crate) fn prove_idle(&self) -> Result<()> {
+        if !self.rounds.try_lead() {
+            return Ok(());
+        }
+        self.with_lead(|lead| lead.prove_idle())
+    }
+
     /// Makes the whole stream durable, records that, and takes no appends any more.
     pub(crate) fn close(&self) -> Result<()> {
         self.lead(|lead| lead.close())

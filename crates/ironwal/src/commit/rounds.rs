@@ -169,7 +169,8 @@ impl Rounds {
         }
     }
 
-    fn try_lead(&self) -> bool {
+    /// Takes the lead if it is free.
+    pub(crate) fn try_lead(&self) -> bool {
         self.lead_taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 }

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::format::{MAX_FRAME_LEN, frame};
 use crate::segment::{Damage, Segment};
 use crate::storage::Storage;
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, RwLock, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock, lock};
 use tail::{Append, Limits, Staged, State, Tail};
 use write::Writer;
 
@@ -36,8 +36,8 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     /// Its directory.
     pub(crate) dir: PathBuf,
-    /// Its number.
-    pub(crate) number: u64,
+    /// Its number, given to it before its first append.
+    pub(crate) number: OnceLock<u64>,
     /// The salt of the root.
     pub(crate) salt: u64,
 }
@@ -56,6 +56,8 @@ pub(crate) struct Log {
     unproven: Mutex<write::Unproven>,
     /// Whether one was added that nobody has been told of.
     new_full_segment: AtomicBool,
+    /// Whether somebody looks after the stream until it is idle.
+    watched: AtomicBool,
     /// All segments, in id order.
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     /// The id behind the last entry that readers see.
@@ -79,12 +81,23 @@ impl Log {
             writer: Mutex::new(Writer::new()),
             unproven: Mutex::default(),
             new_full_segment: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             segments: RwLock::default(),
             committed: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             first_kept: AtomicU64::new(0),
             end_lost: None,
         }
+    }
+
+    /// Gives the stream a number if it has none yet.
+    pub(crate) fn number_with(&self, new_number: impl FnOnce() -> Result<u64>) -> Result<()> {
+        if self.identity.number.get().is_none() {
+            // Of two threads that come here at once, one draws a number in vain.
+            let number = new_number()?;
+            self.identity.number.get_or_init(|| number);
+        }
+        Ok(())
     }
 
     /// Its name.
@@ -116,6 +129,16 @@ impl Log {
     pub(crate) fn has_new_full_segment(&self) -> bool {
         self.new_full_segment.load(Ordering::Relaxed)
             && self.new_full_segment.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether nobody looks after the stream yet; says so to one caller, who must.
+    pub(crate) fn begins_to_be_watched(&self) -> bool {
+        !self.watched.load(Ordering::Relaxed) && !self.watched.swap(true, Ordering::Relaxed)
+    }
+
+    /// Nobody looks after the stream any more.
+    pub(crate) fn stops_being_watched(&self) {
+        self.watched.store(false, Ordering::Relaxed);
     }
 
     fn segments(&self) -> Arc<Vec<Arc<Segment>>> {

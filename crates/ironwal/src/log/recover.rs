@@ -23,7 +23,7 @@ use crate::segment::recovery::{self, Action, Cut, Facts, Header, Next, Tail as T
 use crate::segment::source::FileSource;
 use crate::segment::{Damage, Segment, SegmentWriter, first_id_of, path_of};
 use crate::storage::{self, EntryKind, OpenMode, Storage};
-use crate::sync::{Arc, AtomicU64, Mutex, RwLock};
+use crate::sync::{Arc, AtomicU64, Mutex, OnceLock, RwLock};
 
 /// How much recovery reads at a time, in bytes.
 const RECOVERY_READ_LEN: usize = 256 * 1024;
@@ -96,8 +96,9 @@ pub(crate) fn recover(
             _ => {}
         }
     }
-    let number = found.iter().find_map(|segment| segment.slot).map(|(slot, _)| slot);
-    let number = number.map_or(u64::MAX, |slot| slot.constants.stream_number);
+    let number = found.iter().find_map(|segment| segment.slot);
+    let number = number.map(|(slot, _)| OnceLock::from(slot.constants.stream_number));
+    let number = number.unwrap_or_default();
     let identity = Identity { name, dir, number, salt };
     let kept = repair(storage, &identity, found, &actions)?;
     Ok(Some(build(storage, identity, limits, &kept)))
@@ -524,6 +525,7 @@ fn build(
         staged: Default::default(),
         unproven: Mutex::default(),
         new_full_segment: Default::default(),
+        watched: Default::default(),
     }
 }
 

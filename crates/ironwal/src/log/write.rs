@@ -386,11 +386,14 @@ impl Lead<'_> {
         let log = self.log;
         let first_id = lock(&log.tail).next_id();
         let identity = &log.identity;
+        let Some(&stream_number) = identity.number.get() else {
+            return Err(Error::Config("a stream is appended to before it has a number".into()));
+        };
         let (predecessor_end, predecessor_synced) = self.writer.predecessor;
         let slot = Slot {
             constants: Constants {
                 salt: identity.salt,
-                stream_number: identity.number,
+                stream_number,
                 first_id,
                 cut_number: self.writer.cut_number,
                 predecessor_end,
@@ -400,7 +403,7 @@ impl Lead<'_> {
             first_kept: log.first_id(),
         };
         let writer = self.create(slot, frame_len)?;
-        let seed = SegmentSeed::new(identity.salt, identity.number, first_id);
+        let seed = SegmentSeed::new(identity.salt, stream_number, first_id);
         let mut open = OpenSegment::new(seed, first_id, slot.proof);
         open.room_to = writer.reserved_to();
 
@@ -424,6 +427,27 @@ impl Lead<'_> {
         self.commit(true)?;
         self.note_synced(self.log.next_id());
         Ok(())
+    }
+
+    /// Makes everything durable and records that in a slot of the active segment, so that damage to
+    /// its last entries can be told from a torn tail. Does nothing if something is staged: the
+    /// stream is not idle then.
+    pub(crate) fn prove_idle(&mut self) -> Result<()> {
+        if lock(&self.log.tail).staged() > 0 {
+            return Ok(());
+        }
+        self.sync()?;
+        let (proof, first_kept) = (self.staged_proof(), self.log.first_id());
+        let (Some(Active { writer, reader }), Some(proof)) = (&mut self.writer.active, proof)
+        else {
+            return Ok(());
+        };
+        if proof.synced_to != reader.end() || proof == writer.slot().proof {
+            return Ok(());
+        }
+        let slot = Slot { proof, first_kept, ..*writer.slot() };
+        let proven = writer.write_slot(slot).and_then(|()| writer.sync());
+        proven.map_err(|error| self.log.fail(error))
     }
 
     /// Commits what is staged, makes everything durable and records that in the active segment,
@@ -489,7 +513,8 @@ mod tests {
     fn a_failed_sync_of_a_full_segment_is_never_tried_again() {
         let disk = SimDisk::new(5);
         let root = Path::new("/");
-        let identity = Identity { name: "s".into(), dir: root.join("s"), number: 0, salt: 1 };
+        let identity =
+            Identity { name: "s".into(), dir: root.join("s"), number: 0.into(), salt: 1 };
         let limits = Limits { segment_len_max: 1000, entries_max: 1, sync_on_rotation: false };
         let stream = Stream::new(Log::new(Arc::new(disk.clone()), identity, limits));
         for entry in [&b"one"[..], b"two"] {

@@ -18,7 +18,7 @@ const RESERVE_STEP_MAX: u64 = 8 * 1024 * 1024;
 /// The most that is zeroed ahead at a time, in bytes. A multiple of the block.
 const ZERO_STEP_MAX: u64 = 256 * 1024;
 
-static ZEROS: [u8; ZERO_STEP_MAX as usize] = [0; ZERO_STEP_MAX as usize];
+static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 
 /// The right to change a segment file.
 #[derive(Debug)]
@@ -216,9 +216,10 @@ impl SegmentWriter {
     }
 }
 
-/// Whether the error says that there is no space, or no more for this user.
+/// Whether the error says that there is no space, or no more for this user or this file.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Tells a lack of space from other errors.
@@ -231,4 +232,5 @@ pub(crate) fn no_space(error: io::Error, path: &Path) -> Error {
 }
 
 const _: () = assert!(ZERO_STEP_MAX.is_multiple_of(BLOCK_LEN));
+const _: () = assert!(ZEROS.len() as u64 == ZERO_STEP_MAX);
 const _: () = assert!(MAX_FRAME_LEN.is_multiple_of(BLOCK_LEN));

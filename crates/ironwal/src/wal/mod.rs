@@ -24,7 +24,7 @@ use crate::log::recover::recover;
 use crate::log::tail::{Append, Limits};
 use crate::log::{Identity, Log};
 use crate::options::{SyncMode, WalOptions};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, PoisonError, RwLock, lock};
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, PoisonError, RwLock, lock};
 use maintenance::Maintainer;
 use root::RootDir;
 
@@ -296,27 +296,30 @@ impl Inner {
     }
 
     fn append(&self, stream: &Arc<commit::Stream>, append: &Append<'_>) -> Result<Range<u64>> {
+        stream.log().number_with(|| self.new_stream_number())?;
         let ids = stream.append(&self.root_path, append)?;
-        if stream.log().has_new_full_segment() {
-            self.maintainer.prove_full_segments(stream);
-        }
+        self.maintainer.appended(stream);
         Ok(ids)
+    }
+
+    fn new_stream_number(&self) -> Result<u64> {
+        let mut root = lock(&self.root);
+        root.as_mut().ok_or(Error::Closed)?.new_stream_number(&*self.environment.storage)
     }
 
     /// Enters a new stream into the catalogue. Its files are created by its first append.
     fn create_stream(&self, name: &str) -> Result<Arc<commit::Stream>> {
         let directory = names::encode(name)?;
-        let mut root = lock(&self.root);
-        let Some(root) = root.as_mut() else { return Err(Error::Closed) };
+        let root = lock(&self.root);
+        let Some(root) = root.as_ref() else { return Err(Error::Closed) };
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = streams.get(name) {
             return Ok(Arc::clone(found));
         }
-        let number = root.new_stream_number(&*self.environment.storage)?;
         let identity = Identity {
             name: name.to_string(),
             dir: root.path().join(directory),
-            number,
+            number: OnceLock::new(),
             salt: self.salt,
         };
         let log = Log::new(Arc::clone(&self.environment.storage), identity, self.limits);

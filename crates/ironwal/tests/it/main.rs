@@ -1,9 +1,11 @@
 //! All integration tests, in one binary, so that they link once.
+#![allow(clippy::cast_possible_truncation, clippy::print_stderr)]
 
 mod api;
 mod contract;
 mod kill;
 mod model;
+mod modules;
 mod recovery;
 mod rot;
 mod threads;
