@@ -94,7 +94,7 @@ impl Rounds {
                 let Some(turn) = self.outcome(round) else {
                     return Turn::Lead;
                 };
-                self.release(round + 1);
+                self.release();
                 return turn;
             }
             seat.sleep(seen);
@@ -130,22 +130,26 @@ impl Rounds {
         self.failed.store(true, Ordering::SeqCst);
     }
 
-    /// Gives up the lead; `committed` is the round that was committed under it, if any, and how
-    /// many appends it held; `staged` is how many are in the next round already.
+    /// Gives up the lead; `committed` is the round that was committed under it, at most one, and
+    /// how many appends it held; `staged` is how many are in the next round already.
     pub(crate) fn finish(&self, committed: Option<(u64, u32)>, staged: u32) {
         if let Some((round, appends)) = committed {
             self.expected.store(appends.saturating_add(staged), Ordering::Relaxed);
             self.committed.store(round, Ordering::SeqCst);
         }
-        let open = self.committed.load(Ordering::SeqCst) + 1;
-        self.release(open);
+        let done = self.release();
         if committed.is_some() || self.failed.load(Ordering::SeqCst) {
-            self.seat(open - 1).wake(wake_all);
+            self.seat(done).wake(wake_all);
         }
     }
 
-    /// Frees the lead and wakes one that may want it for the round `open`.
-    fn release(&self, open: u64) {
+    /// Frees the lead, wakes one that may want it for the round that is open, and returns the last
+    /// round that is committed.
+    fn release(&self) -> u64 {
+        // Only whoever leads changes it. A waiter that found its round committed may be rounds
+        // behind by now, so the open round does not follow from the one that it waited for.
+        let committed = self.committed.load(Ordering::SeqCst);
+        let open = committed + 1;
         self.lead_taken.store(false, Ordering::SeqCst);
         if self.failed.load(Ordering::SeqCst) {
             self.seat(open).wake(wake_all);
@@ -153,6 +157,7 @@ impl Rounds {
             self.seat(open).wake(wake_one);
         }
         self.lead_seat.wake(wake_one);
+        committed
     }
 
     fn seat(&self, round: u64) -> &Seat {
