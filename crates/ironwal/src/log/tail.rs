@@ -9,7 +9,7 @@ use crate::format::frame::{self, Place};
 use crate::format::header::{HEADER_LEN, Proof};
 use crate::format::seal::Point;
 use crate::segment::index::PointPicker;
-use crate::segment::reader::extend_digest;
+use crate::segment::walk::extend_digest;
 use crate::sync::Arc;
 
 /// The largest buffer that is kept for the next round, in bytes.

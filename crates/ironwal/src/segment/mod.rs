@@ -7,6 +7,7 @@ pub(crate) mod index;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod source;
+pub(crate) mod walk;
 pub(crate) mod writer;
 
 use std::path::{Path, PathBuf};

@@ -2,26 +2,24 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
-use super::index::{Index, Lookup, PointPicker};
+use super::index::{Index, Lookup};
 use super::source::FileSource;
+use super::walk::{WALK_READ_LEN, Walk};
 use crate::format::checksum::SegmentSeed;
 use crate::format::frame::{self, FRAME_HEADER_LEN, Fault, Frame};
-use crate::format::header::{HEADER_LEN, Proof};
+use crate::format::header::HEADER_LEN;
 use crate::format::scan::{Extent, Gap, Scanner, Source, Step};
 use crate::format::seal::{POINT_LEN, Point, Seal};
 use crate::storage::{self, File, OpenMode, Storage};
 
 /// What a random read asks for if the index does not say where to stop, in bytes.
 const LOOKUP_LEN: usize = 8192;
-
-/// How much is read at a time to build an index, in bytes.
-const REBUILD_LEN: usize = 256 * 1024;
 
 /// Damage to entries of one segment, or the lack of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +48,12 @@ pub(crate) enum DamageKind {
 }
 
 impl Damage {
+    /// What a scan found in this file.
+    pub(crate) fn of_gap(gap: Gap, file: &Path) -> Self {
+        let Gap { offset, ids, fault } = gap;
+        Self { ids, file: file.to_path_buf(), offset, kind: DamageKind::Frame(fault) }
+    }
+
     /// What is wrong, in words.
     pub(crate) fn reason(&self) -> &'static str {
         match self.kind {
@@ -187,12 +191,7 @@ impl Segment {
     }
 
     fn damage(&self, gap: Gap) -> Damage {
-        Damage {
-            ids: gap.ids,
-            file: self.path.clone(),
-            offset: gap.offset,
-            kind: DamageKind::Frame(gap.fault),
-        }
+        Damage::of_gap(gap, &self.path)
     }
 
     /// The entry with this id, which the segment holds.
@@ -274,7 +273,10 @@ impl Segment {
         if let Some(points) = self.sealed_points(&*file, known_from)? {
             return Ok(points);
         }
-        Ok(self.walk(seed, known_from)?.points)
+        let mut extent = self.extent(seed, HEADER_LEN, self.first_id);
+        extent.limit = extent.limit.min(known_from);
+        let mut source = FileSource::new(file, WALK_READ_LEN);
+        Ok(Walk::over(&mut source, extent, 0)?.points)
     }
 
     fn sealed_points(&self, file: &dyn File, known_from: u64) -> io::Result<Option<Vec<Point>>> {
@@ -290,22 +292,6 @@ impl Segment {
         let mut bytes = vec![0; len];
         let filled = storage::read_up_to(file, &mut bytes, seal.end)?;
         Ok(seal.decode_points(&bytes[..filled]).ok())
-    }
-
-    /// Reads all frames below `end`.
-    pub(crate) fn walk(&self, seed: SegmentSeed, end: u64) -> io::Result<Walk> {
-        let mut extent = self.extent(seed, HEADER_LEN, self.first_id);
-        extent.limit = extent.limit.min(end);
-        let mut scanner = Scanner::new(extent);
-        let mut source = FileSource::new(self.file()?, REBUILD_LEN);
-        let mut walk = Walk::new(Proof::of_nothing(self.first_id));
-        loop {
-            match scanner.step(&mut source)? {
-                Step::Frame(frame) => walk.frame(&frame, self.first_id),
-                Step::Damaged(gap) => walk.damage.push(self.damage(gap)),
-                Step::Torn | Step::End => return Ok(walk),
-            }
-        }
     }
 
     /// All points of the index, reading what is missing.
@@ -333,38 +319,6 @@ impl Segment {
         let source = FileSource::new(self.file()?, read_len);
         Ok(Cursor { segment: Arc::clone(self), scanner, source, frame: None, next: id })
     }
-}
-
-/// What a walk over frames found.
-#[derive(Debug)]
-pub(crate) struct Walk {
-    /// The end of the frames, if they are durable by then.
-    pub(crate) proof: Proof,
-    /// The points that its frames make.
-    pub(crate) points: Vec<Point>,
-    /// The damage on the way.
-    pub(crate) damage: Vec<Damage>,
-    picker: PointPicker,
-}
-
-impl Walk {
-    /// A walk that begins where `start` ends.
-    pub(crate) fn new(start: Proof) -> Self {
-        Self { proof: start, points: Vec::new(), damage: Vec::new(), picker: PointPicker::new() }
-    }
-
-    /// Takes the next frame.
-    pub(crate) fn frame(&mut self, frame: &Frame, first_id: u64) {
-        self.proof.synced_to = frame.end();
-        self.proof.next_id = frame.ids(first_id).end;
-        self.proof.digest = extend_digest(self.proof.digest, frame.checksum);
-        self.points.extend(self.picker.pick(frame.index, frame.offset));
-    }
-}
-
-/// The digest of a segment with one frame more.
-pub(crate) fn extend_digest(digest: u32, frame_checksum: u32) -> u32 {
-    crate::format::checksum::append(digest, &frame_checksum.to_le_bytes())
 }
 
 /// The seal of a file, if it has a valid one; `salt` is checked if it is known.

@@ -234,3 +234,54 @@ pub(crate) fn no_space(error: io::Error, path: &Path) -> Error {
 const _: () = assert!(ZERO_STEP_MAX.is_multiple_of(BLOCK_LEN));
 const _: () = assert!(ZEROS.len() as u64 == ZERO_STEP_MAX);
 const _: () = assert!(MAX_FRAME_LEN.is_multiple_of(BLOCK_LEN));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::header::Constants;
+    use crate::storage::SimDisk;
+    use crate::storage::sim::{CallKind, SimConfig};
+
+    fn slot(first_kept: u64) -> Slot {
+        let constants = Constants {
+            salt: 1,
+            stream_number: 2,
+            first_id: 0,
+            cut_number: 0,
+            predecessor_end: 0,
+            predecessor_synced: false,
+        };
+        Slot { constants, proof: Proof::of_nothing(0), first_kept }
+    }
+
+    /// A failed sync leaves one slot torn on the disk and whole in the page cache. Whoever opens the
+    /// segment then and writes the other slot must not put both at risk.
+    #[test]
+    fn a_slot_is_written_only_while_the_other_one_is_durable() {
+        for seed in 0..5000 {
+            let disk = SimDisk::with_config(SimConfig {
+                seed,
+                write_back: 0.0,
+                eviction: 0.0,
+                ..SimConfig::default()
+            });
+            let mut writer = SegmentWriter::create(&disk, Path::new("/"), slot(0), 0).unwrap();
+            writer.write_slot(slot(u64::MAX)).unwrap();
+            disk.fail_nth(CallKind::Sync, 1, io::ErrorKind::Other);
+            writer.sync().unwrap_err();
+            let path = writer.path().to_path_buf();
+            disk.kill();
+
+            let newest = SlotPlace::Second;
+            let mut writer =
+                SegmentWriter::open(&disk, path.clone(), slot(u64::MAX), newest, HEADER_LEN)
+                    .unwrap();
+            writer.write_slot(slot(u64::MAX - 1)).unwrap();
+            disk.crash();
+            let bytes = disk.contents(&path).unwrap();
+            let first = Slot::decode(&bytes, 1, 0);
+            let second = Slot::decode(&bytes[4096..], 1, 0);
+            assert!(Slot::merge(first, second).is_ok(), "seed {seed}: both slots are torn");
+        }
+    }
+}

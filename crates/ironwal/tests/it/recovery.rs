@@ -390,29 +390,39 @@ fn full_segments_are_proven_in_the_background() {
     }
 }
 
-/// A slot is overwritten only when the other one is durable: a crash in the middle of a close, or of
-/// anything else, leaves one of them whole.
+/// A slot is overwritten only when the other one is durable. Here the sync of the second slot fails
+/// and leaves it torn on the disk and whole in the page cache, where the next process finds it and
+/// is cut off while it overwrites the first one.
 #[test]
 fn the_slots_are_never_both_at_risk() {
-    for seed in 0..200 {
-        let disk = SimDisk::with_config(SimConfig { seed, ..SimConfig::default() });
-        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+    for seed in 0..8000 {
+        let disk = SimDisk::with_config(SimConfig {
+            seed,
+            write_back: 0.0,
+            eviction: 0.0,
+            ..SimConfig::default()
+        });
+        // In every other run the next append finds the segment full, so that a slot is written
+        // before anything else is.
+        let max_entries_per_segment = if seed % 2 == 0 { 2 } else { u64::MAX };
+        let options = WalOptions { max_entries_per_segment, ..options(SyncMode::Strict) };
+        let wal = open(&disk, &options).unwrap();
         wal.append("s", b"x").unwrap();
-        wal.close().unwrap();
-        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
         wal.append("s", b"y").unwrap();
-        // Somewhere in the close, which writes both.
-        disk.fail_nth(CallKind::Sync, 1 + seed % 2, std::io::ErrorKind::Other);
+        disk.fail_nth(CallKind::Sync, 2, std::io::ErrorKind::Other);
         wal.close().unwrap_err();
         disk.kill();
-        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
-        wal.append("s", b"z").unwrap();
-        disk.cut_power_at(1 + seed % 9);
+        let wal = open(&disk, &options).unwrap();
+        disk.cut_power_at(1 + seed % 23);
+        let acknowledged = wal.append("s", b"z").is_ok();
         let _ = wal.close();
         disk.crash();
-        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
-        assert_eq!(wal.stream("s").unwrap().next_id(), 3, "seed {seed}");
-        assert_eq!(wal.iter("s", 0).unwrap().filter(|item| item.is_ok()).count(), 3);
+        let wal = open(&disk, &options).unwrap();
+        let stream = wal.stream("s").unwrap();
+        assert!(stream.next_id() >= 2 + u64::from(acknowledged), "seed {seed}");
+        for id in 0..stream.next_id() {
+            stream.get(id).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
     }
 }
 

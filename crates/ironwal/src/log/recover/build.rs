@@ -1,0 +1,104 @@
+//! The stream over what recovery kept.
+
+use super::found::Found;
+use crate::format::checksum::SegmentSeed;
+use crate::format::header::HEADER_LEN;
+use crate::log::tail::{Limits, OpenSegment, Tail};
+use crate::log::write::{IdleSegment, Writer};
+use crate::log::{Identity, Log};
+use crate::segment::index::Index;
+use crate::segment::reader::DamageKind;
+use crate::segment::recovery::{Action, Tail as TailFact};
+use crate::segment::{Damage, Segment};
+use crate::storage::Storage;
+use crate::sync::{Arc, AtomicU64, Mutex, RwLock};
+
+/// The stream over what was kept.
+pub(super) fn build(
+    storage: &Arc<dyn Storage>,
+    identity: Identity,
+    limits: Limits,
+    kept: &[(Found, Action)],
+) -> Log {
+    let mut segments = Vec::with_capacity(kept.len());
+    for (nth, (segment, _)) in kept.iter().enumerate() {
+        let later_first_id = kept.get(nth + 1).map(|(later, _)| later.first_id);
+        segments.push(Arc::new(reader_for(storage, segment, later_first_id)));
+    }
+    let mut writer = Writer::new();
+    let mut next_id = 0;
+    let mut open = None;
+    let mut end_lost = None;
+    if let Some((newest, action)) = kept.last() {
+        let end = newest.frames.end;
+        next_id = end.next_id;
+        writer.predecessor = (end.synced_to, true);
+        match newest.slot {
+            None => {
+                let ids = newest.first_id..u64::MAX;
+                let (file, kind) = (newest.path.clone(), DamageKind::Header);
+                end_lost = Some(Damage { ids, file, offset: 0, kind });
+            }
+            // A sealed segment is full; a damaged one is never written to again.
+            Some(_) if newest.is_sealed() || *action == Action::Damaged => {}
+            Some((slot, place)) => {
+                let seed =
+                    SegmentSeed::new(identity.salt, slot.constants.stream_number, newest.first_id);
+                open = Some(OpenSegment::new(seed, newest.first_id, end));
+                writer.idle = Some(IdleSegment { slot, newest: place, end: end.synced_to });
+            }
+        }
+    }
+    let slots = || kept.iter().filter_map(|(segment, _)| segment.slot).map(|(slot, _)| slot);
+    writer.cut_number = slots().map(|slot| slot.constants.cut_number).max().unwrap_or(0);
+    let first_kept = slots().map(|slot| slot.first_kept).max().unwrap_or(0);
+    Log {
+        storage: Arc::clone(storage),
+        identity,
+        limits,
+        tail: Mutex::new(Tail::new(next_id, open)),
+        writer: Mutex::new(writer),
+        segments: RwLock::new(Arc::new(segments)),
+        committed: AtomicU64::new(next_id),
+        durable: AtomicU64::new(next_id),
+        first_kept: AtomicU64::new(first_kept),
+        end_lost,
+        staged: Default::default(),
+        unproven: Mutex::default(),
+        new_full_segment: Default::default(),
+        watched: Default::default(),
+    }
+}
+
+impl Found {
+    /// Whether the frames end with a whole seal.
+    fn is_sealed(&self) -> bool {
+        self.frames.tail == TailFact::Sealed
+    }
+}
+
+fn reader_for(storage: &Arc<dyn Storage>, segment: &Found, later_first_id: Option<u64>) -> Segment {
+    let seed = segment.slot.map(|(slot, _)| {
+        SegmentSeed::new(slot.constants.salt, slot.constants.stream_number, segment.first_id)
+    });
+    let end = segment.frames.end;
+    let next_id = match seed {
+        Some(_) => later_first_id.map_or(end.next_id, |later| end.next_id.min(later)),
+        None => later_first_id.unwrap_or(segment.first_id),
+    };
+    let read_from = segment.slot.map_or(HEADER_LEN, |(_, _)| segment.index_known_from());
+    let mut index = if read_from == HEADER_LEN { Index::empty() } else { Index::unread(read_from) };
+    index.extend(&segment.frames.points);
+    let extent = (end.synced_to, next_id);
+    Segment::new(Arc::clone(storage), segment.path.clone(), segment.first_id, seed, extent, index)
+}
+
+impl Found {
+    /// From where on recovery has read the frames and made their index.
+    fn index_known_from(&self) -> u64 {
+        match self.frames.points.first() {
+            Some(point) => point.offset(),
+            None => self.frames.end.synced_to,
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What is on the disk of a stream, read without changing anything.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::format::checksum::SegmentSeed;
+use crate::format::header::{HEADER_LEN, Proof, SLOT_LEN, Slot, SlotPlace};
+use crate::format::scan::Extent;
+use crate::format::seal::{Point, Seal};
+use crate::format::{BLOCK_LEN, Unreadable};
+use crate::segment::reader::read_seal;
+use crate::segment::recovery::{self, Cut, Header, Tail};
+use crate::segment::source::FileSource;
+use crate::segment::walk::{WALK_READ_LEN, Walk};
+use crate::segment::{Damage, first_id_of, path_of};
+use crate::storage::{self, EntryKind, OpenMode, Storage};
+
+/// One segment file, as it was found.
+pub(super) struct Found {
+    pub(super) first_id: u64,
+    pub(super) path: PathBuf,
+    pub(super) file_len: u64,
+    pub(super) header: Header,
+    /// What the header says, or what the seal repeats of it.
+    pub(super) slot: Option<(Slot, SlotPlace)>,
+    /// The version of a header that is newer than we are.
+    pub(super) newer: u32,
+    pub(super) seal: Option<Seal>,
+    pub(super) cut: Cut,
+    /// What was found of its frames.
+    pub(super) frames: Frames,
+}
+
+/// The frames of a segment, read as far as they had to be.
+#[derive(Clone)]
+pub(super) struct Frames {
+    pub(super) tail: Tail,
+    pub(super) proof: recovery::Proof,
+    /// Where they end; frames below are there or reported.
+    pub(super) end: Proof,
+    /// Everything below this offset was durable before.
+    pub(super) proven_end: u64,
+    /// The index, as far as frames were read.
+    pub(super) points: Vec<Point>,
+    /// The first damage that was seen.
+    pub(super) damage: Option<Damage>,
+    /// Whether nothing has to be done for them to be durable.
+    pub(super) durable: bool,
+}
+
+/// All segments in the directory, oldest first, with their headers and seals.
+pub(super) fn list(storage: &dyn Storage, dir: &Path, salt: u64) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let mut number = None;
+    for entry in storage.list(dir)? {
+        let Some(first_id) = first_id_of(&entry.name) else { continue };
+        if entry.kind != EntryKind::File {
+            continue;
+        }
+        let mut segment = read_header(storage, path_of(dir, first_id), first_id, salt)?;
+        if let Some((slot, _)) = &segment.slot
+            && *number.get_or_insert(slot.constants.stream_number) != slot.constants.stream_number
+        {
+            // A segment of another stream; no frame of it validates here.
+            segment.slot = None;
+            segment.header = Header::Lost;
+        }
+        found.push(segment);
+    }
+    Ok(found)
+}
+
+fn read_header(storage: &dyn Storage, path: PathBuf, first_id: u64, salt: u64) -> Result<Found> {
+    let file = storage.open(&path, OpenMode::Read)?;
+    let file_len = file.len()?;
+    let slot_at = |offset: u64| -> io::Result<_> {
+        let mut bytes = [0; SLOT_LEN];
+        let filled = storage::read_up_to(&*file, &mut bytes, offset)?;
+        Ok(Slot::decode(&bytes[..filled], salt, first_id))
+    };
+    let merged = Slot::merge(slot_at(0)?, slot_at(BLOCK_LEN)?);
+    // Both blocks were durable before the file had its name.
+    let merged = if file_len < HEADER_LEN { Err(Unreadable::Damaged) } else { merged };
+    let seal = read_seal(&*file, file_len, Some(salt), first_id)?;
+    let mut newer = 0;
+    let (header, slot) = match (merged, &seal) {
+        (Ok(slot), _) => (Header::Whole, Some(slot)),
+        (Err(Unreadable::Newer(version)), _) => {
+            newer = version;
+            (Header::Newer, None)
+        }
+        (Err(_), Some(seal)) => {
+            let proof = Proof::of_nothing(first_id);
+            let slot = Slot { constants: seal.constants, proof, first_kept: 0 };
+            (Header::Whole, Some((slot, SlotPlace::First)))
+        }
+        (Err(_), None) => (Header::Lost, None),
+    };
+    let frames = Frames::unread(first_id, slot.map(|(slot, _)| slot));
+    let cut = Cut::Current;
+    Ok(Found { first_id, path, file_len, header, slot, newer, seal, cut, frames })
+}
+
+impl Frames {
+    fn unread(first_id: u64, slot: Option<Slot>) -> Self {
+        let end = slot.map_or(Proof::of_nothing(first_id), |slot| slot.proof);
+        Self {
+            tail: Tail::Open,
+            proof: recovery::Proof::Met,
+            end,
+            proven_end: end.synced_to,
+            points: Vec::new(),
+            damage: None,
+            durable: true,
+        }
+    }
+}
+
+/// Segments behind one that was cut later are leftovers of that cut.
+pub(super) fn mark_stale(found: &mut [Found]) {
+    let mut cut_number = 0;
+    for segment in found {
+        if let Some((slot, _)) = &segment.slot {
+            if slot.constants.cut_number < cut_number {
+                segment.cut = Cut::Stale;
+            }
+            cut_number = cut_number.max(slot.constants.cut_number);
+        }
+    }
+}
+
+/// Reads the frames that are not proven, newest segment first: a segment of which anything was
+/// synced proves that everything before it was, for segments are synced in order.
+pub(super) fn read_frames(storage: &dyn Storage, found: &mut [Found], salt: u64) -> Result<()> {
+    let mut later: Option<(u64, u64)> = None;
+    let mut later_proven = false;
+    for segment in found.iter_mut().rev() {
+        if segment.cut == Cut::Stale {
+            continue;
+        }
+        let Some((slot, _)) = segment.slot else {
+            // What its header said of the segment before it is lost, but not its first id.
+            later = Some((0, segment.first_id));
+            continue;
+        };
+        segment.frames = frames_of(storage, segment, slot, salt, later, later_proven)?;
+        later_proven |= slot.constants.predecessor_synced || segment.frames.proven_end > HEADER_LEN;
+        later = Some((slot.constants.predecessor_end, segment.first_id));
+    }
+    Ok(())
+}
+
+/// Reads the frames of one segment, as far as they are not proven. `later` is what the next
+/// segment says: where this one ended, and its own first id.
+fn frames_of(
+    storage: &dyn Storage,
+    segment: &Found,
+    slot: Slot,
+    salt: u64,
+    later: Option<(u64, u64)>,
+    later_proven: bool,
+) -> Result<Frames> {
+    let mut frames = Frames::unread(segment.first_id, Some(slot));
+    let too_short = segment.file_len < slot.proof.synced_to;
+    if too_short {
+        frames.proof = recovery::Proof::Short;
+    }
+    match (&segment.seal, later) {
+        (Some(seal), _) if later_proven || slot.proof.synced_to == seal.end => {
+            frames.tail = Tail::Sealed;
+            frames.end = Proof { synced_to: seal.end, next_id: seal.next_id, digest: seal.digest };
+            frames.proven_end = seal.end;
+            // The slot speaks for the frames. Only what was synced behind the segment speaks for the
+            // seal, whose own sync can have failed or not have come yet.
+            frames.durable = later_proven;
+            return Ok(frames);
+        }
+        (None, None) if segment.file_len == slot.proof.synced_to => return Ok(frames),
+        (None, Some((end, next_id))) if later_proven => {
+            // Full segments are sealed before anything behind them is synced; this seal is lost.
+            frames.proof = recovery::Proof::Short;
+            frames.end.synced_to = end.max(slot.proof.synced_to);
+            frames.end.next_id = next_id.max(slot.proof.next_id);
+            frames.proven_end = frames.end.synced_to;
+            return Ok(frames);
+        }
+        _ if too_short => return Ok(frames),
+        _ => {}
+    }
+    scan(storage, segment, slot, salt, &mut frames)?;
+    Ok(frames)
+}
+
+/// Reads the frames behind the proof of the slot.
+fn scan(
+    storage: &dyn Storage,
+    segment: &Found,
+    slot: Slot,
+    salt: u64,
+    frames: &mut Frames,
+) -> Result<()> {
+    let file = storage.open(&segment.path, OpenMode::Read)?;
+    let extent = Extent {
+        seed: SegmentSeed::new(salt, slot.constants.stream_number, segment.first_id),
+        first_id: segment.first_id,
+        offset: slot.proof.synced_to,
+        next_id: slot.proof.next_id,
+        limit: segment.seal.map_or(segment.file_len, |seal| seal.end),
+        proven_end: slot.proof.synced_to,
+        proven_id: slot.proof.next_id,
+    };
+    let mut source = FileSource::new(file, WALK_READ_LEN);
+    let walk = Walk::over(&mut source, extent, slot.proof.digest)?;
+    if let Some(gap) = walk.gaps.into_iter().next() {
+        frames.proof = recovery::Proof::Short;
+        frames.damage = Some(Damage::of_gap(gap, &segment.path));
+    }
+    frames.end = walk.end;
+    frames.proven_end = walk.proven_end;
+    frames.points = walk.points;
+    frames.durable = false;
+    frames.tail = match &segment.seal {
+        Some(seal) if seal.end == walk.end.synced_to && seal.next_id == walk.end.next_id => {
+            Tail::Sealed
+        }
+        Some(_) => Tail::Torn,
+        None if walk.torn => Tail::Torn,
+        None => Tail::Open,
+    };
+    Ok(())
+}

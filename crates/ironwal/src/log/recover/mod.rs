@@ -1,0 +1,111 @@
+//! Opening a stream that exists: what is there, what is proven, what is done about the rest.
+//!
+//! First the facts are gathered and nothing is changed ([`found`]); then [`recovery::decide`] says
+//! what to do with each segment; then it is done ([`repair`]), oldest segment first, so that a crash
+//! in the middle leaves facts from which the next recovery comes to the same end.
+
+mod build;
+mod found;
+mod repair;
+
+use std::path::PathBuf;
+
+use super::tail::Limits;
+use super::{Identity, Log};
+use crate::error::{Error, Result};
+use crate::format::FORMAT_VERSION;
+use crate::options::CorruptionPolicy;
+use crate::segment::recovery::{self, Action, Cut, Facts, Header, Next};
+use crate::storage::Storage;
+use crate::sync::{Arc, OnceLock};
+use build::build;
+use found::{Found, list, mark_stale, read_frames};
+use repair::repair;
+
+/// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
+pub(crate) fn recover(
+    storage: &Arc<dyn Storage>,
+    (name, dir): (String, PathBuf),
+    salt: u64,
+    limits: Limits,
+    policy: CorruptionPolicy,
+) -> Result<Option<Log>> {
+    let mut found = list(&**storage, &dir, salt)?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    mark_stale(&mut found);
+    read_frames(&**storage, &mut found, salt)?;
+    let actions: Vec<Action> = (0..found.len()).map(|nth| action_for(&found, nth)).collect();
+
+    for (segment, action) in found.iter().zip(&actions) {
+        match action {
+            Action::Refuse => {
+                return Err(Error::UnsupportedVersion {
+                    path: segment.path.clone(),
+                    found: segment.newer,
+                    supported: FORMAT_VERSION,
+                });
+            }
+            Action::Damaged => {
+                let what = describe(&name, segment);
+                if policy == CorruptionPolicy::Error {
+                    return Err(Error::Corruption(what));
+                }
+                tracing::error!(stream = %name, "damage found while opening: {what}");
+            }
+            _ => {}
+        }
+    }
+    let number = found.iter().find_map(|segment| segment.slot);
+    let number = number.map(|(slot, _)| OnceLock::from(slot.constants.stream_number));
+    let number = number.unwrap_or_default();
+    let identity = Identity { name, dir, number, salt };
+    let kept = repair(storage, &identity, found, &actions)?;
+    Ok(Some(build(storage, identity, limits, &kept)))
+}
+
+/// The facts about segment number `nth`, and what they lead to.
+fn action_for(found: &[Found], nth: usize) -> Action {
+    let segment = &found[nth];
+    let later = found[nth + 1..].iter().find(|later| later.cut == Cut::Current);
+    let next_id = segment.frames.end.next_id;
+    let next = match later {
+        None => Next::None,
+        Some(later) if later.first_id == next_id => Next::Joins,
+        Some(later) if later.first_id > next_id => Next::Leaves,
+        Some(_) => Next::Overlaps,
+    };
+    recovery::decide(&Facts {
+        header: segment.header,
+        cut: segment.cut,
+        tail: segment.frames.tail,
+        proof: segment.frames.proof,
+        next,
+    })
+}
+
+/// Damage in words, for the policy that refuses it and for the log.
+fn describe(stream: &str, segment: &Found) -> String {
+    let file = segment.path.display();
+    if segment.header == Header::Lost {
+        return format!("stream {stream:?}: the header of {file} cannot be read");
+    }
+    match &segment.frames.damage {
+        Some(damage) => format!(
+            "stream {stream:?}: entries {}..{} in {file} at offset {}: {}",
+            damage.ids.start,
+            damage.ids.end,
+            damage.offset,
+            damage.reason()
+        ),
+        None if segment.file_len < segment.frames.proven_end => format!(
+            "stream {stream:?}: {file} has {} bytes, and {} of it had been durable",
+            segment.file_len, segment.frames.proven_end
+        ),
+        None => format!(
+            "stream {stream:?}: {file} does not fit the segments beside it (ids {}..{})",
+            segment.first_id, segment.frames.end.next_id
+        ),
+    }
+}
