@@ -1,4 +1,4 @@
-#![doc = include_str!("../../../README.md")]
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 // Tests count in small numbers.
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]

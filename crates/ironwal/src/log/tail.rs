@@ -174,9 +174,8 @@ impl Tail {
         }
     }
 
-    /// Refuses all appends from now on and forgets what is staged; returns whether it is news.
+    /// Refuses all appends from now on, also those that are staged; returns whether it is news.
     pub(crate) fn poison(&mut self, cause: Arc<io::Error>) -> bool {
-        self.pending.reset();
         let first = !matches!(self.state, State::Poisoned(_));
         if first {
             self.state = State::Poisoned(cause);

@@ -3,14 +3,13 @@
 //! `IRONWAL_SEED=n` replays one seed, `IRONWAL_SEEDS=n` sets how many are tried per mode.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use fastrand::Rng;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::{CallKind, SimConfig};
-use ironwal::{CorruptionPolicy, Environment, Error, Maintenance, SyncMode, Wal, WalOptions};
+use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
 
-use crate::model::{After, Model};
+use crate::model::{After, Model, open};
 
 const ROOT: &str = "/data/log";
 const STREAMS: [&str; 3] = ["a", "b/c", "ledger"];
@@ -128,7 +127,7 @@ impl Simulation {
             self.after = After::PowerLoss;
         }
         self.faulty = true;
-        let wal = match self.open() {
+        let wal = match open(&self.disk, &self.options) {
             Ok(wal) => wal,
             Err(error) => {
                 assert!(
@@ -192,14 +191,6 @@ impl Simulation {
         }
     }
 
-    fn open(&self) -> ironwal::Result<Wal> {
-        let environment = Environment::default()
-            .with_storage(Arc::new(self.disk.process()))
-            .with_entropy(|| 0x5A17)
-            .with_maintenance(Maintenance::Inline);
-        Wal::open_with(self.options.clone(), environment)
-    }
-
     /// Opens, through crashes and faults in the middle of recovery, and judges what was recovered.
     fn open_somehow(&mut self) -> Wal {
         for attempt in 0.. {
@@ -208,7 +199,7 @@ impl Simulation {
             } else if self.rng.u8(..4) == 0 {
                 self.trouble();
             }
-            match self.open() {
+            match open(&self.disk, &self.options) {
                 Ok(wal) => {
                     if self.disk.power_is_off() {
                         self.disk.crash();

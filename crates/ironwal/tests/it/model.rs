@@ -1,8 +1,19 @@
 //! What a log must hold, as a model: the judge of every simulation.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ironwal::Wal;
+use ironwal::storage::SimDisk;
+use ironwal::{Environment, Maintenance, Wal, WalOptions};
+
+/// Opens the log on a simulated disk, as one process of its own, deterministically.
+pub(crate) fn open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
+    let environment = Environment::default()
+        .with_storage(Arc::new(disk.process()))
+        .with_entropy(|| 0x5A17)
+        .with_maintenance(Maintenance::Inline);
+    Wal::open_with(options.clone(), environment)
+}
 
 /// What is known of one stream.
 #[derive(Debug, Clone, Default)]

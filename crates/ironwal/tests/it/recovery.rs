@@ -1,11 +1,12 @@
 //! Directed tests of opening: what it reads, what it keeps, what it refuses.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::{CallKind, SimConfig};
-use ironwal::{CorruptionPolicy, Environment, Error, Maintenance, SyncMode, Wal, WalOptions};
+use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
+
+use crate::model::open;
 
 const FIRST: &str = "/log/s/00000000000000000000.wal";
 
@@ -15,14 +16,6 @@ fn disk() -> SimDisk {
 
 fn options(sync_mode: SyncMode) -> WalOptions {
     WalOptions { sync_mode, ..WalOptions::new("/log") }
-}
-
-fn open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
-    let environment = Environment::default()
-        .with_storage(Arc::new(disk.process()))
-        .with_entropy(|| 0x5A17)
-        .with_maintenance(Maintenance::Inline);
-    Wal::open_with(options.clone(), environment)
 }
 
 /// The scans of frames since the trace had `from` lines. Slots and seals are small.
@@ -433,13 +426,8 @@ fn what_was_cut_off_never_comes_back() {
     for seed in 0..300 {
         let disk =
             SimDisk::with_config(SimConfig { seed, write_back: 0.3, ..SimConfig::default() });
-        // Without maintenance in between, several full segments are unsynced.
-        let environment = Environment::default()
-            .with_storage(Arc::new(disk.process()))
-            .with_entropy(|| 0x5A17)
-            .with_maintenance(Maintenance::Inline);
         let options = WalOptions { max_entries_per_segment: 2, ..options(SyncMode::Async) };
-        let wal = Wal::open_with(options.clone(), environment).unwrap();
+        let wal = open(&disk, &options).unwrap();
         for id in 0..2 {
             wal.append("s", format!("kept {id}").as_bytes()).unwrap();
         }

@@ -9,10 +9,11 @@
 //! `IRONWAL_EVERY_BYTE=1` tries also each of the zeros that fill up blocks.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use ironwal::storage::SimDisk;
-use ironwal::{CorruptionPolicy, Environment, Error, Maintenance, SyncMode, Wal, WalOptions};
+use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
+
+use crate::model::open;
 
 const ROOT: &str = "/log";
 
@@ -30,14 +31,6 @@ struct Expected {
     entries: Vec<Vec<u8>>,
     /// Ids below this one are proven to have been durable.
     proven: usize,
-}
-
-fn open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
-    let environment = Environment::default()
-        .with_storage(Arc::new(disk.process()))
-        .with_entropy(|| 0x5A17)
-        .with_maintenance(Maintenance::Inline);
-    Wal::open_with(options.clone(), environment)
 }
 
 fn entry(id: usize) -> Vec<u8> {
