@@ -26,8 +26,8 @@ pub(crate) struct Writer {
     /// What a new segment says of the one before it: where it ends, and whether it was synced.
     pub(super) predecessor: (u64, bool),
     pub(super) cut_number: u64,
-    /// Whether directory and root are known to be durable, as far as this stream needs them.
-    names_confirmed: bool,
+    /// Whether the directory of a stream without segments has been made durable.
+    dir_confirmed: bool,
     /// Whether frames have been written since the last sync.
     frames_unsynced: bool,
     /// The buffers of the round before.
@@ -68,7 +68,7 @@ impl Writer {
             idle: None,
             predecessor: (0, false),
             cut_number: 0,
-            names_confirmed: false,
+            dir_confirmed: false,
             frames_unsynced: false,
             spare: Pending::default(),
         }
@@ -226,7 +226,7 @@ impl Lead<'_> {
     /// write or sync the stream is poisoned.
     pub(crate) fn make_room(&mut self, root: &Path, append: &Append<'_>) -> Result<()> {
         self.log.check(lock(&self.log.tail).state())?;
-        self.confirm_names(root)?;
+        self.confirm_dir(root)?;
         self.open_active()?;
         let lack = lock(&self.log.tail).lacks(append, &self.log.limits);
         match lack {
@@ -239,25 +239,21 @@ impl Lead<'_> {
         }
     }
 
-    /// Makes the names durable that this stream's files depend on, once: an earlier process may
-    /// have died, or seen a sync fail, before they were.
+    /// Makes the directory of a stream without segments, durably, once.
     ///
-    /// A frame is written only after the names of its segment and its directory are durable, so
-    /// only a directory without segments and a segment without frames are in doubt. A sync proves
-    /// nothing of what it was not this process that did, so those are made again.
-    fn confirm_names(&mut self, root: &Path) -> Result<()> {
-        if self.writer.names_confirmed {
+    /// A segment is created only after its directory's name is durable, and a frame is written only
+    /// after its segment's name is: where there are segments, only that of an empty one is in doubt.
+    /// A directory without segments may be there because an earlier process saw a sync fail, after
+    /// which the next sync proves nothing of what it was not this process that did: it is made again.
+    fn confirm_dir(&mut self, root: &Path) -> Result<()> {
+        let log = self.log;
+        if self.writer.dir_confirmed || !log.segments().is_empty() {
             return Ok(());
         }
-        let log = self.log;
         let (storage, dir) = (&*log.storage, &log.identity.dir);
-        if log.segments().is_empty() {
-            make_dir_again(storage, dir).map_err(|error| no_space(error, dir))?;
-        } else {
-            storage.sync_dir(dir).map_err(|error| log.fail(error))?;
-        }
+        make_dir_again(storage, dir).map_err(|error| no_space(error, dir))?;
         storage.sync_dir(root).map_err(|error| log.fail(error))?;
-        self.writer.names_confirmed = true;
+        self.writer.dir_confirmed = true;
         Ok(())
     }
 

@@ -156,28 +156,34 @@ mod tests {
     /// in it would be taken for a torn tail. Once the stream is idle, a slot proves it.
     #[test]
     fn rot_in_the_last_entry_of_an_idle_stream_is_damage() {
-        for mode in [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async] {
-            for looks in 1..=2 {
-                let disk =
-                    SimDisk::with_config(SimConfig { write_back: 0.0, ..Default::default() });
-                let wal = open(&disk, mode);
-                wal.append("s", b"the last").unwrap();
-                let stream = wal.inner.streams.read().unwrap()["s"].clone();
-                let mut watched = vec![Watched { stream, seen: None }];
-                for _ in 0..looks {
-                    prove_idle(&mut watched);
-                }
-                assert_eq!(watched.len(), 2 - looks, "it is idle at the second look");
-                disk.kill();
-                let path = std::path::Path::new("/log/s/00000000000000000000.wal");
-                disk.overwrite(path, 8192 + 26, b"?").unwrap();
-                let wal = open(&disk, mode);
-                let found = wal.get("s", 0);
-                if looks == 2 {
-                    assert!(found.is_err(), "{mode:?}: {found:?}");
-                } else {
-                    assert_eq!(found.unwrap(), None, "undetectable, and the test can fail");
-                }
+        let modes = [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async];
+        for (mode, looks, seed) in
+            modes.into_iter().flat_map(|mode| (0..40).map(move |seed| (mode, 1 + seed % 2, seed)))
+        {
+            let disk =
+                SimDisk::with_config(SimConfig { seed, write_back: 0.0, ..Default::default() });
+            let wal = open(&disk, mode);
+            wal.append("s", b"the last").unwrap();
+            let stream = wal.inner.streams.read().unwrap()["s"].clone();
+            let mut watched = vec![Watched { stream, seen: None }];
+            for _ in 0..looks {
+                prove_idle(&mut watched);
+            }
+            assert_eq!(watched.is_empty(), looks == 2, "it is idle at the second look");
+            // The proof survives power loss.
+            if looks == 2 {
+                disk.crash()
+            } else {
+                disk.kill()
+            }
+            let path = std::path::Path::new("/log/s/00000000000000000000.wal");
+            disk.overwrite(path, 8192 + 26, b"?").unwrap();
+            let wal = open(&disk, mode);
+            let found = wal.get("s", 0);
+            if looks == 2 {
+                assert!(found.is_err(), "{mode:?}, seed {seed}: {found:?}");
+            } else {
+                assert_eq!(found.unwrap(), None, "undetectable, and the test can fail");
             }
         }
     }

@@ -177,12 +177,7 @@ fn confirm(storage: &dyn Storage, root: &Path, content: &Root) -> Result<()> {
         _ => {}
     }
     let file = storage.open(&other, OpenMode::ReadWrite)?;
-    // One copy after the other, so that a crash finds one whole.
-    let bytes = content.encode();
-    let (first, second) = bytes.split_at(ROOT_LEN / 2);
-    storage::write_all_at(&*file, second, first.len() as u64)?;
-    file.sync()?;
-    storage::write_all_at(&*file, first, 0)?;
+    storage::write_all_at(&*file, &content.encode(), 0)?;
     file.sync()?;
     storage.rename(&other, &path)?;
     storage.sync_dir(root)?;

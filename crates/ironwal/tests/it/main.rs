@@ -6,6 +6,7 @@ mod contract;
 mod kill;
 mod model;
 mod modules;
+mod quickstart;
 mod recovery;
 mod rot;
 mod threads;

@@ -249,6 +249,32 @@ fn frames_from_elsewhere_are_not_read() {
     assert!(matches!(wal.stream("s").unwrap().get(0), Err(Error::Damaged { .. })));
 }
 
+/// Two faults at once: the slot that proves a full segment is lost, and so are its seal and its last
+/// frame. What the next segment says of it is then all that tells damage from a torn tail, for which
+/// that segment would be dropped.
+#[test]
+fn the_next_segment_proves_the_one_before_it() {
+    let disk = disk();
+    let options = WalOptions { max_entries_per_segment: 3, ..options(SyncMode::Strict) };
+    let wal = open(&disk, &options).unwrap();
+    for id in 0..4_u8 {
+        wal.append("s", &[id; 8]).unwrap();
+    }
+    disk.kill();
+    let path = Path::new(FIRST);
+    disk.overwrite(path, 4096 + 16, b"rot").unwrap();
+    let len = disk.contents(path).unwrap().len();
+    disk.overwrite(path, len as u64 - 100, b"rot").unwrap();
+    disk.overwrite(path, 8192 + 2 * 32 + 26, b"rot").unwrap();
+    let wal = open(&disk, &options).unwrap();
+    let stream = wal.stream("s").unwrap();
+    for id in [0, 1, 3_u8] {
+        assert_eq!(stream.get(u64::from(id)).unwrap().unwrap(), &[id; 8][..]);
+    }
+    assert!(matches!(stream.get(2), Err(Error::Damaged { ids, .. }) if ids == (2..3)));
+    assert_eq!(stream.append(b"goes on").unwrap(), 4);
+}
+
 /// Without space nothing is staged, and appends work again once there is room.
 #[test]
 fn a_full_disk_is_an_error_that_passes() {
