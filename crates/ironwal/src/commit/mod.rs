@@ -96,10 +96,8 @@ impl Stream {
         let result = work(&mut lead);
         let committed = lead.committed();
         drop(lead);
-        if self.log.is_poisoned() {
-            self.rounds.fail();
-        }
-        self.rounds.finish(committed.map(|done| (done.round, done.appends)), self.log.staged());
+        let committed = committed.map(|done| (done.round, done.appends));
+        self.rounds.finish(committed, self.log.staged(), self.log.is_poisoned());
         result
     }
 }

@@ -125,20 +125,20 @@ impl Rounds {
         }
     }
 
-    /// From now on no round is committed. The leader calls this before it finishes.
-    pub(crate) fn fail(&self) {
-        self.failed.store(true, Ordering::SeqCst);
-    }
-
     /// Gives up the lead; `committed` is the round that was committed under it, at most one, and
-    /// how many appends it held; `staged` is how many are in the next round already.
-    pub(crate) fn finish(&self, committed: Option<(u64, u32)>, staged: u32) {
+    /// how many appends it held; `staged` is how many are in the next round already; `failed` says
+    /// that no further round will be committed.
+    pub(crate) fn finish(&self, committed: Option<(u64, u32)>, staged: u32, failed: bool) {
         if let Some((round, appends)) = committed {
             self.expected.store(appends.saturating_add(staged), Ordering::Relaxed);
             self.committed.store(round, Ordering::SeqCst);
         }
+        // After the round: one that was committed has not failed.
+        if failed {
+            self.failed.store(true, Ordering::SeqCst);
+        }
         let done = self.release();
-        if committed.is_some() || self.failed.load(Ordering::SeqCst) {
+        if committed.is_some() || failed {
             self.seat(done).wake(wake_all);
         }
     }
@@ -165,9 +165,11 @@ impl Rounds {
     }
 
     fn outcome(&self, round: u64) -> Option<Turn> {
+        // Looked at first, for it is stored last: whoever sees it sees every committed round too.
+        let failed = self.failed.load(Ordering::SeqCst);
         if self.committed.load(Ordering::SeqCst) >= round {
             Some(Turn::Committed)
-        } else if self.failed.load(Ordering::SeqCst) {
+        } else if failed {
             Some(Turn::Failed)
         } else {
             None
@@ -177,5 +179,74 @@ impl Rounds {
     /// Takes the lead if it is free.
     pub(crate) fn try_lead(&self) -> bool {
         self.lead_taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A round was written and published, and the step after it failed: its followers must not be
+    /// told that their entries, which can be read, were refused.
+    #[test]
+    fn a_committed_round_has_not_failed() {
+        let rounds = Rounds::new();
+        assert!(rounds.try_lead());
+        assert_eq!(rounds.outcome(1), None);
+        rounds.finish(Some((1, 2)), 0, true);
+        assert_eq!(rounds.wait(1), Turn::Committed);
+        assert_eq!(rounds.wait(2), Turn::Failed);
+    }
+
+    /// A waiter found its round committed, rounds ago, just as it got the lead. Whoever waited
+    /// meanwhile for the round that is open now slept on, for the wrong seat was woken.
+    #[test]
+    fn the_lead_is_freed_for_the_round_that_is_open() {
+        for behind in 1..5 {
+            let rounds = Rounds::new();
+            rounds.committed.store(behind, Ordering::SeqCst);
+            let words = |seat: &Seat| seat.word.load(Ordering::SeqCst);
+            let open = rounds.seat(behind + 1);
+            let before = words(open);
+            assert!(rounds.try_lead());
+            rounds.release();
+            assert!(words(open) > before, "{behind}");
+        }
+    }
+
+    #[test]
+    fn every_round_has_one_leader_and_everybody_returns() {
+        const THREADS: u32 = 8;
+        const ROUNDS: u32 = 500;
+        let rounds = Rounds::new();
+        // The open round and how many are staged in it; what a leader commits.
+        let tail = std::sync::Mutex::new((1_u64, 0_u32));
+        let committed = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for _ in 0..ROUNDS {
+                        let round = {
+                            let mut tail = tail.lock().unwrap();
+                            tail.1 += 1;
+                            tail.0
+                        };
+                        if rounds.wait(round) == Turn::Lead {
+                            let (round, staged) = {
+                                let mut tail = tail.lock().unwrap();
+                                let taken = *tail;
+                                *tail = (taken.0 + 1, 0);
+                                taken
+                            };
+                            assert!(staged > 0, "nothing was staged in the round that was led");
+                            committed.fetch_add(staged, Ordering::SeqCst);
+                            std::thread::yield_now();
+                            rounds.finish(Some((round, staged)), 0, false);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(committed.into_inner(), THREADS * ROUNDS);
     }
 }

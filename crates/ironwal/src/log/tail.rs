@@ -192,6 +192,11 @@ impl Tail {
         self.pending.appends
     }
 
+    /// How many points of the index are staged with them.
+    pub(crate) fn staged_points(&self) -> usize {
+        self.pending.points.len()
+    }
+
     pub(crate) fn segment(&mut self) -> Option<&mut OpenSegment> {
         self.segment.as_mut()
     }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Proof, Slot, SlotPlace};
 use crate::segment::writer::no_space;
-use crate::segment::{Segment, SegmentWriter, path_of};
+use crate::segment::{Segment, SegmentWriter, first_id_of, path_of};
 use crate::storage::Storage;
 use crate::sync::{Arc, MutexGuard, Ordering, lock};
 
@@ -326,8 +326,8 @@ impl Lead<'_> {
             return Ok(());
         };
         // May read the file; later, the points are at hand.
-        active.reader.all_points()?;
-        match active.writer.reserve_seal(end) {
+        let known = active.reader.all_points()?.len() + lock(&log.tail).staged_points();
+        match active.writer.reserve_seal(end, known as u64) {
             Err(Error::Io(error)) => return Err(log.fail(error)),
             other => other?,
         }
@@ -480,10 +480,24 @@ fn make_dir_again(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     remove_unfinished(storage, dir)?;
     match storage.remove_dir(dir) {
         // Somebody else's files are in it, and so it is not ours to make.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            refuse_foreign_segments(storage, dir)
+        }
         Err(error) => Err(error),
         Ok(()) => storage.create_dir(dir),
     }
+}
+
+/// A directory with segments is a stream's, though not of one that was found when the log was
+/// opened: as on a file system that takes names for equal which differ in case.
+fn refuse_foreign_segments(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    if storage.list(dir)?.iter().any(|entry| first_id_of(&entry.name).is_some()) {
+        let what = "belongs to a stream with another name; the file system may not tell apart \
+                    names that differ in case";
+        let what = format!("{} {what}", dir.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    }
+    Ok(())
 }
 
 /// Removes what an interrupted creation of a segment left behind.

@@ -4,9 +4,10 @@ use crate::format::header::HEADER_LEN;
 use crate::format::seal::Point;
 
 /// A point is taken for the first frame that begins this many bytes behind the last point.
-pub(crate) const POINT_DISTANCE: u64 = 4096;
+const POINT_DISTANCE: u64 = 4096;
 
-/// Decides which frames become points. Deterministic in the frames alone.
+/// Decides which frames become points: the first that it sees, and then one every so often. Each
+/// process that appends to a segment, and each recovery that reads it, begins with a new one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PointPicker {
     due: u64,

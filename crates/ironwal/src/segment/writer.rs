@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::index::POINT_DISTANCE;
 use super::{UNFINISHED_NAME, path_of};
 use crate::error::Error;
 use crate::format::header::{HEADER_LEN, Proof, Slot, SlotPlace};
@@ -191,10 +190,9 @@ impl SegmentWriter {
         self.file.set_len(end + seal.len() as u64)
     }
 
-    /// Makes room for the seal of a segment whose frames end at `end`.
-    pub(crate) fn reserve_seal(&mut self, end: u64) -> Result<(), Error> {
-        let points_max = (end - HEADER_LEN) / POINT_DISTANCE + 1;
-        self.reserve(end + Seal::len_with(points_max), 0)
+    /// Makes room for the seal, with this many points, of a segment whose frames end at `end`.
+    pub(crate) fn reserve_seal(&mut self, end: u64, points: u64) -> Result<(), Error> {
+        self.reserve(end + Seal::len_with(points), 0)
     }
 
     /// Cuts the file to `end` bytes.

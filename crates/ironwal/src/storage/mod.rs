@@ -209,23 +209,33 @@ pub(crate) fn create_dir_all(storage: &dyn Storage, dir: &Path) -> io::Result<()
             storage.create_dir(dir)?;
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            for ancestor in dir.ancestors().skip(1) {
-                match storage.sync_dir(or_here(ancestor)) {
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
-                    other => other?,
-                }
-            }
-            return Ok(());
+            return sync_ancestors(storage, dir).inspect_err(|_| forget(storage, dir));
         }
         other => other?,
     }
-    let synced = storage.sync_dir(or_here(parent));
-    if synced.is_err() {
-        // The next attempt would find the directory, and a sync of its entry would say OK without
-        // having saved it. So it must not be found.
-        let _ = storage.remove_dir(dir);
+    storage.sync_dir(or_here(parent)).inspect_err(|_| forget(storage, dir))
+}
+
+/// Makes the entries durable that lead to `dir`, as far as we may.
+fn sync_ancestors(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    for ancestor in dir.ancestors().skip(1) {
+        match storage.sync_dir(or_here(ancestor)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            other => other?,
+        }
     }
-    synced
+    Ok(())
+}
+
+/// Removes an empty directory, and its parents if they are empty then, after a sync of one of their
+/// entries failed. The next attempt would find them, and a sync would say OK without having saved
+/// their entries; so they must not be found.
+fn forget(storage: &dyn Storage, dir: &Path) {
+    for made in dir.ancestors() {
+        if storage.remove_dir(made).is_err() {
+            break;
+        }
+    }
 }
 
 /// The path of a directory that a relative path without one is in.

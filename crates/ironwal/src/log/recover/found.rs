@@ -132,7 +132,7 @@ pub(super) fn mark_stale(found: &mut [Found]) {
 
 /// Reads the frames that are not proven, newest segment first: a segment of which anything was
 /// synced proves that everything before it was, for segments are synced in order.
-pub(super) fn read_frames(storage: &dyn Storage, found: &mut [Found], salt: u64) -> Result<()> {
+pub(super) fn read_frames(storage: &dyn Storage, found: &mut [Found]) -> Result<()> {
     let mut later: Option<(u64, u64)> = None;
     let mut later_proven = false;
     for segment in found.iter_mut().rev() {
@@ -144,7 +144,7 @@ pub(super) fn read_frames(storage: &dyn Storage, found: &mut [Found], salt: u64)
             later = Some((0, segment.first_id));
             continue;
         };
-        segment.frames = frames_of(storage, segment, slot, salt, later, later_proven)?;
+        segment.frames = frames_of(storage, segment, slot, later, later_proven)?;
         later_proven |= slot.constants.predecessor_synced || segment.frames.proven_end > HEADER_LEN;
         later = Some((slot.constants.predecessor_end, segment.first_id));
     }
@@ -157,7 +157,6 @@ fn frames_of(
     storage: &dyn Storage,
     segment: &Found,
     slot: Slot,
-    salt: u64,
     later: Option<(u64, u64)>,
     later_proven: bool,
 ) -> Result<Frames> {
@@ -177,7 +176,11 @@ fn frames_of(
             return Ok(frames);
         }
         (None, None) if segment.file_len == slot.proof.synced_to => return Ok(frames),
-        (None, Some((end, next_id))) if later_proven => {
+        // The seal could not be written again, or is lost; the slot says the same of the frames.
+        (None, Some((_, next_id))) if next_id == slot.proof.next_id && !too_short => {
+            return Ok(frames);
+        }
+        (None, Some((end, next_id))) if later_proven && end > 0 => {
             // Full segments are sealed before anything behind them is synced; this seal is lost.
             frames.proof = recovery::Proof::Short;
             frames.end.synced_to = end.max(slot.proof.synced_to);
@@ -188,30 +191,14 @@ fn frames_of(
         _ if too_short => return Ok(frames),
         _ => {}
     }
-    scan(storage, segment, slot, salt, &mut frames)?;
+    scan(storage, segment, slot, &mut frames)?;
     Ok(frames)
 }
 
 /// Reads the frames behind the proof of the slot.
-fn scan(
-    storage: &dyn Storage,
-    segment: &Found,
-    slot: Slot,
-    salt: u64,
-    frames: &mut Frames,
-) -> Result<()> {
-    let file = storage.open(&segment.path, OpenMode::Read)?;
-    let extent = Extent {
-        seed: SegmentSeed::new(salt, slot.constants.stream_number, segment.first_id),
-        first_id: segment.first_id,
-        offset: slot.proof.synced_to,
-        next_id: slot.proof.next_id,
-        limit: segment.seal.map_or(segment.file_len, |seal| seal.end),
-        proven_end: slot.proof.synced_to,
-        proven_id: slot.proof.next_id,
-    };
-    let mut source = FileSource::new(file, WALK_READ_LEN);
-    let walk = Walk::over(&mut source, extent, slot.proof.digest)?;
+fn scan(storage: &dyn Storage, segment: &Found, slot: Slot, frames: &mut Frames) -> Result<()> {
+    let limit = segment.seal.map_or(segment.file_len, |seal| seal.end);
+    let walk = segment.walk(storage, slot.proof, limit, slot.proof)?;
     if let Some(gap) = walk.gaps.into_iter().next() {
         frames.proof = recovery::Proof::Short;
         frames.damage = Some(Damage::of_gap(gap, &segment.path));
@@ -229,4 +216,47 @@ fn scan(
         None => Tail::Open,
     };
     Ok(())
+}
+
+impl Found {
+    /// Walks over the frames from `start` up to `limit`, of which those below `proven` had been
+    /// durable. Finds nothing if the header is lost.
+    pub(super) fn walk(
+        &self,
+        storage: &dyn Storage,
+        start: Proof,
+        limit: u64,
+        proven: Proof,
+    ) -> Result<Walk> {
+        let constants = self.slot.map(|(slot, _)| slot.constants);
+        let (salt, number) = constants.map_or((0, 0), |it| (it.salt, it.stream_number));
+        let extent = Extent {
+            seed: SegmentSeed::new(salt, number, self.first_id),
+            first_id: self.first_id,
+            offset: start.synced_to,
+            next_id: start.next_id,
+            limit,
+            proven_end: proven.synced_to,
+            proven_id: proven.next_id,
+        };
+        let mut source = FileSource::new(storage.open(&self.path, OpenMode::Read)?, WALK_READ_LEN);
+        Ok(Walk::over(&mut source, extent, start.digest)?)
+    }
+
+    /// Whether the frames, and the seal, still are what was found.
+    pub(super) fn is_unchanged(&self, storage: &dyn Storage) -> Result<bool> {
+        let Some((slot, _)) = self.slot else { return Ok(true) };
+        if let Some(seal) = &self.seal
+            && self.frames.tail == Tail::Sealed
+        {
+            let file = storage.open(&self.path, OpenMode::Read)?;
+            let again = read_seal(&*file, file.len()?, Some(slot.constants.salt), self.first_id)?;
+            if again != Some(*seal) {
+                return Ok(false);
+            }
+        }
+        let limit = self.frames.end.synced_to;
+        let again = self.walk(storage, slot.proof, limit, slot.proof)?;
+        Ok(again.end == self.frames.end)
+    }
 }

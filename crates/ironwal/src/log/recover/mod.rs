@@ -35,7 +35,7 @@ pub(crate) fn recover(
         return Ok(None);
     }
     mark_stale(&mut found);
-    read_frames(&**storage, &mut found, salt)?;
+    read_frames(&**storage, &mut found)?;
     let actions: Vec<Action> = (0..found.len()).map(|nth| action_for(&found, nth)).collect();
 
     for (segment, action) in found.iter().zip(&actions) {

@@ -1,17 +1,15 @@
 //! Doing what was decided. The only part of recovery that writes.
 
+use std::io;
+
 use super::found::{Found, Frames};
-use crate::error::Result;
-use crate::format::checksum::SegmentSeed;
-use crate::format::header::{Constants, HEADER_LEN, Proof, Slot};
-use crate::format::scan::Extent;
+use crate::error::{Error, Result};
+use crate::format::header::Proof;
 use crate::format::seal::Point;
 use crate::log::Identity;
 use crate::log::write::remove_unfinished;
 use crate::segment::SegmentWriter;
 use crate::segment::recovery::{Action, Tail};
-use crate::segment::source::FileSource;
-use crate::segment::walk::{WALK_READ_LEN, Walk};
 use crate::storage::{self, OpenMode, Storage};
 use crate::sync::Arc;
 
@@ -31,7 +29,8 @@ pub(super) fn repair(
     let mut kept: Vec<(Found, Action)> = Vec::new();
     let mut deleted = Vec::new();
     let mut over = false;
-    let last = found.len() - 1;
+    // What is going to be deleted is behind nothing: a segment before it can be the newest.
+    let last = actions.iter().rposition(|action| *action != Action::Delete).unwrap_or(0);
     for (nth, (mut segment, action)) in found.into_iter().zip(actions).enumerate() {
         if over || *action == Action::Delete {
             deleted.push(segment.path);
@@ -84,11 +83,12 @@ fn make_durable(
         writer.rewrite(proven_end, end.synced_to)?;
         writer.cut(end.synced_to)?;
     }
+    check_again(storage, segment)?;
     writer.sync()?;
     if !newest && !sealed {
-        segment.frames.points = walk_all(storage, segment, slot, end)?;
-        writer.seal(end, &segment.frames.points)?;
-        writer.sync()?;
+        let start = Proof::of_nothing(segment.first_id);
+        segment.frames.points = segment.walk(storage, start, end.synced_to, end)?.points;
+        seal_again(&mut writer, end, &segment.frames.points)?;
     }
     slot.proof = end;
     slot.constants.cut_number = cut_number.unwrap_or(slot.constants.cut_number);
@@ -98,21 +98,30 @@ fn make_durable(
     Ok(())
 }
 
-/// The whole index of a segment whose seal is lost.
-fn walk_all(storage: &dyn Storage, segment: &Found, slot: Slot, end: Proof) -> Result<Vec<Point>> {
-    let file = storage.open(&segment.path, OpenMode::Read)?;
-    let Constants { salt, stream_number, first_id, .. } = slot.constants;
-    let extent = Extent {
-        seed: SegmentSeed::new(salt, stream_number, first_id),
-        first_id,
-        offset: HEADER_LEN,
-        next_id: first_id,
-        limit: end.synced_to,
-        proven_end: end.synced_to,
-        proven_id: end.next_id,
-    };
-    let mut source = FileSource::new(file, WALK_READ_LEN);
-    Ok(Walk::over(&mut source, extent, 0)?.points)
+/// Writes the seal that a full segment lost. On a full disk it goes without: the slot says how far
+/// its frames go, and their index can be made again.
+fn seal_again(writer: &mut SegmentWriter, end: Proof, points: &[Point]) -> Result<()> {
+    match writer.reserve_seal(end.synced_to, points.len() as u64) {
+        Err(Error::StorageFull { .. }) => return Ok(()),
+        other => other?,
+    }
+    writer.seal(end, points)?;
+    writer.sync()?;
+    Ok(())
+}
+
+/// Reads the frames once more, now that they have been written again and not synced yet.
+///
+/// What was read first can have been a page that a failed sync left in the cache; had it been
+/// evicted since, older bytes would have been written again. From here on the pages stay.
+fn check_again(storage: &dyn Storage, segment: &Found) -> Result<()> {
+    if !segment.is_unchanged(storage)? {
+        return Err(Error::Io(io::Error::other(format!(
+            "{} changed while it was recovered; open the log again",
+            segment.path.display()
+        ))));
+    }
+    Ok(())
 }
 
 /// Makes durable what is whole of a damaged segment, and changes nothing that could be evidence.
@@ -120,6 +129,7 @@ fn keep_evidence(storage: &dyn Storage, segment: &Found) -> Result<()> {
     let file = storage.open(&segment.path, OpenMode::ReadWrite)?;
     let end = segment.frames.end.synced_to.min(segment.file_len);
     storage::rewrite(&*file, segment.frames.proven_end.min(end), end)?;
+    check_again(storage, segment)?;
     if segment.frames.tail == Tail::Torn && segment.seal.is_none() {
         file.set_len(end)?;
     }
