@@ -10,9 +10,13 @@
 
 use std::ops::Range;
 
+use super::MAX_FRAME_LEN;
 use super::checksum::SegmentSeed;
 use super::frame::{self, FRAME_HEADER_LEN, Fault, Frame};
 use super::header::HEADER_LEN;
+
+/// How often searches may read as many bytes as the scan has, for frames that turn out to be none.
+const SEARCH_PASSES_MAX: u64 = 8;
 
 /// How much a search asks its source for at a time, in bytes.
 const SEARCH_WINDOW_LEN: usize = 64 * 1024;
@@ -86,6 +90,11 @@ pub(crate) enum Step {
 #[derive(Debug, Clone)]
 pub(crate) struct Scanner {
     extent: Extent,
+    /// What frames behind damage, found by a search, say had been synced.
+    proven_ahead: u64,
+    /// How many more bytes of frames searches may read. A file that is full of headers, each of
+    /// which promises a long frame, would otherwise take quadratic time.
+    search_budget: u64,
 }
 
 /// What a search behind an invalid place found.
@@ -101,7 +110,9 @@ struct Found {
 impl Scanner {
     /// A scanner at the start of `extent`.
     pub(crate) fn new(extent: Extent) -> Self {
-        Self { extent }
+        let len = extent.limit.saturating_sub(extent.offset);
+        let search_budget = len.saturating_mul(SEARCH_PASSES_MAX).max(MAX_FRAME_LEN);
+        Self { extent, proven_ahead: 0, search_budget }
     }
 
     /// Where the next frame is looked for; after `Torn` and `End`, where the frames end.
@@ -144,7 +155,7 @@ impl Scanner {
                 Err(fault) => fault,
             };
 
-            let below = at < self.extent.proven_end;
+            let below = at < self.extent.proven_end.max(self.proven_ahead);
             let found = self.search(source, at, below)?;
             if !below && !found.proves {
                 return Ok(if found.zeros { Step::End } else { Step::Torn });
@@ -199,7 +210,12 @@ impl Scanner {
 
     /// Looks behind the invalid place `at` for the next valid frame and, unless `below` says that
     /// damage is certain, for a frame that proves it.
-    fn search<S: Source>(&self, source: &mut S, at: u64, below: bool) -> Result<Found, S::Error> {
+    fn search<S: Source>(
+        &mut self,
+        source: &mut S,
+        at: u64,
+        below: bool,
+    ) -> Result<Found, S::Error> {
         let mut found = Found { next: None, proves: false, zeros: true };
         let mut due_id = self.extent.next_id;
         let mut offset = at.max(HEADER_LEN);
@@ -223,11 +239,16 @@ impl Scanner {
             let candidate = self.candidate(window, offset, due_id);
             offset = match candidate {
                 Err(next) => next,
-                Ok(candidate) => match self.read(source, candidate)? {
-                    Err(_) => candidate + 8,
+                Ok((candidate, len)) if len > self.search_budget => candidate + 8,
+                Ok((candidate, len)) => match self.read(source, candidate)? {
+                    Err(_) => {
+                        self.search_budget -= len;
+                        candidate + 8
+                    }
                     Ok(frame) => {
                         let end = frame.end();
                         due_id = frame.ids(self.extent.first_id).end;
+                        self.proven_ahead = self.proven_ahead.max(frame.synced_to);
                         found.proves |= frame.synced_to > at;
                         found.next.get_or_insert(frame);
                         if below || found.proves {
@@ -241,9 +262,9 @@ impl Scanner {
         Ok(found)
     }
 
-    /// The first place in `window` that has the header of a frame with ids from `due_id` on, or
-    /// else where to go on.
-    fn candidate(&self, window: &[u8], offset: u64, due_id: u64) -> Result<u64, u64> {
+    /// The first place in `window` that has the header of a frame with ids from `due_id` on, with
+    /// the length that it claims; or else where to go on.
+    fn candidate(&self, window: &[u8], offset: u64, due_id: u64) -> Result<(u64, u64), u64> {
         let mut skipped = 0;
         while skipped == 0 || skipped + FRAME_HEADER_LEN <= window.len() {
             let place = offset + skipped as u64;
@@ -251,7 +272,7 @@ impl Scanner {
             if let Ok(frame) = frame::peek(rest, place, self.extent.limit, self.extent.seed)
                 && frame.ids(self.extent.first_id).start >= due_id
             {
-                return Ok(place);
+                return Ok((place, frame.len()));
             }
             skipped += 8;
         }

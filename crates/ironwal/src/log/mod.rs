@@ -164,6 +164,9 @@ impl Log {
         }
         let mut tail = lock(&self.tail);
         self.check(tail.state())?;
+        if tail.next_id().checked_add(append.entries.len() as u64).is_none() {
+            return Err(Error::Config(format!("stream {:?} has no ids left", self.identity.name)));
+        }
         let staged = tail.stage(append, &self.limits);
         self.staged.store(tail.staged(), Ordering::Relaxed);
         Ok(staged)

@@ -275,6 +275,7 @@ impl Lead<'_> {
         if let Some(open) = lock(&self.log.tail).segment() {
             open.room_to = writer.reserved_to();
         }
+        reader.keep_open(Arc::clone(writer.file()));
         self.writer.active = Some(Active { writer, reader });
         self.writer.idle = None;
         Ok(())
@@ -349,6 +350,7 @@ impl Lead<'_> {
             Ok(())
         });
         sealed.map_err(|error| log.fail(error))?;
+        reader.let_go();
         self.writer.predecessor = (proof.synced_to, in_strict);
         self.writer.frames_unsynced = false;
         if !in_strict {
@@ -454,6 +456,8 @@ impl Lead<'_> {
         let result =
             self.sync().and_then(|()| self.prove_active().map_err(|error| log.fail(error)));
         lock(&log.tail).close();
+        // What could not be synced by now never will be through these handles.
+        lock(&log.unproven).clear();
         result
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -82,7 +82,7 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// A segment as readers see it. Cheap to share; the file is opened when it is first read.
+/// A segment as readers see it. Cheap to share.
 #[derive(Debug)]
 pub(crate) struct Segment {
     storage: Arc<dyn Storage>,
@@ -90,7 +90,9 @@ pub(crate) struct Segment {
     first_id: u64,
     /// `None`: the header cannot be read, and with it no frame.
     seed: Option<SegmentSeed>,
-    file: OnceLock<Arc<dyn File>>,
+    /// The file, while somebody writes to it; otherwise it is opened for each use, so that a stream
+    /// of many segments does not hold many files open.
+    file: Mutex<Option<Arc<dyn File>>>,
     /// Where the committed frames end. Published before `next_id`.
     end: AtomicU64,
     next_id: AtomicU64,
@@ -112,7 +114,7 @@ impl Segment {
             path,
             first_id,
             seed,
-            file: OnceLock::new(),
+            file: Mutex::new(None),
             end: AtomicU64::new(end),
             next_id: AtomicU64::new(next_id),
             index: Mutex::new(index),
@@ -129,7 +131,7 @@ impl Segment {
     ) -> Self {
         let nothing = (HEADER_LEN, first_id);
         let segment = Self::new(storage, path, first_id, Some(seed), nothing, Index::empty());
-        segment.file.get_or_init(|| file);
+        segment.keep_open(file);
         segment
     }
 
@@ -166,12 +168,19 @@ impl Segment {
         }
     }
 
+    /// Reads go through this file until [`Segment::let_go`].
+    pub(crate) fn keep_open(&self, file: Arc<dyn File>) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    /// Nobody writes to the segment any more.
+    pub(crate) fn let_go(&self) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn file(&self) -> io::Result<Arc<dyn File>> {
-        if let Some(file) = self.file.get() {
-            return Ok(Arc::clone(file));
-        }
-        let file = self.storage.open(&self.path, OpenMode::Read)?;
-        Ok(Arc::clone(self.file.get_or_init(|| file)))
+        let open = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        open.map_or_else(|| self.storage.open(&self.path, OpenMode::Read), Ok)
     }
 
     /// The committed part of the segment from a place where a frame begins.

@@ -181,7 +181,7 @@ impl File for RealFile {
             return Ok(());
         }
         let end = match offset.checked_add(len) {
-            Some(end) if end <= FILE_LEN_MAX => end,
+            Some(end) if end <= FILE_LEN_MAX.min(file_len_limit()) => end,
             _ => return Err(self.name("reserve", io::ErrorKind::FileTooLarge.into())),
         };
         let len_before = self.len()?;
@@ -203,6 +203,19 @@ impl File for RealFile {
     fn sync(&self) -> io::Result<()> {
         sync_file(&self.file).map_err(|e| self.name("fdatasync", e))
     }
+}
+
+/// How long the process may make a file. Beyond it the operating system would send a signal, which
+/// ends a process that does not expect it, before it returned an error.
+#[cfg(target_os = "linux")]
+fn file_len_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn file_len_limit() -> u64 {
+    u64::MAX
 }
 
 /// Closing the file releases the lock, also when the operating system closes it for a dead process.

@@ -3,7 +3,7 @@
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::commit;
 use crate::environment::Maintenance;
@@ -20,7 +20,16 @@ const IDLE_STREAMS_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Maintainer {
     how: Maintenance,
-    worker: Mutex<Option<Worker>>,
+    worker: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing has been handed over yet.
+    Idle,
+    Running(Worker),
+    /// The log is closed, and nothing is done any more.
+    Stopped,
 }
 
 #[derive(Debug)]
@@ -38,37 +47,41 @@ enum Work {
 
 impl Maintainer {
     pub(super) fn new(how: Maintenance) -> Self {
-        Self { how, worker: Mutex::new(None) }
+        Self { how, worker: Mutex::new(State::Idle) }
     }
 
     /// Takes note that something was appended to a stream.
     pub(super) fn appended(&self, stream: &Arc<commit::Stream>) {
-        if stream.log().has_new_full_segment()
-            && !self.send(Work::ProveFullSegments(Arc::clone(stream)))
-        {
-            prove_full_segments(stream);
+        if stream.log().has_new_full_segment() {
+            match self.how {
+                Maintenance::Inline => prove_full_segments(stream),
+                Maintenance::Thread => self.send(Work::ProveFullSegments(Arc::clone(stream))),
+            }
         }
         if self.how == Maintenance::Thread && stream.log().begins_to_be_watched() {
             self.send(Work::Watch(Arc::clone(stream)));
         }
     }
 
-    /// Hands work to the thread, which is started if need be; returns whether there is one.
-    fn send(&self, work: Work) -> bool {
-        if self.how == Maintenance::Inline {
-            return false;
+    /// Hands work to the thread, which is started if need be. Without a thread the work is left to
+    /// the next sync or to the close.
+    fn send(&self, work: Work) {
+        let mut state = lock(&self.worker);
+        if let State::Idle = *state
+            && let Some(worker) = Worker::start()
+        {
+            *state = State::Running(worker);
         }
-        let mut worker = lock(&self.worker);
-        if worker.is_none() {
-            *worker = Worker::start();
+        if let State::Running(worker) = &*state {
+            // The thread takes work for as long as we hold this end of the channel.
+            let _ = worker.work.send(work);
         }
-        worker.as_ref().is_some_and(|worker| worker.work.send(work).is_ok())
     }
 
-    /// Finishes what was handed over, and ends the thread.
+    /// Finishes what was handed over, and ends the thread for good.
     pub(super) fn stop(&self) {
-        let worker = lock(&self.worker).take();
-        if let Some(Worker { work, thread }) = worker {
+        let state = std::mem::replace(&mut *lock(&self.worker), State::Stopped);
+        if let State::Running(Worker { work, thread }) = state {
             drop(work);
             // The thread ends when its channel does. If it panicked, closing will find out what it
             // left undone.
@@ -90,17 +103,23 @@ impl Worker {
 
 fn run(to_do: &Receiver<Work>) {
     let mut watched = Vec::new();
+    let mut next_look = Instant::now();
     loop {
         let work = if watched.is_empty() {
             to_do.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            to_do.recv_timeout(IDLE)
+            to_do.recv_timeout(next_look.saturating_duration_since(Instant::now()))
         };
         match work {
             Ok(Work::ProveFullSegments(stream)) => prove_full_segments(&stream),
             Ok(Work::Watch(stream)) => watched.push(Watched { stream, seen: None }),
-            Err(RecvTimeoutError::Timeout) => prove_idle(&mut watched),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+        // By the clock and not by the time-out: a busy stream must not keep the others waiting.
+        if next_look <= Instant::now() {
+            prove_idle(&mut watched);
+            next_look = Instant::now() + IDLE;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The root directory: its lock, the root file, and the streams in it.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,10 +44,11 @@ impl RootDir {
     /// [`Error::Corruption`] if the root file is damaged, or missing beside segments.
     pub(crate) fn open(path: &Path, environment: &Environment) -> Result<Self> {
         let storage = &*environment.storage;
-        if read(storage, path)?.is_none() {
+        if !exists(storage, &path.join(ROOT_NAME))? {
             storage::create_dir_all(storage, path).map_err(|error| no_space(error, path))?;
             refuse_legacy(storage, path)?;
         }
+        // Whatever else is wrong, somebody who has the lock may be about to put it right.
         let lock = storage.lock(&path.join(LOCK_NAME)).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::Locked(path.to_path_buf()),
             _ => no_space(error, path),
@@ -57,6 +59,7 @@ impl RootDir {
                 root
             }
             None => {
+                refuse_orphans(storage, path)?;
                 let salt = (environment.entropy)();
                 let root = Root { salt, numbers_end: 0, shard_count: 0, routing: 0 };
                 replace(storage, path, &root)?;
@@ -110,25 +113,49 @@ pub(crate) fn stream_dirs(storage: &dyn Storage, root: &Path) -> Result<Vec<(Str
 
 /// A directory of version 0.6 is left as it is.
 fn refuse_legacy(storage: &dyn Storage, root: &Path) -> Result<()> {
-    let entries = storage.list(root)?;
-    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Dir) {
-        let names = match storage.list(&root.join(&entry.name)) {
-            // A stranger's directory that we may not read.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
-            names => names?,
-        };
-        if names.iter().any(|file| file.name == LEGACY_INDEX_NAME) {
-            return Err(Error::LegacyDirectory(root.to_path_buf()));
-        }
-        if names.iter().any(|file| first_id_of(&file.name).is_some()) {
-            return Err(Error::Corruption(format!(
-                "{} is missing beside segments; restore it from a backup, for no frame can be \
-                 checked without it",
-                root.join(ROOT_NAME).display()
-            )));
-        }
+    if any_file_below(storage, root, |name| name == LEGACY_INDEX_NAME)? {
+        return Err(Error::LegacyDirectory(root.to_path_buf()));
     }
     Ok(())
+}
+
+/// Segments without a root file are not taken for a new log.
+fn refuse_orphans(storage: &dyn Storage, root: &Path) -> Result<()> {
+    if any_file_below(storage, root, |name| first_id_of(name).is_some())? {
+        return Err(Error::Corruption(format!(
+            "{} is missing beside segments; restore it from a backup, for no frame can be checked \
+             without it",
+            root.join(ROOT_NAME).display()
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a directory in the root holds a file with such a name.
+fn any_file_below(
+    storage: &dyn Storage,
+    root: &Path,
+    wanted: impl Fn(&OsStr) -> bool,
+) -> Result<bool> {
+    for entry in storage.list(root)?.iter().filter(|entry| entry.kind == EntryKind::Dir) {
+        match storage.list(&root.join(&entry.name)) {
+            // A stranger's directory that we may not read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            names => {
+                if names?.iter().any(|file| wanted(&file.name)) {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn exists(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
+    match storage.open(path, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|_| true),
+    }
 }
 
 /// Reads the root file; `None` if there is none.

@@ -426,7 +426,7 @@ fn the_same_seed_gives_the_same_calls() {
 #[test]
 fn every_call_may_fail() {
     for mode in [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async] {
-        for seed in 0..number("IRONWAL_SWEEPS").unwrap_or(8) {
+        for seed in 0..number("IRONWAL_SWEEPS").unwrap_or(4) {
             let calm = Simulation::new(mode, seed, false);
             let disk = calm.disk.clone();
             calm.run_with_fault(CallKind::Read, u64::MAX, std::io::ErrorKind::Other, true);

@@ -3,10 +3,12 @@
 
 mod api;
 mod contract;
+mod hooked;
 mod kill;
 mod model;
 mod modules;
 mod quickstart;
 mod recovery;
 mod rot;
+mod stories;
 mod threads;

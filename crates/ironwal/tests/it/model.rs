@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ironwal::storage::SimDisk;
+use ironwal::storage::{SimDisk, Storage};
 use ironwal::{Environment, Maintenance, Wal, WalOptions};
 
 /// Opens the log on a simulated disk, as one process of its own, deterministically.
 pub(crate) fn open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
+    open_on(Arc::new(disk.process()), options)
+}
+
+/// The same on any disk.
+pub(crate) fn open_on(storage: Arc<dyn Storage>, options: &WalOptions) -> ironwal::Result<Wal> {
     let environment = Environment::default()
-        .with_storage(Arc::new(disk.process()))
+        .with_storage(storage)
         .with_entropy(|| 0x5A17)
         .with_maintenance(Maintenance::Inline);
     Wal::open_with(options.clone(), environment)

@@ -1,79 +1,27 @@
 //! Many threads on one stream while calls fail and the power goes: every waiter returns, and what
 //! was acknowledged, or seen by a reader, is there afterwards.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ironwal::storage::SimDisk;
 use ironwal::storage::sim::CallKind;
-use ironwal::storage::{DirEntry, File, Lock, OpenMode, SimDisk, Storage};
 use ironwal::{Environment, Error, SyncMode, Wal, WalOptions};
+
+use crate::hooked::Hooked;
 
 const THREADS: u64 = 8;
 const APPENDS: u64 = 25;
 
-/// A disk whose syncs take their time, so that other threads stage the next round meanwhile.
-#[derive(Debug)]
-struct SlowDisk(SimDisk);
-
-#[derive(Debug)]
-struct SlowFile(Arc<dyn File>);
-
-impl Storage for SlowDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        self.0.open(path, mode).map(|file| Arc::new(SlowFile(file)) as Arc<dyn File>)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.0.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.create_dir(dir)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_file(path)
-    }
-    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.remove_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.sync_dir(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        self.0.lock(path)
-    }
-}
-
-impl File for SlowFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(buf, offset)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.reserve(offset, len)
-    }
-    fn sync(&self) -> io::Result<()> {
+/// Opens the log on a disk whose syncs take their time, so that other threads stage the next round
+/// meanwhile.
+fn open(disk: &SimDisk, mode: SyncMode) -> Wal {
+    let slow = Hooked::new(disk).before_sync(|| {
         for _ in 0..50 {
             std::thread::yield_now();
         }
-        self.0.sync()
-    }
-}
-
-fn open(disk: &SimDisk, mode: SyncMode) -> Wal {
-    let storage = Arc::new(SlowDisk(disk.process()));
-    let environment = Environment::default().with_storage(storage).with_entropy(|| 0x5A17);
+    });
+    let environment = Environment::default().with_storage(Arc::new(slow)).with_entropy(|| 0x5A17);
     let options = WalOptions { sync_mode: mode, max_segment_size: 2000, ..WalOptions::new("/log") };
     Wal::open_with(options, environment).unwrap()
 }
@@ -160,10 +108,10 @@ fn every_waiter_returns_whatever_call_fails() {
                 let wal = open(&disk, mode);
                 disk.fail_nth(kind, n, std::io::ErrorKind::Other);
                 let (acknowledged, failed) = append_from_threads(&wal);
+                disk.clear_faults();
                 check(&wal, &acknowledged);
                 let poisoned = matches!(wal.append("s", b"x"), Err(Error::Poisoned { .. }));
                 assert!(!poisoned || failed > 0 || mode != SyncMode::Strict, "{kind:?} {n}");
-                disk.clear_faults();
                 drop(wal);
                 // In Strict, what was acknowledged survives the worst that can follow.
                 if mode == SyncMode::Strict {

@@ -88,7 +88,9 @@ fn make_durable(
     if !newest && !sealed {
         let start = Proof::of_nothing(segment.first_id);
         segment.frames.points = segment.walk(storage, start, end.synced_to, end)?.points;
-        seal_again(&mut writer, end, &segment.frames.points)?;
+        if seal_again(&mut writer, end, &segment.frames.points)? {
+            segment.frames.tail = Tail::Sealed;
+        }
     }
     slot.proof = end;
     slot.constants.cut_number = cut_number.unwrap_or(slot.constants.cut_number);
@@ -98,16 +100,16 @@ fn make_durable(
     Ok(())
 }
 
-/// Writes the seal that a full segment lost. On a full disk it goes without: the slot says how far
-/// its frames go, and their index can be made again.
-fn seal_again(writer: &mut SegmentWriter, end: Proof, points: &[Point]) -> Result<()> {
+/// Writes the seal that a full segment lost, and returns whether it has one now. On a full disk it
+/// goes without: the slot says how far its frames go, and their index can be made again.
+fn seal_again(writer: &mut SegmentWriter, end: Proof, points: &[Point]) -> Result<bool> {
     match writer.reserve_seal(end.synced_to, points.len() as u64) {
-        Err(Error::StorageFull { .. }) => return Ok(()),
+        Err(Error::StorageFull { .. }) => return Ok(false),
         other => other?,
     }
     writer.seal(end, points)?;
     writer.sync()?;
-    Ok(())
+    Ok(true)
 }
 
 /// Reads the frames once more, now that they have been written again and not synced yet.

@@ -1,0 +1,111 @@
+//! A simulated disk with something of the test's own in the way.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ironwal::storage::{DirEntry, File, Lock, OpenMode, SimDisk, Storage};
+
+type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// Calls hooks around the calls of a simulated disk.
+#[derive(Clone)]
+pub(crate) struct Hooked {
+    inner: SimDisk,
+    path: fn(&Path) -> PathBuf,
+    after_read: Hook,
+    before_sync: Hook,
+}
+
+impl Hooked {
+    /// A process on this disk, without any hooks.
+    pub(crate) fn new(disk: &SimDisk) -> Self {
+        let nothing: Hook = Arc::new(|| {});
+        Self {
+            inner: disk.process(),
+            path: Path::to_path_buf,
+            after_read: Arc::clone(&nothing),
+            before_sync: nothing,
+        }
+    }
+
+    /// Uses other paths.
+    pub(crate) fn with_paths(self, path: fn(&Path) -> PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
+    /// Calls this after each read.
+    pub(crate) fn after_read(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { after_read: Arc::new(hook), ..self }
+    }
+
+    /// Calls this before each sync of a file.
+    pub(crate) fn before_sync(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { before_sync: Arc::new(hook), ..self }
+    }
+}
+
+impl fmt::Debug for Hooked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Hooked").field(&self.inner).finish()
+    }
+}
+
+impl Storage for Hooked {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let file = self.inner.open(&(self.path)(path), mode)?;
+        Ok(Arc::new(HookedFile { file, disk: self.clone() }))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.inner.list(&(self.path)(dir))
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.create_dir(&(self.path)(dir))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(&(self.path)(from), &(self.path)(to))
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove_file(&(self.path)(path))
+    }
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.remove_dir(&(self.path)(dir))
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(&(self.path)(dir))
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.inner.lock(&(self.path)(path))
+    }
+}
+
+#[derive(Debug)]
+struct HookedFile {
+    file: Arc<dyn File>,
+    disk: Hooked,
+}
+
+impl File for HookedFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let read = self.file.read_at(buf, offset);
+        (self.disk.after_read)();
+        read
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(buf, offset)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.reserve(offset, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        (self.disk.before_sync)();
+        self.file.sync()
+    }
+}

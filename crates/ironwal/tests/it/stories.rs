@@ -1,0 +1,291 @@
+//! Regression tests. Each begins with the bug's story.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ironwal::storage::sim::{CallKind, SimConfig};
+use ironwal::storage::{SimDisk, Storage};
+use ironwal::{Error, SyncMode, Wal, WalOptions};
+
+use crate::hooked::Hooked;
+use crate::model::{open, open_on};
+
+fn options(sync_mode: SyncMode) -> WalOptions {
+    WalOptions { sync_mode, ..WalOptions::new("/log") }
+}
+
+fn disk(seed: u64) -> SimDisk {
+    let config = SimConfig { seed, eviction: 0.0, write_back: 0.0, ..SimConfig::default() };
+    SimDisk::with_config(config)
+}
+
+/// Recovery cut segment A and dropped B behind it; the sync of B's deletion failed. The next opening
+/// found nothing to delete and went on, and power loss brought B back, as a leftover. Recovery then
+/// took A for a segment in the middle, since B stood behind it, and sealed it, but kept it as the
+/// active one. Entries went behind the seal, and the opening after that dropped them.
+#[test]
+fn a_leftover_behind_the_newest_segment_does_not_get_it_sealed() {
+    let mut came_back = 0;
+    for seed in 0..1500 {
+        let disk = disk(seed);
+        let small = WalOptions { max_segment_size: 31_000, ..options(SyncMode::Async) };
+        let large = WalOptions { max_segment_size: 1 << 20, ..options(SyncMode::Async) };
+        let wal = open(&disk, &small).unwrap();
+        for _ in 0..24 {
+            wal.append("s", &[3; 1000]).unwrap();
+        }
+        wal.sync_all().unwrap();
+        // Between the creation of B and the proof of A.
+        disk.cut_power_at(5 + seed % 25);
+        for _ in 0..20 {
+            let _ = wal.append("s", &[3; 1000]);
+        }
+        disk.crash();
+        let before = disk.files();
+        disk.fail_nth(CallKind::SyncDir, 2, std::io::ErrorKind::Other);
+        if open(&disk, &large).is_ok() || disk.files().len() == before.len() {
+            continue;
+        }
+        disk.kill();
+        let wal = open(&disk, &large).unwrap();
+        let _ = wal.append("s", &[4; 100]);
+        disk.crash();
+        if disk.files().len() < before.len() {
+            continue;
+        }
+        came_back += 1;
+        let wal = open(&disk, &large).unwrap();
+        let id = wal.append("s", &[5; 8]).unwrap();
+        disk.kill();
+        let wal = open(&disk, &large).unwrap();
+        assert_eq!(wal.get("s", id).unwrap().as_deref(), Some(&[5; 8][..]), "seed {seed}");
+    }
+    assert!(came_back > 5, "the leftover came back in {came_back} runs only");
+}
+
+/// A process made the root directory and died; the next one failed to sync its entry. The third
+/// found the directory, synced its parent, was told OK, and acknowledged entries in a directory
+/// that was not on the disk.
+#[test]
+fn a_root_directory_whose_entry_a_sync_lost_is_made_again() {
+    for seed in 0..40 {
+        let disk = SimDisk::new(seed);
+        disk.process().create_dir(Path::new("/log")).unwrap();
+        disk.kill();
+        disk.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+        open(&disk, &options(SyncMode::Strict)).unwrap_err();
+        disk.kill();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        wal.append("s", b"acknowledged").unwrap();
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        assert_eq!(wal.get("s", 0).unwrap().as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
+    }
+}
+
+/// Recovery read a tail that a failed sync had left in the page cache, found it whole, and read it
+/// again to write it again; by then the cache had dropped it. The older bytes were written and
+/// synced, and a slot called them durable: a torn tail had become damage.
+#[test]
+fn a_tail_that_leaves_the_cache_during_recovery_is_not_called_durable() {
+    for (seed, at) in (0..30).flat_map(|seed| (1..16).map(move |at| (seed, at))) {
+        let disk = disk(seed);
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        wal.append("s", b"durable").unwrap();
+        disk.fail_nth(CallKind::Sync, 1, std::io::ErrorKind::Other);
+        wal.append("s", &[9; 2000]).unwrap_err();
+        disk.kill();
+        let (reads, cache) = (AtomicU64::new(0), disk.clone());
+        let evicting = Hooked::new(&disk).after_read(move || {
+            if reads.fetch_add(1, Ordering::SeqCst) + 1 == at {
+                cache.evict();
+            }
+        });
+        match open_on(Arc::new(evicting), &options(SyncMode::Strict)) {
+            Err(error) => assert!(matches!(error, Error::Io(_)), "{error}"),
+            Ok(wal) => {
+                let stream = wal.stream("s").unwrap();
+                for id in 0..stream.next_id() {
+                    stream.get(id).unwrap_or_else(|error| panic!("seed {seed}, {at}: {error}"));
+                }
+            }
+        }
+        disk.kill();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        assert_eq!(wal.get("s", 0).unwrap().as_deref(), Some(&b"durable"[..]));
+        assert!(wal.iter("s", 0).unwrap().all(|entry| entry.is_ok()), "seed {seed}, {at}");
+    }
+}
+
+/// On a file system that does not tell upper from lower case, the first append to "A" found the
+/// directory of "a", and its first segment replaced the first segment of "a".
+#[test]
+fn names_that_differ_in_case_do_not_share_a_directory() {
+    let fold = |path: &Path| PathBuf::from(path.to_str().unwrap().to_lowercase());
+    let disk = SimDisk::new(1);
+    let folding = || Arc::new(Hooked::new(&disk).with_paths(fold)) as Arc<dyn Storage>;
+    let wal = open_on(folding(), &options(SyncMode::Strict)).unwrap();
+    wal.append("a", b"of the lower").unwrap();
+    let error = wal.append("A", b"of the upper").unwrap_err();
+    assert!(error.to_string().contains("differ in case"), "{error}");
+    wal.append("a", b"goes on").unwrap();
+    wal.close().unwrap();
+    let wal = open_on(folding(), &options(SyncMode::Strict)).unwrap();
+    assert_eq!(wal.get("a", 0).unwrap().as_deref(), Some(&b"of the lower"[..]));
+}
+
+/// Every segment that was ever written kept its file open for readers, so that a stream ran out of
+/// descriptors after a thousand rotations, and was poisoned.
+#[test]
+#[cfg(target_os = "linux")]
+fn many_segments_take_few_descriptors() {
+    let open_files = |dir: &Path| {
+        std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .filter(|target| target.starts_with(dir))
+            .count()
+    };
+    for mode in [SyncMode::Strict, SyncMode::Async] {
+        let dir = tempfile::tempdir().unwrap();
+        let options =
+            WalOptions { max_segment_size: 0, sync_mode: mode, ..WalOptions::new(dir.path()) };
+        let wal = Wal::new(options).unwrap();
+        for _ in 0..60 {
+            wal.append("s", b"x").unwrap();
+        }
+        assert_eq!(wal.iter("s", 0).unwrap().count(), 60);
+        wal.sync_all().unwrap();
+        let open = open_files(dir.path());
+        assert!((1..10).contains(&open), "{mode:?}: {open} files are open");
+    }
+}
+
+/// A seal that was lost had to be written again on a full disk, and the log could not be opened.
+#[test]
+fn a_lost_seal_does_not_keep_a_log_on_a_full_disk_from_opening() {
+    let mut without_space = 0;
+    for seed in 0..600 {
+        let disk =
+            SimDisk::with_config(SimConfig { seed, write_back: 0.3, ..SimConfig::default() });
+        let options = WalOptions { max_segment_size: 4032, ..options(SyncMode::Async) };
+        let wal = open(&disk, &options).unwrap();
+        wal.append("s", &[3; 4000]).unwrap();
+        disk.cut_power_at(1 + seed % 25);
+        for _ in 0..3 {
+            let _ = wal.append("s", &[3; 4000]);
+        }
+        disk.crash();
+        let used = disk.used_bytes();
+        disk.configure(|config| config.capacity = Some(used));
+        for _ in 0..2 {
+            let wal = open(&disk, &options).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            assert!(wal.iter("s", 0).unwrap().all(|entry| entry.is_ok()), "seed {seed}");
+            without_space +=
+                u32::from(matches!(wal.append("s", &[4; 4000]), Err(Error::StorageFull { .. })));
+            disk.kill();
+        }
+        disk.configure(|config| config.capacity = None);
+        let wal = open(&disk, &options).unwrap();
+        let id = wal.append("s", b"there is room again").unwrap();
+        assert_eq!(wal.iter("s", 0).unwrap().count() as u64, id + 1, "seed {seed}");
+    }
+    assert!(without_space > 100, "{without_space}");
+}
+
+/// The index of a segment that was reopened and recovered has a point or two more than its length
+/// says. The seal outgrew the space that was reserved for it, and a full disk poisoned the stream.
+#[test]
+fn a_seal_fits_what_was_reserved_for_it() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions { max_segment_size: 32 * 507, ..options(SyncMode::Strict) };
+    let wal = open(&disk, &options).unwrap();
+    wal.append("s", &[1; 8]).unwrap();
+    wal.close().unwrap();
+    let wal = open(&disk, &options).unwrap();
+    wal.append("s", &[1; 8]).unwrap();
+    disk.kill();
+    let wal = open(&disk, &options).unwrap();
+    for _ in 0..505 {
+        wal.append("s", &[1; 8]).unwrap();
+    }
+    let used = disk.used_bytes();
+    disk.configure(|config| config.capacity = Some(used));
+    let error = wal.append("s", &[1; 8]).unwrap_err();
+    assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+    disk.configure(|config| config.capacity = None);
+    assert_eq!(wal.append("s", &[1; 8]).unwrap(), 507);
+}
+
+/// Appends behind damage, over reopenings, kills and power losses: no id is given out twice.
+#[test]
+fn appends_behind_damage_keep_their_ids() {
+    let modes = [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async];
+    let places = [0_u64, 4096, 8192 + 30, 8192 + 70, 8192 + 110, 8192 + 150];
+    for (mode, place, close) in modes.into_iter().flat_map(|mode| {
+        places.into_iter().flat_map(move |place| [false, true].map(|close| (mode, place, close)))
+    }) {
+        let disk = disk(1);
+        let wal = open(&disk, &options(mode)).unwrap();
+        for id in 0..5_u8 {
+            wal.append("s", &[id; 8]).unwrap();
+        }
+        wal.sync_all().unwrap();
+        wal.append("s", &[5; 8]).unwrap();
+        if close {
+            wal.close().unwrap();
+        }
+        disk.kill();
+        disk.overwrite(Path::new("/log/s/00000000000000000000.wal"), place, b"\xEE").unwrap();
+        let mut end = None;
+        for round in 0..4_u8 {
+            let wal = open(&disk, &options(mode)).unwrap();
+            let stream = wal.stream("s").unwrap();
+            let next_id = stream.next_id();
+            assert!(end.is_none_or(|end| end == next_id), "{mode:?} {place} {close} {round}");
+            assert_eq!(stream.append(&[100 + round; 8]).unwrap(), next_id);
+            wal.sync_all().unwrap();
+            end = Some(next_id + 1);
+            for id in 0..6.min(next_id) {
+                if let Ok(Some(found)) = stream.get(id) {
+                    assert!(u64::from(found[0]) == id || found[0] >= 100, "{id}: {found:?}");
+                }
+            }
+            if round % 2 == 0 {
+                disk.kill();
+            } else {
+                disk.crash();
+            }
+        }
+    }
+}
+
+/// A file that may not grow any more is a matter for an error. The operating system sends a signal
+/// first, which ends a process that does not expect it; so we do not let it come to that.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_limit_on_the_length_of_files_is_an_error_and_not_a_signal() {
+    const CHILD_DIR: &str = "IRONWAL_LIMITED_DIR";
+    if let Some(dir) = std::env::var_os(CHILD_DIR) {
+        let wal = Wal::new(WalOptions::new(dir)).unwrap();
+        let error = (0..1000).find_map(|_| wal.append("s", &[1; 4000]).err()).unwrap();
+        assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+        assert!(wal.iter("s", 0).unwrap().count() > 5);
+        wal.close().unwrap();
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let this = std::env::current_exe().unwrap();
+    let name = "stories::a_limit_on_the_length_of_files_is_an_error_and_not_a_signal";
+    // The shell sets the limit, in blocks of 512 or 1024 bytes, for itself and its children.
+    let status = std::process::Command::new("sh")
+        .args(["-c", "ulimit -f 64; exec \"$0\" --exact \"$1\" --quiet"])
+        .arg(this)
+        .arg(name)
+        .env(CHILD_DIR, dir.path())
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+}
