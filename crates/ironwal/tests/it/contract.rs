@@ -3,13 +3,16 @@
 //! `IRONWAL_SEED=n` replays one seed, `IRONWAL_SEEDS=n` sets how many are tried per mode.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastrand::Rng;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::{CallKind, SimConfig};
 use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
 
-use crate::model::{After, Model, open};
+use crate::hooked::Hooked;
+use crate::model::{After, Model, open, open_on};
 
 const ROOT: &str = "/data/log";
 const STREAMS: [&str; 3] = ["a", "b/c", "ledger"];
@@ -206,7 +209,8 @@ impl Simulation {
             } else if self.rng.u8(..4) == 0 {
                 self.trouble();
             }
-            match open(&self.disk, &self.options) {
+            let (opened, evicted) = self.open_while_evicting();
+            match opened {
                 Ok(wal) => {
                     if self.disk.power_is_off() {
                         self.disk.crash();
@@ -222,7 +226,7 @@ impl Simulation {
                 }
                 Err(error) => {
                     self.say(|| format!("opening failed: {error}"));
-                    assert!(self.faulty, "opening failed without a fault: {error}");
+                    assert!(self.faulty || evicted, "opening failed without a fault: {error}");
                     assert!(
                         matches!(error, Error::Io(_) | Error::StorageFull { .. }),
                         "opening: {error}"
@@ -233,6 +237,22 @@ impl Simulation {
             }
         }
         unreachable!()
+    }
+
+    /// Opens; by chance the cache drops, after some read, what failed syncs lost. Returns whether it
+    /// did.
+    fn open_while_evicting(&mut self) -> (ironwal::Result<Wal>, bool) {
+        let at = if self.rng.u8(..3) == 0 { self.rng.u64(1..30) } else { u64::MAX };
+        let reads = Arc::new(AtomicU64::new(0));
+        let (counted, cache) = (Arc::clone(&reads), self.disk.clone());
+        let disk = Hooked::new(&self.disk).after_read(move || {
+            if counted.fetch_add(1, Ordering::Relaxed) + 1 == at {
+                cache.evict();
+            }
+        });
+        let opened = open_on(Arc::new(disk), &self.options);
+        // Later it would take entries with it that were acknowledged and not synced.
+        (opened, reads.swap(u64::MAX / 2, Ordering::Relaxed) >= at)
     }
 
     fn end_process(&mut self, crash: bool) {
