@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use crate::storage::{RealDisk, Storage};
 
-/// How the work is done that no append waits for, such as syncing full segments in the modes that
-/// do not sync each append.
+/// How the work is done that no append waits for: syncing full segments in the modes that do not
+/// sync each append, and recording that a stream which has gone idle is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Maintenance {
     /// A thread of the log does it, started when there is some for the first time.
     Thread,
-    /// The appender that causes it does it at once. A simulation on one thread is deterministic.
+    /// The appender that fills a segment syncs it at once, and idle streams are left alone: a
+    /// simulation on one thread, without a clock, is deterministic.
     Inline,
 }
 

@@ -15,7 +15,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system reported an error. If it came from a write or a sync, the stream is
-    /// poisoned: see [`Error::Poisoned`].
+    /// poisoned, and the next append says so: see [`Error::Poisoned`].
     #[error("I/O Error: {0}")]
     Io(#[from] io::Error),
 

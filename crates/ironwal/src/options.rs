@@ -12,8 +12,9 @@ pub enum SyncMode {
     /// A batch is on stable storage when it returns, and with it every earlier entry of its
     /// stream. Single appends survive the process being killed, not power loss.
     BatchOnly,
-    /// Appends survive the process being killed. Nothing is synced but on request, when the log is
-    /// closed, and in the background after a segment is full.
+    /// Appends survive the process being killed. No append waits for a sync, except the one that
+    /// begins a segment. Entries are synced on request, when the log is closed, and in the
+    /// background: full segments, and streams that have been idle for a second or two.
     Async,
 }
 

@@ -456,8 +456,12 @@ impl Lead<'_> {
         let result =
             self.sync().and_then(|()| self.prove_active().map_err(|error| log.fail(error)));
         lock(&log.tail).close();
-        // What could not be synced by now never will be through these handles.
+        // What could not be synced by now never will be through these handles, and its error has
+        // been reported. The files go with the log, not with the last handle on it.
         lock(&log.unproven).clear();
+        if let Some(Active { reader, .. }) = self.writer.active.take() {
+            reader.let_go();
+        }
         result
     }
 

@@ -129,7 +129,8 @@ impl Wal {
     /// - [`Error::Config`]: the name is empty, blank, `.`, `..` or too long.
     /// - [`Error::TooLarge`]: the entry exceeds [`MAX_FRAME_LEN`](crate::MAX_FRAME_LEN).
     /// - [`Error::StorageFull`]: no space could be reserved; try again once there is some.
-    /// - [`Error::Io`]: a write or sync failed, and the stream is poisoned.
+    /// - [`Error::Io`]: a write or sync failed, and the stream is poisoned; or a call before the
+    ///   first write failed, such as making the stream's directory, and it is not.
     /// - [`Error::Poisoned`]: one failed before.
     /// - [`Error::Damaged`]: the end of the stream is lost, so no id can be given out.
     /// - [`Error::Closed`]: [`Wal::close`] was called.

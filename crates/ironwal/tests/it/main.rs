@@ -3,11 +3,11 @@
 
 mod api;
 mod contract;
+mod documents;
 mod hooked;
 mod kill;
 mod model;
 mod modules;
-mod quickstart;
 mod recovery;
 mod rot;
 mod stories;

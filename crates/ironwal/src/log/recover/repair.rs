@@ -126,7 +126,8 @@ fn check_again(storage: &dyn Storage, segment: &Found) -> Result<()> {
     Ok(())
 }
 
-/// Makes durable what is whole of a damaged segment, and changes nothing that could be evidence.
+/// Makes durable what is whole of a damaged segment, and cuts off a torn tail behind it. What is
+/// damaged stays as it is: it is evidence.
 fn keep_evidence(storage: &dyn Storage, segment: &Found) -> Result<()> {
     let file = storage.open(&segment.path, OpenMode::ReadWrite)?;
     let end = segment.frames.end.synced_to.min(segment.file_len);
