@@ -283,7 +283,10 @@ impl Lead<'_> {
 
     fn reserve(&mut self, end: u64) -> Result<()> {
         let Some(active) = &mut self.writer.active else {
-            return Ok(());
+            // Rather an error than an append that tries for ever.
+            return Err(self
+                .log
+                .fail(io::Error::other("there is no active segment to make room in")));
         };
         match active.writer.reserve(end, self.log.limits.segment_len_max) {
             Err(Error::Io(error)) => return Err(self.log.fail(error)),
