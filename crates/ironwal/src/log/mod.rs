@@ -14,6 +14,7 @@
 
 pub(crate) mod read;
 pub(crate) mod recover;
+mod rotate;
 pub(crate) mod tail;
 pub(crate) mod write;
 

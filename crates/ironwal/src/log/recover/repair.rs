@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::header::Proof;
 use crate::format::seal::Point;
 use crate::log::Identity;
-use crate::log::write::remove_unfinished;
+use crate::log::rotate::remove_unfinished;
 use crate::segment::SegmentWriter;
 use crate::segment::recovery::{Action, Tail};
 use crate::storage::{self, OpenMode, Storage};
