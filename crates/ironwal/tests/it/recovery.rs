@@ -504,3 +504,23 @@ fn what_was_cut_off_never_comes_back() {
         assert_eq!(found[..known.len()], known, "seed {seed}");
     }
 }
+
+/// One rotten copy of the root file is healed by the next opening, durably, so that the other one may
+/// rot later.
+#[test]
+fn a_damaged_copy_of_the_root_file_is_healed() {
+    let root = Path::new("/log/.ironwal");
+    for (seed, first) in (0..40).flat_map(|seed| [(seed, 0), (seed, 4096)]) {
+        let disk =
+            SimDisk::with_config(SimConfig { seed, write_back: 0.0, ..SimConfig::default() });
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        wal.append("s", b"kept").unwrap();
+        wal.close().unwrap();
+        disk.overwrite(root, first + 20, b"rot").unwrap();
+        open(&disk, &options(SyncMode::Strict)).unwrap();
+        disk.crash();
+        disk.overwrite(root, 4096 - first + 20, b"rot").unwrap();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        assert_eq!(wal.get("s", 0).unwrap().as_deref(), Some(&b"kept"[..]), "seed {seed}");
+    }
+}

@@ -289,3 +289,20 @@ fn a_limit_on_the_length_of_files_is_an_error_and_not_a_signal() {
         .unwrap();
     assert!(status.success(), "{status}");
 }
+
+/// The sync of the first root file failed. The next process found it, whole, in the page cache, and
+/// built a log on it; after a power loss no frame of that log could be checked.
+#[test]
+fn a_root_file_that_a_failed_sync_left_in_the_cache_is_written_again() {
+    for seed in 0..60 {
+        let disk = disk(seed);
+        disk.fail_nth(CallKind::Sync, 1, std::io::ErrorKind::Other);
+        open(&disk, &options(SyncMode::Strict)).unwrap_err();
+        disk.kill();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        wal.append("s", b"acknowledged").unwrap();
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        assert_eq!(wal.get("s", 0).unwrap().as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
+    }
+}
