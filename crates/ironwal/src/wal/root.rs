@@ -30,8 +30,6 @@ pub(crate) struct RootDir {
     root: Root,
     /// The next stream number to give out.
     next_number: u64,
-    /// A replacement of the root file failed half-way; which one is durable is unknown.
-    failed: bool,
     _lock: Box<dyn Lock>,
 }
 
@@ -67,7 +65,7 @@ impl RootDir {
             }
         };
         let next_number = root.numbers_end;
-        Ok(Self { path: path.to_path_buf(), root, next_number, failed: false, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), root, next_number, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -80,17 +78,10 @@ impl RootDir {
 
     /// A stream number that was never given out before, whatever crashes.
     pub(crate) fn new_stream_number(&mut self, storage: &dyn Storage) -> Result<u64> {
-        if self.failed {
-            return Err(Error::Io(io::Error::other(
-                "the root file could not be replaced; close the log and open it again",
-            )));
-        }
         if self.next_number == self.root.numbers_end {
             let root = Root { numbers_end: self.root.numbers_end + NUMBERS_STEP, ..self.root };
-            if let Err(error) = replace(storage, &self.path, &root) {
-                self.failed = !matches!(error, Error::StorageFull { .. });
-                return Err(error);
-            }
+            // If it fails, the next call writes another file and gives that the name.
+            replace(storage, &self.path, &root)?;
             self.root = root;
         }
         self.next_number += 1;
