@@ -84,32 +84,28 @@ fn make_durable(
         writer.cut(end.synced_to)?;
     }
     check_again(storage, segment)?;
-    writer.sync()?;
     if !newest && !sealed {
         let start = Proof::of_nothing(segment.first_id);
         segment.frames.points = segment.walk(storage, start, end.synced_to, end)?.points;
-        if seal_again(&mut writer, end, &segment.frames.points)? {
-            segment.frames.tail = Tail::Sealed;
-        }
+        seal_again(&mut writer, end, &segment.frames.points)?;
     }
     slot.proof = end;
     slot.constants.cut_number = cut_number.unwrap_or(slot.constants.cut_number);
+    // Syncs first what was written so far, for the slot that was found is at risk until then.
     writer.write_slot(slot)?;
     writer.sync()?;
     segment.slot = Some((slot, place.other()));
     Ok(())
 }
 
-/// Writes the seal that a full segment lost, and returns whether it has one now. On a full disk it
-/// goes without: the slot says how far its frames go, and their index can be made again.
-fn seal_again(writer: &mut SegmentWriter, end: Proof, points: &[Point]) -> Result<bool> {
+/// Writes the seal that a full segment lost. On a full disk it goes without: the slot says how far
+/// its frames go, and their index can be made again.
+fn seal_again(writer: &mut SegmentWriter, end: Proof, points: &[Point]) -> Result<()> {
     match writer.reserve_seal(end.synced_to, points.len() as u64) {
-        Err(Error::StorageFull { .. }) => return Ok(false),
-        other => other?,
+        Err(Error::StorageFull { .. }) => Ok(()),
+        Ok(()) => Ok(writer.seal(end, points)?),
+        Err(error) => Err(error),
     }
-    writer.seal(end, points)?;
-    writer.sync()?;
-    Ok(true)
 }
 
 /// Reads the frames once more, now that they have been written again and not synced yet.
