@@ -20,6 +20,34 @@ fn disk(seed: u64) -> SimDisk {
     SimDisk::with_config(config)
 }
 
+/// Segment A is cut by recovery and B behind it dropped, but the sync of B's deletion fails: it may
+/// come back with the next power loss. Returns the disk, as the process after that finds it, and the
+/// first id of B; `None` if this seed does not lead there.
+fn a_segment_was_dropped(seed: u64, large: &WalOptions) -> Option<(SimDisk, u64)> {
+    let disk = disk(seed);
+    let small = WalOptions { max_segment_size: 31_000, ..large.clone() };
+    let wal = open(&disk, &small).unwrap();
+    for _ in 0..24 {
+        wal.append("s", &[3; 1000]).unwrap();
+    }
+    wal.sync_all().unwrap();
+    // Between the creation of B and the proof of A.
+    disk.cut_power_at(5 + seed % 25);
+    for _ in 0..20 {
+        let _ = wal.append("s", &[3; 1000]);
+    }
+    disk.crash();
+    let before = disk.files();
+    disk.fail_nth(CallKind::SyncDir, 2, std::io::ErrorKind::Other);
+    let opened = open(&disk, large);
+    if opened.is_ok() || disk.files().len() == before.len() {
+        return None;
+    }
+    disk.kill();
+    let dropped = before.iter().rfind(|path| path.extension() == Some("wal".as_ref()))?;
+    Some((disk, dropped.file_stem()?.to_str()?.parse().ok()?))
+}
+
 /// Recovery cut segment A and dropped B behind it; the sync of B's deletion failed. The next opening
 /// found nothing to delete and went on, and power loss brought B back, as a leftover. Recovery then
 /// took A for a segment in the middle, since B stood behind it, and sealed it, but kept it as the
@@ -27,34 +55,14 @@ fn disk(seed: u64) -> SimDisk {
 #[test]
 fn a_leftover_behind_the_newest_segment_does_not_get_it_sealed() {
     let mut came_back = 0;
+    let large = WalOptions { max_segment_size: 1 << 20, ..options(SyncMode::Async) };
     for seed in 0..1500 {
-        let disk = disk(seed);
-        let small = WalOptions { max_segment_size: 31_000, ..options(SyncMode::Async) };
-        let large = WalOptions { max_segment_size: 1 << 20, ..options(SyncMode::Async) };
-        let wal = open(&disk, &small).unwrap();
-        for _ in 0..24 {
-            wal.append("s", &[3; 1000]).unwrap();
-        }
-        wal.sync_all().unwrap();
-        // Between the creation of B and the proof of A.
-        disk.cut_power_at(5 + seed % 25);
-        for _ in 0..20 {
-            let _ = wal.append("s", &[3; 1000]);
-        }
-        disk.crash();
-        let before = disk.files();
-        disk.fail_nth(CallKind::SyncDir, 2, std::io::ErrorKind::Other);
-        if open(&disk, &large).is_ok() || disk.files().len() == before.len() {
-            continue;
-        }
-        disk.kill();
+        let Some((disk, _)) = a_segment_was_dropped(seed, &large) else { continue };
+        let files = disk.files().len();
         let wal = open(&disk, &large).unwrap();
         let _ = wal.append("s", &[4; 100]);
         disk.crash();
-        if disk.files().len() < before.len() {
-            continue;
-        }
-        came_back += 1;
+        came_back += u32::from(disk.files().len() > files);
         let wal = open(&disk, &large).unwrap();
         let id = wal.append("s", &[5; 8]).unwrap();
         disk.kill();
@@ -62,6 +70,29 @@ fn a_leftover_behind_the_newest_segment_does_not_get_it_sealed() {
         assert_eq!(wal.get("s", id).unwrap().as_deref(), Some(&[5; 8][..]), "seed {seed}");
     }
     assert!(came_back > 5, "the leftover came back in {came_back} runs only");
+}
+
+/// The same, and the stream went on exactly to where B had begun: B fits, and would be read as if it
+/// had never been dropped, were it not for its cut number.
+#[test]
+fn a_dropped_segment_that_fits_again_is_a_leftover() {
+    let mut came_back = 0;
+    let large = WalOptions { max_segment_size: 1 << 20, ..options(SyncMode::Async) };
+    for seed in 0..1500 {
+        let Some((disk, first_id)) = a_segment_was_dropped(seed, &large) else { continue };
+        let files = disk.files().len();
+        let wal = open(&disk, &large).unwrap();
+        let stream = wal.stream("s").unwrap();
+        while stream.next_id() < first_id {
+            stream.append(&[4; 100]).unwrap();
+        }
+        stream.sync().unwrap();
+        disk.crash();
+        came_back += u32::from(disk.files().len() > files);
+        let wal = open(&disk, &large).unwrap();
+        assert_eq!(wal.stream("s").unwrap().next_id(), first_id, "seed {seed}");
+    }
+    assert!(came_back > 5, "the dropped segment came back in {came_back} runs only");
 }
 
 /// A process made the root directory and died; the next one failed to sync its entry. The third
