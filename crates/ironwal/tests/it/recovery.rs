@@ -142,7 +142,9 @@ fn damage_in_the_middle_costs_only_what_is_damaged() {
             }
             error => panic!("{error}"),
         }
+        let evidence = disk.contents(Path::new(FIRST)).unwrap();
         assert_eq!(stream.append(b"goes on").unwrap(), 6);
+        assert!(evidence == disk.contents(Path::new(FIRST)).unwrap(), "damage is evidence");
         let items: Vec<_> = wal.iter("s", 0).unwrap().collect();
         assert_eq!(items.len(), 7);
         assert_eq!(items.iter().filter(|item| item.is_err()).count(), 1);
@@ -546,4 +548,44 @@ fn a_frame_behind_a_torn_one_does_not_come_back() {
         assert_eq!(wal.get("s", id).unwrap().unwrap(), [100; 1000]);
     }
     assert!(torn > 20, "{torn}");
+}
+
+/// What is whole of a damaged segment is made durable like everything else that recovery keeps.
+#[test]
+fn what_is_whole_behind_damage_is_durable_after_recovery() {
+    let mut kept = 0;
+    for seed in 0..60 {
+        let disk = SimDisk::with_config(SimConfig {
+            seed,
+            eviction: 0.0,
+            write_back: 0.0,
+            ..SimConfig::default()
+        });
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        for id in 0..4_u8 {
+            wal.append("s", &[id; 8]).unwrap();
+        }
+        if seed % 2 == 0 {
+            disk.fail_nth(CallKind::Sync, 1, std::io::ErrorKind::Other);
+        } else {
+            disk.fail_nth(CallKind::Write, 2, std::io::ErrorKind::Other);
+        }
+        let _ = wal.append("s", &[4; 600]);
+        disk.clear_faults();
+        disk.kill();
+        disk.overwrite(Path::new(FIRST), 8192 + 32 + 26, b"rot").unwrap();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let next_id = wal.stream("s").unwrap().next_id();
+        assert!((4..=5).contains(&next_id), "seed {seed}: {next_id}");
+        kept += u32::from(next_id == 5);
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let stream = wal.stream("s").unwrap();
+        assert_eq!(stream.next_id(), next_id, "seed {seed}");
+        assert!(stream.get(1).is_err());
+        for id in (0..next_id).filter(|id| *id != 1) {
+            assert!(stream.get(id).unwrap().is_some(), "seed {seed}: {id}");
+        }
+    }
+    assert!(kept > 10, "{kept}");
 }
