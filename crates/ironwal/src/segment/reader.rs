@@ -3,8 +3,6 @@
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -17,6 +15,7 @@ use crate::format::header::HEADER_LEN;
 use crate::format::scan::{Extent, Gap, Scanner, Source, Step};
 use crate::format::seal::{POINT_LEN, Point, Seal};
 use crate::storage::{self, File, OpenMode, Storage};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock};
 
 /// What a random read asks for if the index does not say where to stop, in bytes.
 const LOOKUP_LEN: usize = 8192;
@@ -152,7 +151,7 @@ impl Segment {
     /// Makes frames readable that have been committed.
     pub(crate) fn publish(&self, end: u64, next_id: u64, points: &[Point]) {
         if !points.is_empty() {
-            self.index.lock().unwrap_or_else(PoisonError::into_inner).extend(points);
+            lock(&self.index).extend(points);
         }
         self.end.store(end, Ordering::Release);
         self.next_id.store(next_id, Ordering::Release);
@@ -170,16 +169,16 @@ impl Segment {
 
     /// Reads go through this file until [`Segment::let_go`].
     pub(crate) fn keep_open(&self, file: Arc<dyn File>) {
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        *lock(&self.file) = Some(file);
     }
 
     /// Nobody writes to the segment any more.
     pub(crate) fn let_go(&self) {
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.file) = None;
     }
 
     fn file(&self) -> io::Result<Arc<dyn File>> {
-        let open = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let open = lock(&self.file).clone();
         open.map_or_else(|| self.storage.open(&self.path, OpenMode::Read), Ok)
     }
 
@@ -255,11 +254,11 @@ impl Segment {
         let Ok(index) = u32::try_from(id - self.first_id) else {
             return Ok((HEADER_LEN, self.first_id, LOOKUP_LEN));
         };
-        let lookup = self.index.lock().unwrap_or_else(PoisonError::into_inner).lookup(index);
+        let lookup = lock(&self.index).lookup(index);
         let lookup = match lookup {
             Lookup::Unread(known_from) => {
                 let points = self.read_index(seed, known_from)?;
-                let mut index_of = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut index_of = lock(&self.index);
                 index_of.fill(points);
                 index_of.lookup(index)
             }
@@ -305,13 +304,13 @@ impl Segment {
 
     /// All points of the index, reading what is missing.
     pub(crate) fn all_points(&self) -> io::Result<Vec<Point>> {
-        let known = self.index.lock().unwrap_or_else(PoisonError::into_inner).points();
+        let known = lock(&self.index).points();
         match (known, self.seed) {
             (Ok(points), _) => Ok(points),
             (Err(_), None) => Ok(Vec::new()),
             (Err(known_from), Some(seed)) => {
                 let points = self.read_index(seed, known_from)?;
-                let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut index = lock(&self.index);
                 index.fill(points);
                 Ok(index.points().unwrap_or_default())
             }
