@@ -39,6 +39,38 @@ pub enum Error {
     #[error("Configuration Error: {0}")]
     Config(String),
 
+    /// Never produced; in 0.6 neither.
+    #[error("Segment not found for ID: {0}")]
+    SegmentNotFound(u64),
+
+    /// The stream of this handle was deleted. A new one of the same name has a new handle.
+    #[error("Stream not found: {0}")]
+    StreamNotFound(String),
+
+    /// Never produced; in 0.6 neither.
+    #[error("Invalid filename format in WAL directory: {0}")]
+    InvalidFilename(String),
+
+    /// Never produced; in 0.6 hardly.
+    #[error("Serialization Error: {0}")]
+    Serialization(String),
+
+    /// A conditional append found another next id than the one it was made for. Nothing was
+    /// appended: read what is new, and decide again.
+    #[error("stream {stream:?} goes on at id {next_id}, not at {expected}: somebody else appended")]
+    Conflict {
+        /// The stream.
+        stream: String,
+        /// The id that the append was made for.
+        expected: u64,
+        /// The id that the next append gets.
+        next_id: u64,
+    },
+
+    /// The log was opened for reading only.
+    #[error("the log in {} is open for reading only", .0.display())]
+    ReadOnly(PathBuf),
+
     /// Entries that were durable are damaged or missing. Entries around them stay readable, and
     /// their ids stay taken.
     #[error(

@@ -22,5 +22,5 @@ mod wal;
 pub use environment::{Environment, Maintenance};
 pub use error::{Error, Result};
 pub use format::{FORMAT_VERSION, MAX_FRAME_LEN};
-pub use options::{CorruptionPolicy, SyncMode, WalOptions};
+pub use options::{CompressionType, CorruptionPolicy, ReadStrategy, SyncMode, WalOptions};
 pub use wal::{Stream, TxnWriter, Wal, WalIdIterator, WalIterator};

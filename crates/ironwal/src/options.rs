@@ -1,6 +1,9 @@
 //! What a user can choose.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
 
 /// When an append is made durable. `docs/durability.md` has the whole contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +19,34 @@ pub enum SyncMode {
     /// begins a segment. Entries are synced on request, when the log is closed, and in the
     /// background: full segments, and streams that have been idle for a second or two.
     Async,
+    /// Like [`SyncMode::Async`], and a sync of what was appended starts at most this long after the
+    /// append returned. Zero syncs as often as the disk can.
+    Interval(Duration),
+}
+
+/// How full segments are read. The active segment is always read by system calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadStrategy {
+    /// By positioned reads.
+    StandardIo,
+    /// Through memory that is mapped to the file: faster for random reads, and entries are handed
+    /// out as [`Bytes`](bytes::Bytes) without copying. Only segments that are durable are mapped;
+    /// where mapping is not possible, positioned reads are used.
+    ///
+    /// A disk that dies, or somebody else who shortens a segment file, shows up as an error with
+    /// [`ReadStrategy::StandardIo`] and ends the process by a signal with this one.
+    Mmap,
+}
+
+/// How entries are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompressionType {
+    /// As they are.
+    None,
+    /// Each append or batch compressed with LZ4, where that saves space. Can be switched on and off
+    /// at any opening.
+    #[cfg(feature = "compression")]
+    Lz4,
 }
 
 /// What opening does about damage to entries that had been durable.
@@ -55,12 +86,34 @@ pub struct WalOptions {
     /// A segment is full for single appends once it holds this many entries (at least 1). A batch
     /// still goes into it if it fits by size: batches are never split. Default: no limit.
     pub max_entries_per_segment: u64,
+    /// How many files are kept open for writing: the active segments of the streams that were
+    /// appended to last, and full segments on their way to being durable. A file is synced before it
+    /// is closed. At least 1. Default: 128.
+    pub max_open_segments: usize,
+    /// How many full segments are kept open (or mapped) for reading between reads. An iterator holds
+    /// the one that it reads besides. At least 1. Default: 128.
+    pub max_open_read_segments: usize,
+    /// How many bytes of appends a stream gathers in memory while a round before them is being
+    /// made durable; further appenders wait. A single append may be larger. Default: 64 KiB.
+    pub write_buffer_size: usize,
     /// How many bytes an iterator reads at a time, at least 4 KiB. Default: 128 KiB.
     pub read_buffer_size: usize,
+    /// How many bytes of decoded (decompressed and checked) entries are cached for reads by id; at
+    /// least 1. Default: none, the operating system's cache is all.
+    pub block_cache_size: Option<u64>,
     /// When appends are made durable. Default: [`SyncMode::Strict`].
     pub sync_mode: SyncMode,
+    /// How entries are stored. Default: [`CompressionType::None`].
+    pub compression: CompressionType,
+    /// How full segments are read. Default: [`ReadStrategy::StandardIo`].
+    pub read_strategy: ReadStrategy,
     /// What opening does about damage. Default: [`CorruptionPolicy::Truncate`].
     pub on_corruption: CorruptionPolicy,
+    /// Appends and batches smaller than this many bytes are not compressed. Default: 1024.
+    pub min_compression_size: usize,
+    /// Where [`Wal::truncate`](crate::Wal::truncate) keeps the segments that it frees: a directory
+    /// outside `root_path`. Default: none, they are deleted.
+    pub archive_path: Option<PathBuf>,
 }
 
 impl Default for WalOptions {
@@ -69,9 +122,17 @@ impl Default for WalOptions {
             root_path: PathBuf::from("./wal_data"),
             max_segment_size: 64 * 1024 * 1024,
             max_entries_per_segment: u64::MAX,
+            max_open_segments: 128,
+            max_open_read_segments: 128,
+            write_buffer_size: 64 * 1024,
             read_buffer_size: 128 * 1024,
+            block_cache_size: None,
             sync_mode: SyncMode::Strict,
+            compression: CompressionType::None,
+            read_strategy: ReadStrategy::StandardIo,
             on_corruption: CorruptionPolicy::Truncate,
+            min_compression_size: 1024,
+            archive_path: None,
         }
     }
 }
@@ -80,5 +141,20 @@ impl WalOptions {
     /// The default options for a log in the directory `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { root_path: path.into(), ..Self::default() }
+    }
+
+    /// Refuses values that have no meaning.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |what: &str| Err(Error::Config(what.to_string()));
+        if self.max_open_segments == 0 {
+            return refuse("max_open_segments must be at least 1");
+        }
+        if self.max_open_read_segments == 0 {
+            return refuse("max_open_read_segments must be at least 1");
+        }
+        if self.block_cache_size == Some(0) {
+            return refuse("block_cache_size must be at least 1; None is no cache");
+        }
+        Ok(())
     }
 }

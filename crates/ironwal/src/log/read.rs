@@ -24,7 +24,15 @@ impl Log {
         match self.place_of(id) {
             Place::Absent => Ok(None),
             Place::Lost(damage) => Err(self.damaged(&damage)),
-            Place::In(segment) => segment.get(id).map(Some).map_err(|error| self.read_error(error)),
+            Place::In(segment) => match segment.get(id) {
+                Ok(entry) => Ok(Some(entry)),
+                Err(ReadError::Retired) => {
+                    // Whoever retired it is about to list what takes its place.
+                    std::thread::yield_now();
+                    self.get(id)
+                }
+                Err(error) => Err(self.read_error(error)),
+            },
         }
     }
 
@@ -56,10 +64,11 @@ impl Log {
         Damage { ids: start..end, file, offset: 0, kind: DamageKind::Missing }
     }
 
-    fn read_error(&self, error: ReadError) -> Error {
+    pub(super) fn read_error(&self, error: ReadError) -> Error {
         match error {
             ReadError::Io(error) => Error::Io(error),
             ReadError::Damaged(damage) => self.damaged(&damage),
+            ReadError::Retired => Error::StreamNotFound(self.identity.name.clone()),
         }
     }
 }
@@ -119,6 +128,7 @@ impl Entries {
                 Place::In(segment) => match segment.cursor(self.next, self.read_len) {
                     Ok(cursor) => self.cursor = Some(cursor),
                     Err(ReadError::Io(error)) => return Err(Error::Io(error)),
+                    Err(ReadError::Retired) => std::thread::yield_now(),
                     Err(ReadError::Damaged(damage)) => {
                         self.next = damage.ids.end;
                         return Err(self.log.damaged(&damage));

@@ -3,11 +3,13 @@
 use std::io;
 use std::path::Path;
 
+use super::Log;
 use super::tail::{Append, Lack, OpenSegment};
 use super::write::{Active, FullSegment, IdleSegment, Lead};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Proof, Slot};
+use crate::format::seal::Point;
 use crate::segment::writer::no_space;
 use crate::segment::{Segment, SegmentWriter, UNFINISHED_NAME, first_id_of, path_of};
 use crate::storage::Storage;
@@ -119,7 +121,7 @@ impl Lead<'_> {
             return Ok(());
         };
         // May read the file; later, the points are at hand.
-        let known = active.reader.all_points()?.len() + lock(&log.tail).staged_points();
+        let known = all_points(log, &active.reader)?.len() + lock(&log.tail).staged_points();
         match active.writer.reserve_seal(end, known as u64) {
             Err(Error::Io(error)) => return Err(log.fail(error)),
             other => other?,
@@ -132,7 +134,7 @@ impl Lead<'_> {
         let Some(Active { mut writer, reader }) = self.writer.active.take() else {
             return Ok(());
         };
-        let points = reader.all_points()?;
+        let points = all_points(log, &reader)?;
         let sealed = writer.seal(proof, &points).and_then(|()| {
             if in_strict {
                 // The frames have been synced, so one sync serves the seal and what proves it.
@@ -204,6 +206,11 @@ impl Lead<'_> {
         lock(&log.tail).set_segment(Some(open));
         Ok(())
     }
+}
+
+/// The points of the active segment, which is never retired while somebody leads.
+fn all_points(log: &Log, reader: &Segment) -> Result<Vec<Point>> {
+    reader.all_points().map_err(|error| log.read_error(error))
 }
 
 /// Creates a directory, or creates it again if it is there and empty.

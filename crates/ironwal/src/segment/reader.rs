@@ -15,7 +15,7 @@ use crate::format::header::HEADER_LEN;
 use crate::format::scan::{Extent, Gap, Scanner, Source, Step};
 use crate::format::seal::{POINT_LEN, Point, Seal};
 use crate::storage::{self, File, OpenMode, Storage};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 
 /// What a random read asks for if the index does not say where to stop, in bytes.
 const LOOKUP_LEN: usize = 8192;
@@ -73,6 +73,8 @@ pub(crate) enum ReadError {
     Io(io::Error),
     /// The entry is damaged.
     Damaged(Damage),
+    /// The segment is not part of the stream any more: look the id up again.
+    Retired,
 }
 
 impl From<io::Error> for ReadError {
@@ -95,6 +97,11 @@ pub(crate) struct Segment {
     /// Where the committed frames end. Published before `next_id`.
     end: AtomicU64,
     next_id: AtomicU64,
+    /// Where reading stops for those who have the file open; `u64::MAX` while the segment is part of
+    /// the stream. Set before anything happens to the file's name.
+    retired_from: AtomicU64,
+    /// Whether all of the segment is durable and it will never be written to again.
+    proven: AtomicBool,
     index: Mutex<Index>,
 }
 
@@ -116,6 +123,8 @@ impl Segment {
             file: Mutex::new(None),
             end: AtomicU64::new(end),
             next_id: AtomicU64::new(next_id),
+            retired_from: AtomicU64::new(u64::MAX),
+            proven: AtomicBool::new(false),
             index: Mutex::new(index),
         }
     }
@@ -177,9 +186,30 @@ impl Segment {
         *lock(&self.file) = None;
     }
 
-    fn file(&self) -> io::Result<Arc<dyn File>> {
+    /// The segment is full and durable: nobody will write to the file again.
+    pub(crate) fn set_proven(&self) {
+        self.proven.store(true, Ordering::Release);
+    }
+
+    /// The segment leaves the stream, before its file is deleted or replaced: it was pruned, cut off
+    /// or deleted with the stream. Cursors on it stop before the id `readable_to`; whoever opens the
+    /// file from now on gets [`ReadError::Retired`].
+    pub(crate) fn retire(&self, readable_to: u64) {
+        self.retired_from.fetch_min(readable_to, Ordering::SeqCst);
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired_from.load(Ordering::SeqCst) != u64::MAX
+    }
+
+    fn file(&self) -> Result<Arc<dyn File>, ReadError> {
         let open = lock(&self.file).clone();
-        open.map_or_else(|| self.storage.open(&self.path, OpenMode::Read), Ok)
+        let file = match open {
+            Some(file) => Ok(file),
+            None => self.storage.open(&self.path, OpenMode::Read),
+        };
+        // In this order: a file that was opened before the segment was retired is the right one.
+        if self.is_retired() { Err(ReadError::Retired) } else { Ok(file?) }
     }
 
     /// The committed part of the segment from a place where a frame begins.
@@ -250,7 +280,7 @@ impl Segment {
     }
 
     /// Where to begin looking for `id`: an offset, the id there, and how much to read.
-    fn start_for(&self, id: u64, seed: SegmentSeed) -> io::Result<(u64, u64, usize)> {
+    fn start_for(&self, id: u64, seed: SegmentSeed) -> Result<(u64, u64, usize), ReadError> {
         let Ok(index) = u32::try_from(id - self.first_id) else {
             return Ok((HEADER_LEN, self.first_id, LOOKUP_LEN));
         };
@@ -276,7 +306,7 @@ impl Segment {
     }
 
     /// The points below `known_from`: from the seal if there is a whole one, else from the frames.
-    fn read_index(&self, seed: SegmentSeed, known_from: u64) -> io::Result<Vec<Point>> {
+    fn read_index(&self, seed: SegmentSeed, known_from: u64) -> Result<Vec<Point>, ReadError> {
         let file = self.file()?;
         if let Some(points) = self.sealed_points(&*file, known_from)? {
             return Ok(points);
@@ -303,7 +333,7 @@ impl Segment {
     }
 
     /// All points of the index, reading what is missing.
-    pub(crate) fn all_points(&self) -> io::Result<Vec<Point>> {
+    pub(crate) fn all_points(&self) -> Result<Vec<Point>, ReadError> {
         let known = lock(&self.index).points();
         match (known, self.seed) {
             (Ok(points), _) => Ok(points),
@@ -390,12 +420,15 @@ impl Cursor {
         loop {
             if let Some(frame) = &self.frame {
                 let ids = frame.ids(self.segment.first_id);
-                if ids.contains(&self.next) {
+                let end = self.segment.retired_from.load(Ordering::SeqCst);
+                if ids.contains(&self.next) && self.next < end {
                     return self.entry();
                 }
             }
             self.frame = None;
-            if self.scanner.next_id().max(self.next) >= self.segment.next_id() {
+            let due = self.scanner.next_id().max(self.next);
+            let end = self.segment.next_id().min(self.segment.retired_from.load(Ordering::SeqCst));
+            if due >= end {
                 return Ok(None);
             }
             match self.scanner.step(&mut self.source)? {

@@ -128,6 +128,18 @@ impl Storage for RealDisk {
             Err(fs::TryLockError::Error(error)) => Err(name_error("lock", path, error)),
         }
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let file = match fs::File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file.map_err(|e| name_error("open", path, e))?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Err(fs::TryLockError::Error(error)) => Err(name_error("lock", path, error)),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -109,6 +109,48 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// [`io::ErrorKind::WouldBlock`] at once if anybody holds it, this process included.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+
+    /// Whether somebody holds the lock on the file at `path`, this process included; `false` if
+    /// there is no such file.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
+
+    /// Opens the file at `path` as memory that processes share, and creates it or lengthens it to
+    /// `count` words; it is never shortened, and its content stays. Nothing of it is ever synced:
+    /// after power loss it holds anything.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`] where that cannot be done: readers in other processes then
+    /// wait for the writer to end.
+    fn share(&self, path: &Path, count: usize) -> io::Result<Arc<dyn SharedWords>> {
+        let _ = (path, count);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Opens shared memory that somebody created with [`Storage::share`], for reading, as long as it
+    /// is now.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`], [`io::ErrorKind::Unsupported`].
+    fn shared(&self, path: &Path) -> io::Result<Arc<dyn SharedWords>> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Memory that processes share, as words. What is stored is seen by every other process from then
+/// on, together with everything that the storing thread wrote to files before.
+pub trait SharedWords: Send + Sync + std::fmt::Debug {
+    /// How many words there are.
+    fn count(&self) -> usize;
+
+    /// The word at `index`; 0 if there is none.
+    fn load(&self, index: usize) -> u64;
+
+    /// Changes the word at `index`. Does nothing if there is none, or if the memory was opened for
+    /// reading.
+    fn store(&self, index: usize, word: u64);
 }
 
 /// An open file. All methods take positions; there is no cursor.
@@ -143,6 +185,14 @@ pub trait File: Send + Sync + std::fmt::Debug {
 
     /// Makes content and length of the file durable.
     fn sync(&self) -> io::Result<()>;
+
+    /// The whole content of the file as it is now, without copying it where that can be done;
+    /// `None` where it cannot.
+    ///
+    /// Asked only for files that nobody will write to or shorten while the answer lives.
+    fn map(&self) -> io::Result<Option<bytes::Bytes>> {
+        Ok(None)
+    }
 }
 
 /// A lock that is held until it is dropped.

@@ -95,6 +95,7 @@ impl Wal {
     ///
     /// Those of [`Wal::new`].
     pub fn open_with(options: WalOptions, environment: Environment) -> Result<Self> {
+        options.check()?;
         let root = RootDir::open(&options.root_path, &environment)?;
         let limits = Limits {
             segment_len_max: options.max_segment_size.min(MAX_SEGMENT_LEN),

@@ -78,6 +78,10 @@ impl Storage for Hooked {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         self.inner.lock(&(self.path)(path))
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.inner.is_locked(&(self.path)(path))
+    }
 }
 
 #[derive(Debug)]

@@ -426,6 +426,12 @@ impl Storage for SimDisk {
         let (inode, epoch) = locked.map_err(|e| name_error("lock", path, e))?;
         Ok(Box::new(SimLock { disk: self.clone(), epoch, inode }))
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let what = || format!("is_locked {}", path.display());
+        let found = self.call(self.epoch, CallKind::Lock, what, |state, _| state.is_locked(path));
+        found.map_err(|e| name_error("lock", path, e))
+    }
 }
 
 /// An open file; dies with the process that opened it.

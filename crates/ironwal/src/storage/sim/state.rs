@@ -155,6 +155,13 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        match self.tree.find(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            found => Ok(self.locked.contains(&found?)),
+        }
+    }
+
     pub(super) fn lock(&mut self, path: &Path) -> io::Result<InodeId> {
         let id = match self.tree.find(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
