@@ -1,19 +1,22 @@
-//! What a log takes from outside: a disk, entropy, and how background work is driven.
+//! What a log takes from outside: a disk, entropy, a clock, and how background work is driven.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::storage::{RealDisk, Storage};
 
 /// How the work is done that no append waits for: syncing full segments in the modes that do not
-/// sync each append, and recording that a stream which has gone idle is durable.
+/// sync each append, syncing streams before their interval is over, deleting files, and recording
+/// that a stream which has gone idle is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Maintenance {
     /// A thread of the log does it, started when there is some for the first time.
     Thread,
-    /// The appender that fills a segment syncs it at once, and idle streams are left alone: a
-    /// simulation on one thread, without a clock, is deterministic.
+    /// Whoever causes it does it at once: the appender that fills a segment syncs it, and files are
+    /// deleted by the call that frees them. What is due by the clock waits for
+    /// [`Wal::maintain`](crate::Wal::maintain). So a simulation on one thread is deterministic.
     Inline,
 }
 
@@ -37,6 +40,7 @@ pub enum Maintenance {
 pub struct Environment {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) entropy: Arc<dyn Fn() -> u64 + Send + Sync>,
+    pub(crate) clock: Arc<dyn Fn() -> Duration + Send + Sync>,
     pub(crate) maintenance: Maintenance,
 }
 
@@ -56,6 +60,13 @@ impl Environment {
         self
     }
 
+    /// Tells the time by `clock`: the time since the Unix epoch, which must never go back.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
     /// Drives background work in another way.
     #[must_use]
     pub fn with_maintenance(mut self, maintenance: Maintenance) -> Self {
@@ -69,6 +80,7 @@ impl Default for Environment {
         Self {
             storage: Arc::new(RealDisk),
             entropy: Arc::new(random),
+            clock: Arc::new(since_the_epoch),
             maintenance: Maintenance::Thread,
         }
     }
@@ -82,6 +94,17 @@ impl fmt::Debug for Environment {
             .field("maintenance", &self.maintenance)
             .finish_non_exhaustive()
     }
+}
+
+/// The time since the Unix epoch as it was when this was called first, and gone on from there: it
+/// does not follow when somebody sets the clock.
+fn since_the_epoch() -> Duration {
+    static START: OnceLock<(Duration, Instant)> = OnceLock::new();
+    let (start, instant) = START.get_or_init(|| {
+        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        (start.unwrap_or_default(), Instant::now())
+    });
+    *start + instant.elapsed()
 }
 
 /// From the operating system; where it has none to give, from the keys of the standard library's

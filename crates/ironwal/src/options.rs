@@ -157,4 +157,12 @@ impl WalOptions {
         }
         Ok(())
     }
+
+    /// When a stream must be synced that was appended to, if the mode says so.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        match self.sync_mode {
+            SyncMode::Interval(interval) => Some(interval),
+            _ => None,
+        }
+    }
 }

@@ -7,16 +7,20 @@
 //! The journal, which commits the tails of many streams under one sync, will stand beside
 //! `rounds`, between staging and write-back.
 
+mod files;
 pub(crate) mod rounds;
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::log::files::Permit;
 use crate::log::tail::{Append, Staged};
 use crate::log::write::Lead;
-use crate::sync::Arc;
+use crate::segment::Segment;
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock};
+pub(crate) use files::Files;
 use rounds::{Rounds, Turn};
 
 /// A stream that any number of threads append to.
@@ -24,12 +28,26 @@ use rounds::{Rounds, Turn};
 pub(crate) struct Stream {
     log: Arc<Log>,
     rounds: Rounds,
+    files: Arc<Files>,
+    /// Whether it stands in the queue of those that have files open.
+    queued: AtomicBool,
+    /// Whether it was appended to since the queue was looked through.
+    used: AtomicBool,
+    /// Held by whoever changes which segments there are, other than by appending.
+    reshaping: Mutex<()>,
 }
 
 impl Stream {
     /// A stream over its log.
-    pub(crate) fn new(log: Log) -> Self {
-        Self { log: Arc::new(log), rounds: Rounds::new() }
+    pub(crate) fn new(log: Log, files: Arc<Files>) -> Self {
+        Self {
+            log: Arc::new(log),
+            rounds: Rounds::new(),
+            files,
+            queued: AtomicBool::new(false),
+            used: AtomicBool::new(false),
+            reshaping: Mutex::default(),
+        }
     }
 
     /// Its log, for reading.
@@ -40,16 +58,36 @@ impl Stream {
     /// Appends, and returns when it is committed.
     ///
     /// `root` is the directory whose entry of the stream must be durable first.
-    pub(crate) fn append(&self, root: &Path, append: &Append<'_>) -> Result<Range<u64>> {
+    pub(crate) fn append(self: &Arc<Self>, root: &Path, append: &Append<'_>) -> Result<Range<u64>> {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
         loop {
-            match self.log.stage(append)? {
+            let staged = match self.log.stage(append)? {
+                Staged::NoRoom => self.make_room(root, append)?,
+                staged => staged,
+            };
+            match staged {
                 Staged::InRound { ids, round } => {
                     self.wait(round, append.sync)?;
                     return Ok(ids);
                 }
-                Staged::NoRoom => self.lead(|lead| lead.make_room(root, append))?,
+                Staged::Full { round } => self.wait(round, append.sync)?,
+                Staged::NoRoom => {}
             }
         }
+    }
+
+    /// Makes room for an append and stages it, before anybody else can use the room or take it away.
+    fn make_room(self: &Arc<Self>, root: &Path, append: &Append<'_>) -> Result<Staged> {
+        let permit = self.files.permit(self);
+        let mut staged = Staged::NoRoom;
+        self.lead_with(permit, |lead| {
+            lead.make_room(root, append)?;
+            staged = self.log.stage(append)?;
+            Ok(())
+        })?;
+        Ok(staged)
     }
 
     /// Commits what is staged and makes the whole stream durable.
@@ -65,9 +103,85 @@ impl Stream {
         self.with_lead(|lead| lead.prove_idle())
     }
 
+    /// Makes the whole stream durable and closes its files, until the next append.
+    fn release(&self) -> Result<()> {
+        self.lead(|lead| lead.release())
+    }
+
     /// Makes the whole stream durable, records that, and takes no appends any more.
     pub(crate) fn close(&self) -> Result<()> {
         self.lead(|lead| lead.close())
+    }
+
+    /// Seals the active segment: the next append begins another.
+    pub(crate) fn rotate(self: &Arc<Self>) -> Result<()> {
+        let mut rotated = false;
+        while !rotated {
+            self.log.check_open()?;
+            let permit = self.files.permit(self);
+            self.lead_with(permit, |lead| {
+                rotated = lead.rotate()?;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Nobody else changes which segments there are, other than by appending, while this lives.
+    pub(crate) fn reshape(&self) -> MutexGuard<'_, ()> {
+        lock(&self.reshaping)
+    }
+
+    /// Makes full segments durable, which are about to be pruned.
+    pub(crate) fn prove_full_segments(&self) -> Result<()> {
+        self.log.prove_full_segments()
+    }
+
+    /// Prunes the entries below `id` and at most that many segments with them; returns those, whose
+    /// files are to be deleted.
+    pub(crate) fn prune(&self, id: u64, segments_max: usize) -> Result<Vec<Arc<Segment>>> {
+        let mut freed = Vec::new();
+        self.lead(|lead| {
+            freed = lead.prune(id, segments_max)?;
+            Ok(())
+        })?;
+        Ok(freed)
+    }
+
+    /// Seals a segment that holds nothing from `id` on, and begins an empty one, so that the space
+    /// of the former can be freed. Without space everything stays as it is.
+    pub(crate) fn rotate_before(self: &Arc<Self>, id: u64) -> Result<()> {
+        if id < self.log.next_id() || self.log.active_is_empty() {
+            return Ok(());
+        }
+        let done = self.rotate().and_then(|()| {
+            let permit = self.files.permit(self);
+            self.lead_with(permit, |lead| lead.begin_empty_segment())
+        });
+        match done {
+            Err(Error::StorageFull { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Cuts off the entries from `id` on; returns the files that are to be deleted.
+    pub(crate) fn cut_from(&self, id: u64) -> Result<Vec<PathBuf>> {
+        let mut deleted = Vec::new();
+        self.lead(|lead| {
+            deleted = lead.cut_from(id)?;
+            Ok(())
+        })?;
+        Ok(deleted)
+    }
+
+    /// Puts restored segments before the first one.
+    pub(crate) fn adopt(&self, oldest: Vec<Segment>) -> Result<()> {
+        self.lead(|lead| lead.adopt(oldest))
+    }
+
+    /// Deletes the stream: its directory gets the name `aside`.
+    pub(crate) fn delete(&self, root: &Path, aside: &Path) -> Result<()> {
+        self.lead(|lead| lead.delete(root, aside))
     }
 
     /// Waits until `round` is committed, leading it if nobody else does.
@@ -90,6 +204,24 @@ impl Stream {
         self.with_lead(work)
     }
 
+    /// The same with a permit to open a file, which goes back if it is not used.
+    fn lead_with(
+        self: &Arc<Self>,
+        permit: Option<Permit>,
+        work: impl FnOnce(&mut Lead<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let done = self.lead(|lead| {
+            lead.give(permit);
+            let done = work(lead);
+            lead.give(None);
+            done
+        });
+        if self.log.has_file() {
+            self.files.opened(self);
+        }
+        done
+    }
+
     /// Does something with the lead, which this thread has, and gives it up.
     fn with_lead(&self, work: impl FnOnce(&mut Lead<'_>) -> Result<()>) -> Result<()> {
         let mut lead = self.log.lead();
@@ -97,7 +229,17 @@ impl Stream {
         let committed = lead.committed();
         drop(lead);
         let committed = committed.map(|done| (done.round, done.appends));
-        self.rounds.finish(committed, self.log.staged(), self.log.is_poisoned());
+        self.rounds.finish(committed, self.log.staged(), self.log.is_over());
         result
+    }
+
+    /// Whether it was appended to since this was asked last.
+    fn was_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether it stood in the queue; it does from now on, or not.
+    fn is_queued(&self, from_now_on: bool) -> bool {
+        self.queued.swap(from_now_on, Ordering::AcqRel)
     }
 }

@@ -7,8 +7,8 @@
 //!  slot (128 bytes, the rest of its block is zeros)
 //!  0       8         12         16     24       32         40    48            56      60
 //!  | magic | version | reserved | salt | stream | first id | cut | predecessor | flags | digest |
-//!  64          72        80           88                 124
-//!  | synced to | next id | first kept | reserved (zeros) | checksum |
+//!  64          72        80           88        92                 124
+//!  | synced to | next id | first kept | lowered | reserved (zeros) | checksum |
 //! ```
 //!
 //! | field | type | meaning |
@@ -25,6 +25,7 @@
 //! | synced to | u64 | the frames below this offset had been synced when the slot was written |
 //! | next id | u64 | the id behind the last entry below `synced to` |
 //! | first kept | u64 | ids below this one have been pruned from the stream |
+//! | lowered | u32 | how often `first kept` had been lowered, by restoring archived segments |
 //! | checksum | u32 | CRC-32C over the bytes before it |
 //!
 //! A slot is valid if and only if its magic, version and checksum (checked in this order) match,
@@ -34,7 +35,8 @@
 //! Both slots are written before the file gets its name; afterwards one is overwritten only when
 //! the other is known to be durable, so a torn write loses nothing. Everything a slot claims stays
 //! true once it is true, so the two need no order: what holds is the higher cut, then the higher
-//! `synced to`, and the higher `first kept` of both.
+//! `synced to`; and of both, and of all segments of the stream, the `first kept` that was lowered
+//! most often, then the highest.
 
 use super::checksum;
 use super::fields::{put, u32_at, u64_at};
@@ -84,6 +86,15 @@ impl Proof {
     }
 }
 
+/// The first id that has not been pruned. Of two, the greater one holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct FirstKept {
+    /// How often it had been lowered.
+    pub(crate) lowered: u32,
+    /// The id.
+    pub(crate) id: u64,
+}
+
 /// One slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -92,7 +103,7 @@ pub(crate) struct Slot {
     /// How far it is durable.
     pub(crate) proof: Proof,
     /// Ids below this one have been pruned.
-    pub(crate) first_kept: u64,
+    pub(crate) first_kept: FirstKept,
 }
 
 /// Which of the two.
@@ -183,7 +194,8 @@ impl Slot {
         put(&mut bytes, 60, self.proof.digest.to_le_bytes());
         put(&mut bytes, 64, self.proof.synced_to.to_le_bytes());
         put(&mut bytes, 72, self.proof.next_id.to_le_bytes());
-        put(&mut bytes, 80, self.first_kept.to_le_bytes());
+        put(&mut bytes, 80, self.first_kept.id.to_le_bytes());
+        put(&mut bytes, 88, self.first_kept.lowered.to_le_bytes());
         frame_structure(&mut bytes, MAGIC);
         bytes
     }
@@ -210,7 +222,8 @@ impl Slot {
         {
             return Err(Unreadable::Damaged);
         }
-        Ok(Self { constants, proof, first_kept: u64_at(bytes, 80) })
+        let first_kept = FirstKept { id: u64_at(bytes, 80), lowered: u32_at(bytes, 88) };
+        Ok(Self { constants, proof, first_kept })
     }
 
     /// What two slots say together. Each alone may be unreadable.
@@ -252,7 +265,7 @@ mod tests {
                 predecessor_synced: true,
             },
             proof: Proof { synced_to, next_id: 44, digest: 9 },
-            first_kept: 2,
+            first_kept: FirstKept { lowered: 0, id: 2 },
         }
     }
 
@@ -316,11 +329,15 @@ mod tests {
         let mut cut = slot(8192);
         cut.constants.cut_number = 2;
         let mut pruned = new;
-        pruned.first_kept = 30;
+        pruned.first_kept.id = 30;
         let (merged, place) = Slot::merge(Ok(cut), Ok(pruned)).unwrap();
         assert_eq!(
-            (merged.proof.synced_to, merged.first_kept, place),
+            (merged.proof.synced_to, merged.first_kept.id, place),
             (8192, 30, SlotPlace::First)
         );
+        let mut restored = new;
+        restored.first_kept = FirstKept { lowered: 1, id: 0 };
+        let (merged, _) = Slot::merge(Ok(restored), Ok(pruned)).unwrap();
+        assert_eq!(merged.first_kept, restored.first_kept);
     }
 }

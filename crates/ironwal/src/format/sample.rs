@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::checksum::SegmentSeed;
 use super::frame::{FRAME_HEADER_LEN, Place, encode, peek};
-use super::header::{Constants, HEADER_LEN, Proof, SLOT_LEN, Slot};
+use super::header::{Constants, FirstKept, HEADER_LEN, Proof, SLOT_LEN, Slot};
 use super::root::{ROOT_LEN, Root};
 use super::seal::{Point, SEAL_LEN, Seal};
 
@@ -110,7 +110,7 @@ fn sample() -> String {
         predecessor_end: 16_384,
         predecessor_synced: true,
     };
-    let slot = Slot { constants, proof, first_kept: 0 }.encode();
+    let slot = Slot { constants, proof, first_kept: FirstKept::default() }.encode();
     assert_eq!(slot.len(), SLOT_LEN);
     let slot = Listing::new("00000000000000000040.wal, the newer slot", &slot, 4096)
         .field(8, "magic \"IRONWSEG\"")

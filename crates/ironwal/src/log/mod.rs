@@ -12,6 +12,9 @@
 //! files and is held over system calls; the *tail* ([`tail::Tail`]) is where ids are assigned and
 //! entries encoded, and is never held over a system call.
 
+mod cut;
+pub(crate) mod files;
+mod prune;
 pub(crate) mod read;
 pub(crate) mod recover;
 mod rotate;
@@ -23,10 +26,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::format::header::FirstKept;
 use crate::format::{MAX_FRAME_LEN, frame};
 use crate::segment::{Damage, Segment};
 use crate::storage::Storage;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock, lock};
+use files::OpenFiles;
 use tail::{Append, Limits, Staged, State, Tail};
 use write::Writer;
 
@@ -47,6 +52,7 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct Log {
     storage: Arc<dyn Storage>,
+    files: Arc<OpenFiles>,
     identity: Identity,
     limits: Limits,
     tail: Mutex<Tail>,
@@ -66,15 +72,27 @@ pub(crate) struct Log {
     /// The id behind the last entry that survives power loss.
     durable: AtomicU64,
     first_kept: AtomicU64,
+    /// The same, as slots say it; never ahead of what is durable.
+    kept: Mutex<FirstKept>,
+    /// Whether the active segment's file is open for writing.
+    has_file: AtomicBool,
+    /// Whether somebody knows that the stream is to be synced before long.
+    sync_is_due: AtomicBool,
     /// The end of the stream cannot be known: the header of its newest segment is lost.
     end_lost: Option<Damage>,
 }
 
 impl Log {
     /// A stream that does not exist yet. Its first append creates it.
-    pub(crate) fn new(storage: Arc<dyn Storage>, identity: Identity, limits: Limits) -> Self {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        files: Arc<OpenFiles>,
+        identity: Identity,
+        limits: Limits,
+    ) -> Self {
         Self {
             storage,
+            files,
             identity,
             limits,
             tail: Mutex::new(Tail::new(0, None)),
@@ -87,6 +105,9 @@ impl Log {
             committed: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             first_kept: AtomicU64::new(0),
+            kept: Mutex::default(),
+            has_file: AtomicBool::new(false),
+            sync_is_due: AtomicBool::new(false),
             end_lost: None,
         }
     }
@@ -111,6 +132,11 @@ impl Log {
         self.first_kept.load(Ordering::Acquire)
     }
 
+    /// What a slot that is written now says of it.
+    fn first_kept(&self) -> FirstKept {
+        *lock(&self.kept)
+    }
+
     /// The id behind the last committed entry.
     pub(crate) fn next_id(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
@@ -126,6 +152,17 @@ impl Log {
         self.segments().last().map(|segment| segment.first_id())
     }
 
+    /// The first id of the oldest segment, if there is one.
+    pub(crate) fn oldest_segment(&self) -> Option<u64> {
+        self.segments().first().map(|segment| segment.first_id())
+    }
+
+    /// How many segments there are, and the bytes of their committed frames and headers.
+    pub(crate) fn size(&self) -> (usize, u64) {
+        let segments = self.segments();
+        (segments.len(), segments.iter().map(|segment| segment.end()).sum())
+    }
+
     /// Whether a segment became full that is not durable; says so to one caller.
     pub(crate) fn has_new_full_segment(&self) -> bool {
         self.new_full_segment.load(Ordering::Relaxed)
@@ -135,6 +172,32 @@ impl Log {
     /// Whether nobody looks after the stream yet; says so to one caller, who must.
     pub(crate) fn begins_to_be_watched(&self) -> bool {
         !self.watched.load(Ordering::Relaxed) && !self.watched.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether nobody knows yet that the stream is to be synced; says so to one caller, who must see
+    /// to it.
+    pub(crate) fn begins_to_be_due(&self) -> bool {
+        !self.sync_is_due.load(Ordering::Relaxed) && !self.sync_is_due.swap(true, Ordering::AcqRel)
+    }
+
+    /// The stream is going to be synced now: what is appended from now on is to be synced again.
+    pub(crate) fn stops_being_due(&self) {
+        self.sync_is_due.store(false, Ordering::Release);
+    }
+
+    /// Whether the active segment's file is open for writing.
+    pub(crate) fn has_file(&self) -> bool {
+        self.has_file.load(Ordering::Relaxed)
+    }
+
+    /// The directory of the stream.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        &self.identity.dir
+    }
+
+    /// The number of the stream, if it has one.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.identity.number.get().copied()
     }
 
     /// Nobody looks after the stream any more.
@@ -156,8 +219,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], [`Error::Poisoned`], [`Error::Closed`], [`Error::Damaged`]. Nothing was
-    /// staged.
+    /// [`Error::TooLarge`], [`Error::Conflict`], [`Error::Poisoned`], [`Error::Closed`],
+    /// [`Error::StreamNotFound`], [`Error::Damaged`]. Nothing was staged.
     pub(crate) fn stage(&self, append: &Append<'_>) -> Result<Staged> {
         let len = append.frame_len();
         if len > MAX_FRAME_LEN {
@@ -165,6 +228,12 @@ impl Log {
         }
         let mut tail = lock(&self.tail);
         self.check(tail.state())?;
+        if let Some(expected) = append.expected
+            && expected != tail.next_id()
+        {
+            let (stream, next_id) = (self.identity.name.clone(), tail.next_id());
+            return Err(Error::Conflict { stream, expected, next_id });
+        }
         if tail.next_id().checked_add(append.entries.len() as u64).is_none() {
             return Err(Error::Config(format!("stream {:?} has no ids left", self.identity.name)));
         }
@@ -178,6 +247,16 @@ impl Log {
         self.staged.load(Ordering::Relaxed)
     }
 
+    /// Whether the stream takes appends.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.check(lock(&self.tail).state())
+    }
+
+    /// Whether nothing was appended to the newest segment yet, or there is none.
+    pub(crate) fn active_is_empty(&self) -> bool {
+        self.segments().last().is_none_or(|segment| segment.first_id() == segment.next_id())
+    }
+
     /// Whether appends are possible in this state.
     fn check(&self, state: &State) -> Result<()> {
         match state {
@@ -186,6 +265,7 @@ impl Log {
                 Some(damage) => Err(self.damaged(damage)),
             },
             State::Closed => Err(Error::Closed),
+            State::Deleted => Err(Error::StreamNotFound(self.identity.name.clone())),
             State::Poisoned(cause) => Err(Error::Poisoned {
                 stream: self.identity.name.clone(),
                 cause: cause.to_string(),
@@ -201,15 +281,18 @@ impl Log {
         }
     }
 
-    /// Whether a write or sync of the stream failed.
-    pub(crate) fn is_poisoned(&self) -> bool {
-        matches!(lock(&self.tail).state(), State::Poisoned(_))
+    /// Whether no round will be committed any more: a write or sync of the stream failed, or it was
+    /// deleted.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(lock(&self.tail).state(), State::Poisoned(_) | State::Deleted)
     }
 
-    /// The error of appends that were staged when a write or sync failed.
+    /// The error of appends that were staged when a write or sync failed, or when the stream was
+    /// deleted.
     pub(crate) fn failure(&self) -> Error {
         match lock(&self.tail).state() {
             State::Poisoned(cause) => Error::Io(shared_error(cause)),
+            State::Deleted => Error::StreamNotFound(self.identity.name.clone()),
             State::Open | State::Closed => Error::Closed,
         }
     }

@@ -9,7 +9,7 @@ use crate::segment::{Damage, Segment, path_of};
 use crate::sync::Arc;
 
 /// Where an id is to be found.
-enum Place {
+pub(super) enum Place {
     /// In this segment.
     In(Arc<Segment>),
     /// Nowhere: it was pruned, or not committed yet.
@@ -36,23 +36,29 @@ impl Log {
         }
     }
 
-    fn place_of(&self, id: u64) -> Place {
-        // The committed end first: every segment that it reaches into is listed by then.
-        if id >= self.next_id() {
-            return match &self.end_lost {
-                Some(damage) if damage.ids.contains(&id) => Place::Lost(damage.clone()),
-                _ => Place::Absent,
-            };
-        }
-        if id < self.first_id() {
-            return Place::Absent;
-        }
-        let segments = self.segments();
-        let behind = segments.partition_point(|segment| segment.first_id() <= id);
-        let next = segments.get(behind);
-        match behind.checked_sub(1).map(|position| &segments[position]) {
-            Some(segment) if id < segment.next_id() => Place::In(Arc::clone(segment)),
-            before => Place::Lost(self.missing(before, next)),
+    pub(super) fn place_of(&self, id: u64) -> Place {
+        loop {
+            // The committed end first: every segment that it reaches into is listed by then.
+            let end = self.next_id();
+            if id >= end {
+                return match &self.end_lost {
+                    Some(damage) if damage.ids.contains(&id) => Place::Lost(damage.clone()),
+                    _ => Place::Absent,
+                };
+            }
+            if id < self.first_id() {
+                return Place::Absent;
+            }
+            let segments = self.segments();
+            let behind = segments.partition_point(|segment| segment.first_id() <= id);
+            let next = segments.get(behind);
+            match behind.checked_sub(1).map(|position| &segments[position]) {
+                Some(segment) if id < segment.next_id() => return Place::In(Arc::clone(segment)),
+                // The segments were listed after the ends were looked at: if they know nothing of
+                // the id because it was pruned or cut off meanwhile, the ends say so by now.
+                _ if id < self.first_id() || self.next_id() < end => {}
+                before => return Place::Lost(self.missing(before, next)),
+            }
         }
     }
 

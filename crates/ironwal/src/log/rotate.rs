@@ -4,20 +4,22 @@ use std::io;
 use std::path::Path;
 
 use super::Log;
+use super::files::Permit;
 use super::tail::{Append, Lack, OpenSegment};
 use super::write::{Active, FullSegment, IdleSegment, Lead};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Proof, Slot};
 use crate::format::seal::Point;
-use crate::segment::writer::no_space;
+use crate::segment::writer::{Unfinished, no_space, unfinished_file};
 use crate::segment::{Segment, SegmentWriter, UNFINISHED_NAME, first_id_of, path_of};
 use crate::storage::Storage;
 use crate::sync::{Arc, Ordering, lock};
 
-impl Lead<'_> {
-    /// Makes room for `append`, which did not fit: reserves space, or goes on to a new segment.
-    /// Commits what is staged if it has to.
+impl<'a> Lead<'a> {
+    /// Makes room for `append`, which did not fit: opens the active segment, reserves space, or goes
+    /// on to a new segment. Commits what is staged if it has to. Without a permit for another open
+    /// file it may leave the append without room.
     ///
     /// # Errors
     ///
@@ -26,7 +28,9 @@ impl Lead<'_> {
     pub(crate) fn make_room(&mut self, root: &Path, append: &Append<'_>) -> Result<()> {
         self.log.check(lock(&self.log.tail).state())?;
         self.confirm_dir(root)?;
-        self.open_active()?;
+        if !self.open_active()? {
+            return Ok(());
+        }
         let lack = lock(&self.log.tail).lacks(append, &self.log.limits);
         match lack {
             Lack::Nothing => Ok(()),
@@ -56,28 +60,43 @@ impl Lead<'_> {
         Ok(())
     }
 
-    /// Opens the file of the active segment, if it is not open.
-    fn open_active(&mut self) -> Result<()> {
+    /// A permit to open one more file.
+    fn take_permit(&mut self) -> Option<Permit> {
+        self.writer.permit.take().or_else(|| self.log.files.try_permit())
+    }
+
+    /// Opens the file of the active segment, if it is not open; `false`: there is no permit for it.
+    pub(super) fn open_active(&mut self) -> Result<bool> {
         let (Some(idle), Some(reader)) = (self.writer.idle, self.log.segments().last().cloned())
         else {
-            return Ok(());
+            return Ok(true);
         };
-        let IdleSegment { slot, newest, end } = idle;
-        let (storage, dir) = (&*self.log.storage, &self.log.identity.dir);
-        let writer = if end == HEADER_LEN {
-            self.create(slot, 0)?
-        } else {
-            let path = path_of(dir, slot.constants.first_id);
-            SegmentWriter::open(storage, path, slot, newest, end)
-                .map_err(|error| self.log.fail(error))?
-        };
+        let Some(permit) = self.take_permit() else { return Ok(false) };
+        let writer = self.open_idle(idle)?;
         if let Some(open) = lock(&self.log.tail).segment() {
             open.room_to = writer.reserved_to();
         }
         reader.keep_open(Arc::clone(writer.file()));
-        self.writer.active = Some(Active { writer, reader });
+        self.set_active(Active { writer, reader, permit });
         self.writer.idle = None;
-        Ok(())
+        Ok(true)
+    }
+
+    /// Opens the file of an active segment for writing. One without frames that an earlier process
+    /// left is made again, for its name may not be durable.
+    pub(super) fn open_idle(&self, idle: IdleSegment) -> Result<SegmentWriter> {
+        let IdleSegment { slot, newest, end, ours } = idle;
+        if end == HEADER_LEN && !ours {
+            return self.create(slot, 0);
+        }
+        let path = path_of(&self.log.identity.dir, slot.constants.first_id);
+        SegmentWriter::open(&*self.log.storage, path, slot, newest, end)
+            .map_err(|error| self.log.fail(error))
+    }
+
+    fn set_active(&mut self, active: Active) {
+        self.writer.active = Some(active);
+        self.log.has_file.store(true, Ordering::Relaxed);
     }
 
     fn reserve(&mut self, end: u64) -> Result<()> {
@@ -99,19 +118,39 @@ impl Lead<'_> {
 
     /// Commits what is staged, seals the active segment and, in `Strict`, makes it durable. Does
     /// nothing if there is none. Afterwards there is none.
-    fn finish_segment(&mut self) -> Result<()> {
+    pub(super) fn finish_segment(&mut self) -> Result<()> {
         let Some(end) = self.stop_staging() else {
             return Ok(());
         };
         let finished = self.try_finish_segment(end);
-        if finished.is_err()
-            && let (Some(open), Some(active)) =
-                (lock(&self.log.tail).segment(), &self.writer.active)
-        {
-            // Without space for a seal the segment stays the active one.
+        // Without space for a seal the segment stays the active one.
+        self.resume_staging();
+        finished
+    }
+
+    /// Lets appends in again, as far as there is room in a file that is open.
+    pub(super) fn resume_staging(&mut self) {
+        if let (Some(open), Some(active)) = (lock(&self.log.tail).segment(), &self.writer.active) {
             open.room_to = active.writer.reserved_to();
         }
-        finished
+    }
+
+    /// Seals the active segment, unless it holds nothing; the next append begins another. `false`:
+    /// there is no permit to open its file.
+    pub(crate) fn rotate(&mut self) -> Result<bool> {
+        if !self.open_active()? {
+            return Ok(false);
+        }
+        if self.staged_proof().is_some_and(|proof| proof.synced_to > HEADER_LEN) {
+            self.finish_segment()?;
+        }
+        Ok(true)
+    }
+
+    /// Begins a segment if there is none, so that the one before it can go.
+    pub(crate) fn begin_empty_segment(&mut self) -> Result<()> {
+        let none = lock(&self.log.tail).segment().is_none();
+        if none { self.begin_segment(0) } else { Ok(()) }
     }
 
     fn try_finish_segment(&mut self, end: u64) -> Result<()> {
@@ -131,14 +170,19 @@ impl Lead<'_> {
         let Some(proof) = self.staged_proof() else {
             return Ok(());
         };
-        let Some(Active { mut writer, reader }) = self.writer.active.take() else {
+        let Some(Active { mut writer, reader, permit }) = self.writer.active.take() else {
             return Ok(());
         };
+        log.has_file.store(false, Ordering::Relaxed);
         let points = all_points(log, &reader)?;
         let sealed = writer.seal(proof, &points).and_then(|()| {
             if in_strict {
                 // The frames have been synced, so one sync serves the seal and what proves it.
-                writer.write_slot(Slot { proof, first_kept: log.first_id(), ..*writer.slot() })?;
+                writer.write_slot(Slot {
+                    proof,
+                    first_kept: log.first_kept(),
+                    ..*writer.slot()
+                })?;
                 writer.sync()?;
             }
             Ok(())
@@ -147,8 +191,11 @@ impl Lead<'_> {
         reader.let_go();
         self.writer.predecessor = (proof.synced_to, in_strict);
         self.writer.frames_unsynced = false;
-        if !in_strict {
-            lock(&log.unproven).push_back(FullSegment { writer, proof, failed: false });
+        if in_strict {
+            reader.set_proven();
+        } else {
+            let full = FullSegment { writer, reader, proof, _permit: permit, failed: false };
+            lock(&log.unproven).push_back(full);
             log.new_full_segment.store(true, Ordering::Relaxed);
         }
         lock(&log.tail).set_segment(None);
@@ -157,8 +204,15 @@ impl Lead<'_> {
 
     /// Creates a segment file; without space, nothing has changed.
     fn create(&self, slot: Slot, room: u64) -> Result<SegmentWriter> {
+        let unfinished = self.begin_file(slot, room)?;
+        unfinished.finish().map_err(|error| self.log.fail(error))
+    }
+
+    /// Begins a segment file under a temporary name; without space, nothing has changed.
+    pub(super) fn begin_file(&self, slot: Slot, room: u64) -> Result<Unfinished<'a>> {
         let log = self.log;
-        SegmentWriter::create(&*log.storage, &log.identity.dir, slot, room).map_err(|error| {
+        let file = unfinished_file(&*log.storage, &log.identity.dir)?;
+        Unfinished::new(&*log.storage, &log.identity.dir, file, slot, room).map_err(|error| {
             match error {
                 Error::Io(error) => log.fail(error),
                 full => full,
@@ -166,9 +220,17 @@ impl Lead<'_> {
         })
     }
 
-    /// Begins a segment with room for a frame of `frame_len` bytes.
-    fn begin_segment(&mut self, frame_len: u64) -> Result<()> {
+    /// Begins a segment with room for a frame of `frame_len` bytes, if there is a permit for its
+    /// file.
+    pub(super) fn begin_segment(&mut self, frame_len: u64) -> Result<()> {
         let log = self.log;
+        let mut permit = self.take_permit();
+        if permit.is_none() {
+            // Full segments have permits of their own until they are durable.
+            self.sync()?;
+            permit = self.take_permit();
+        }
+        let Some(permit) = permit else { return Ok(()) };
         let first_id = lock(&log.tail).next_id();
         let identity = &log.identity;
         let Some(&stream_number) = identity.number.get() else {
@@ -185,7 +247,7 @@ impl Lead<'_> {
                 predecessor_synced,
             },
             proof: Proof::of_nothing(first_id),
-            first_kept: log.first_id(),
+            first_kept: log.first_kept(),
         };
         let writer = self.create(slot, frame_len)?;
         let seed = SegmentSeed::new(identity.salt, stream_number, first_id);
@@ -202,7 +264,7 @@ impl Lead<'_> {
         let mut segments = log.segments().to_vec();
         segments.push(Arc::clone(&reader));
         log.set_segments(segments);
-        self.writer.active = Some(Active { writer, reader });
+        self.set_active(Active { writer, reader, permit });
         lock(&log.tail).set_segment(Some(open));
         Ok(())
     }

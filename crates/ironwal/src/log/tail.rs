@@ -24,6 +24,8 @@ pub(crate) struct Limits {
     pub(crate) entries_max: u64,
     /// Whether a full segment is synced before the next one begins.
     pub(crate) sync_on_rotation: bool,
+    /// Bytes of frames that are staged together, unless it is one append.
+    pub(crate) staged_len_max: usize,
 }
 
 /// What is appended.
@@ -35,6 +37,8 @@ pub(crate) struct Append<'a> {
     pub(crate) batch: bool,
     /// Whether they must survive power loss when the append returns.
     pub(crate) sync: bool,
+    /// The id that the first of them must get.
+    pub(crate) expected: Option<u64>,
 }
 
 impl Append<'_> {
@@ -51,6 +55,8 @@ pub(crate) enum Staged {
     InRound { ids: Range<u64>, round: u64 },
     /// Whoever leads must make room first; nothing was staged.
     NoRoom,
+    /// This round holds as much as it may; nothing was staged.
+    Full { round: u64 },
 }
 
 /// Whether the stream takes appends.
@@ -59,6 +65,7 @@ pub(crate) enum State {
     Open,
     Poisoned(Arc<io::Error>),
     Closed,
+    Deleted,
 }
 
 /// The segment that frames are staged for.
@@ -174,9 +181,14 @@ impl Tail {
         }
     }
 
+    /// The stream is being deleted: refuses all appends, also those that are staged.
+    pub(crate) fn delete(&mut self) {
+        self.state = State::Deleted;
+    }
+
     /// Refuses all appends from now on, also those that are staged; returns whether it is news.
     pub(crate) fn poison(&mut self, cause: Arc<io::Error>) -> bool {
-        let first = !matches!(self.state, State::Poisoned(_));
+        let first = !matches!(self.state, State::Poisoned(_) | State::Deleted);
         if first {
             self.state = State::Poisoned(cause);
         }
@@ -222,6 +234,10 @@ impl Tail {
         if self.lacks(append, limits) != Lack::Nothing {
             return Staged::NoRoom;
         }
+        let staged_len = self.pending.frames.len() as u64 + append.frame_len();
+        if self.pending.appends > 0 && staged_len > limits.staged_len_max as u64 {
+            return Staged::Full { round: self.round };
+        }
         let Some(segment) = &mut self.segment else {
             return Staged::NoRoom;
         };
@@ -241,6 +257,12 @@ impl Tail {
         let ids = ids_from(self.next_id, append.entries.len());
         self.next_id = ids.end;
         Staged::InRound { ids, round: self.round }
+    }
+
+    /// Goes on in `segment` at `next_id`, a lower id than before. Nothing must be staged.
+    pub(crate) fn go_back(&mut self, next_id: u64, segment: OpenSegment) {
+        self.next_id = next_id;
+        self.segment = Some(segment);
     }
 
     /// Takes what is staged and opens the next round with `spare`; `None` if nothing is staged.

@@ -5,10 +5,11 @@
 use std::collections::VecDeque;
 use std::io;
 
+use super::files::Permit;
 use super::tail::{Pending, State, Taken};
 use super::{Log, shared_error};
 use crate::error::{Error, Result};
-use crate::format::header::{Proof, Slot, SlotPlace};
+use crate::format::header::{FirstKept, Proof, Slot, SlotPlace};
 use crate::segment::{Segment, SegmentWriter};
 use crate::sync::{Arc, MutexGuard, Ordering, lock};
 
@@ -26,6 +27,8 @@ pub(crate) struct Writer {
     pub(super) dir_confirmed: bool,
     /// Whether frames have been written since the last sync.
     pub(super) frames_unsynced: bool,
+    /// A permit for the file that is about to be opened.
+    pub(super) permit: Option<Permit>,
     /// The buffers of the round before.
     spare: Pending,
 }
@@ -35,6 +38,7 @@ pub(crate) struct Writer {
 pub(super) struct Active {
     pub(super) writer: SegmentWriter,
     pub(super) reader: Arc<Segment>,
+    pub(super) permit: Permit,
 }
 
 /// An active segment whose file is not open.
@@ -43,6 +47,8 @@ pub(crate) struct IdleSegment {
     pub(crate) slot: Slot,
     pub(crate) newest: SlotPlace,
     pub(crate) end: u64,
+    /// Whether this process made it durable, name included.
+    pub(crate) ours: bool,
 }
 
 /// Full segments that are not known to be durable, oldest first.
@@ -52,7 +58,9 @@ pub(crate) type Unproven = VecDeque<FullSegment>;
 #[derive(Debug)]
 pub(crate) struct FullSegment {
     pub(super) writer: SegmentWriter,
+    pub(super) reader: Arc<Segment>,
     pub(super) proof: Proof,
+    pub(super) _permit: Permit,
     /// A sync failed. The next one would say OK, and somebody may be waiting to try it.
     pub(super) failed: bool,
 }
@@ -66,6 +74,7 @@ impl Writer {
             cut_number: 0,
             dir_confirmed: false,
             frames_unsynced: false,
+            permit: None,
             spare: Pending::default(),
         }
     }
@@ -99,7 +108,7 @@ impl Log {
     pub(crate) fn prove_full_segments(&self) -> Result<()> {
         let mut unproven = lock(&self.unproven);
         while let Some(full) = unproven.front_mut() {
-            if let Err(error) = full.prove(self.first_id()) {
+            if let Err(error) = full.prove(self.first_kept()) {
                 return Err(self.fail(error));
             }
             self.durable.fetch_max(full.proof.next_id, Ordering::AcqRel);
@@ -118,16 +127,19 @@ impl Log {
 
 impl FullSegment {
     /// Makes the segment durable, and then the proof that it is.
-    fn prove(&mut self, first_kept: u64) -> io::Result<()> {
+    fn prove(&mut self, first_kept: FirstKept) -> io::Result<()> {
         if self.failed {
             return Err(io::Error::other("an earlier sync of this segment failed"));
         }
         let proven = self.try_prove(first_kept);
         self.failed = proven.is_err();
+        if proven.is_ok() {
+            self.reader.set_proven();
+        }
         proven
     }
 
-    fn try_prove(&mut self, first_kept: u64) -> io::Result<()> {
+    fn try_prove(&mut self, first_kept: FirstKept) -> io::Result<()> {
         self.writer.sync()?;
         let slot = Slot { proof: self.proof, first_kept, ..*self.writer.slot() };
         self.writer.write_slot(slot)?;
@@ -136,6 +148,11 @@ impl FullSegment {
 }
 
 impl Lead<'_> {
+    /// Hands in a permit to open a file, or takes it back.
+    pub(crate) fn give(&mut self, permit: Option<Permit>) {
+        self.writer.permit = permit;
+    }
+
     /// The last round that was committed under this lead, also if a later step failed.
     pub(crate) fn committed(&self) -> Option<Committed> {
         self.committed
@@ -149,7 +166,7 @@ impl Lead<'_> {
     pub(crate) fn commit(&mut self, sync: bool) -> Result<()> {
         let taken = {
             let mut tail = lock(&self.log.tail);
-            if let State::Poisoned(_) = tail.state() {
+            if let State::Poisoned(_) | State::Deleted = tail.state() {
                 return self.log.check(tail.state());
             }
             let taken = tail.take(&mut self.writer.spare);
@@ -176,7 +193,7 @@ impl Lead<'_> {
     fn sync_written(&mut self) -> io::Result<()> {
         let mut unproven = lock(&self.log.unproven);
         while let Some(full) = unproven.front_mut() {
-            full.prove(self.log.first_id())?;
+            full.prove(self.log.first_kept())?;
             unproven.pop_front();
         }
         drop(unproven);
@@ -243,8 +260,8 @@ impl Lead<'_> {
             return Ok(());
         }
         self.sync()?;
-        let (proof, first_kept) = (self.staged_proof(), self.log.first_id());
-        let (Some(Active { writer, reader }), Some(proof)) = (&mut self.writer.active, proof)
+        let (proof, first_kept) = (self.staged_proof(), self.log.first_kept());
+        let (Some(Active { writer, reader, .. }), Some(proof)) = (&mut self.writer.active, proof)
         else {
             return Ok(());
         };
@@ -259,31 +276,50 @@ impl Lead<'_> {
     /// Commits what is staged, makes everything durable and records that in the active segment,
     /// the same way however it came to be. Takes no appends afterwards.
     pub(crate) fn close(&mut self) -> Result<()> {
+        let released = self.let_go(true);
+        lock(&self.log.tail).close();
+        released
+    }
+
+    /// Commits what is staged, makes everything durable, records that in the active segment, and
+    /// closes its file. The next append opens it again.
+    pub(crate) fn release(&mut self) -> Result<()> {
+        self.let_go(false)
+    }
+
+    /// `for_good`: both slots are to say the same.
+    fn let_go(&mut self, for_good: bool) -> Result<()> {
         let log = self.log;
         self.stop_staging();
         let result =
-            self.sync().and_then(|()| self.prove_active().map_err(|error| log.fail(error)));
-        lock(&log.tail).close();
+            self.sync().and_then(|()| self.prove_active(for_good).map_err(|error| log.fail(error)));
         // What could not be synced by now never will be through these handles, and its error has
         // been reported. The files go with the log, not with the last handle on it.
         lock(&log.unproven).clear();
-        if let Some(Active { reader, .. }) = self.writer.active.take() {
+        if let Some(Active { reader, writer, .. }) = self.writer.active.take() {
+            let end = reader.end();
+            let (slot, newest) = (*writer.slot(), writer.newest_slot());
+            self.writer.idle = Some(IdleSegment { slot, newest, end, ours: true });
             reader.let_go();
         }
+        log.has_file.store(false, Ordering::Relaxed);
         result
     }
 
-    fn prove_active(&mut self) -> io::Result<()> {
+    fn prove_active(&mut self, for_good: bool) -> io::Result<()> {
         let proof = self.staged_proof();
         let (Some(Active { writer, .. }), Some(proof)) = (&mut self.writer.active, proof) else {
             return Ok(());
         };
-        let slot = Slot { proof, first_kept: self.log.first_id(), ..*writer.slot() };
+        let slot = Slot { proof, first_kept: self.log.first_kept(), ..*writer.slot() };
         writer.cut(proof.synced_to)?;
         writer.write_slot(slot)?;
         writer.sync()?;
-        writer.write_slot(slot)?;
-        writer.sync()
+        if for_good {
+            writer.write_slot(slot)?;
+            writer.sync()?;
+        }
+        Ok(())
     }
 }
 
@@ -294,7 +330,7 @@ mod tests {
     use super::super::Identity;
     use super::super::tail::{Append, Limits};
     use super::*;
-    use crate::commit::Stream;
+    use crate::commit::{Files, Stream};
     use crate::storage::SimDisk;
     use crate::storage::sim::CallKind;
 
@@ -306,10 +342,19 @@ mod tests {
         let root = Path::new("/");
         let identity =
             Identity { name: "s".into(), dir: root.join("s"), number: 0.into(), salt: 1 };
-        let limits = Limits { segment_len_max: 1000, entries_max: 1, sync_on_rotation: false };
-        let stream = Stream::new(Log::new(Arc::new(disk.clone()), identity, limits));
+        let limits = Limits {
+            segment_len_max: 1000,
+            entries_max: 1,
+            sync_on_rotation: false,
+            staged_len_max: 1000,
+        };
+        let files = Files::new(8);
+        let storage = Arc::new(disk.clone());
+        let log = Log::new(storage, Arc::clone(files.budget()), identity, limits);
+        let stream = Arc::new(Stream::new(log, files));
         for entry in [&b"one"[..], b"two"] {
-            stream.append(root, &Append { entries: &[entry], batch: false, sync: false }).unwrap();
+            let append = Append { entries: &[entry], batch: false, sync: false, expected: None };
+            stream.append(root, &append).unwrap();
         }
         disk.fail_nth(CallKind::Sync, 1, io::ErrorKind::Other);
         stream.log().prove_full_segments().unwrap_err();

@@ -3,6 +3,7 @@
 //! [`writer::SegmentWriter`] is held by whoever may change the file, one at a time;
 //! [`Segment`] is what any number of readers see of it.
 
+mod before;
 pub(crate) mod index;
 pub(crate) mod reader;
 pub(crate) mod recovery;
@@ -17,6 +18,9 @@ pub(crate) use writer::SegmentWriter;
 
 /// The name a segment has while its header is written; never a stream's own file.
 pub(crate) const UNFINISHED_NAME: &str = ".next.tmp";
+
+/// How the names of files and directories begin that are about to be deleted.
+pub(crate) const DELETED_PREFIX: &str = ".deleted.";
 
 /// The path of the segment of the stream in `dir` that begins with `first_id`.
 pub(crate) fn path_of(dir: &Path, first_id: u64) -> PathBuf {

@@ -147,6 +147,10 @@ impl Segment {
         self.first_id
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the committed frames end.
     pub(crate) fn end(&self) -> u64 {
         self.end.load(Ordering::Acquire)
@@ -198,11 +202,16 @@ impl Segment {
         self.retired_from.fetch_min(readable_to, Ordering::SeqCst);
     }
 
+    /// The segment did not leave after all.
+    pub(crate) fn reinstate(&self) {
+        self.retired_from.store(u64::MAX, Ordering::SeqCst);
+    }
+
     fn is_retired(&self) -> bool {
         self.retired_from.load(Ordering::SeqCst) != u64::MAX
     }
 
-    fn file(&self) -> Result<Arc<dyn File>, ReadError> {
+    pub(super) fn file(&self) -> Result<Arc<dyn File>, ReadError> {
         let open = lock(&self.file).clone();
         let file = match open {
             Some(file) => Ok(file),
@@ -213,7 +222,7 @@ impl Segment {
     }
 
     /// The committed part of the segment from a place where a frame begins.
-    fn extent(&self, seed: SegmentSeed, offset: u64, next_id: u64) -> Extent {
+    pub(super) fn extent(&self, seed: SegmentSeed, offset: u64, next_id: u64) -> Extent {
         // The end is published before the id, so it is read after it.
         let proven_id = self.next_id.load(Ordering::Acquire);
         let end = self.end.load(Ordering::Acquire);
@@ -228,7 +237,7 @@ impl Segment {
         }
     }
 
-    fn damage(&self, gap: Gap) -> Damage {
+    pub(super) fn damage(&self, gap: Gap) -> Damage {
         Damage::of_gap(gap, &self.path)
     }
 

@@ -21,6 +21,8 @@ pub(crate) enum Cut {
     Current,
     /// An earlier segment was cut later: this file should have been deleted then.
     Stale,
+    /// All of its ids were pruned: this file should have been deleted then.
+    Pruned,
 }
 
 /// What stands behind the last valid frame.
@@ -71,7 +73,7 @@ pub(crate) struct Facts {
 pub(crate) enum Action {
     /// Refuse to open: only a newer library knows what this is.
     Refuse,
-    /// Delete the file: it was cut off, and only its deletion did not survive.
+    /// Delete the file: it was cut off or pruned, and only its deletion did not survive.
     Delete,
     /// Keep everything.
     Keep,
@@ -112,7 +114,8 @@ const fn header_row(header: &'static [Header], action: Action) -> Row {
 /// The table. Exactly one row matches any facts.
 pub(crate) const TABLE: &[Row] = &[
     header_row(&[Header::Newer], Action::Refuse),
-    header_row(&[Header::Lost], Action::Damaged),
+    Row { cut: &[Cut::Pruned], ..header_row(&[Header::Whole, Header::Lost], Action::Delete) },
+    Row { cut: &[Cut::Current, Cut::Stale], ..header_row(&[Header::Lost], Action::Damaged) },
     Row { cut: &[Cut::Stale], ..header_row(&[Header::Whole], Action::Delete) },
     //  tail                       proof            next
     row(&[], &[Proof::Short], &[], Action::Damaged),
@@ -152,7 +155,7 @@ mod tests {
     fn all_facts() -> Vec<Facts> {
         let mut all = Vec::new();
         for header in [Header::Whole, Header::Newer, Header::Lost] {
-            for cut in [Cut::Current, Cut::Stale] {
+            for cut in [Cut::Current, Cut::Stale, Cut::Pruned] {
                 for tail in [Tail::Sealed, Tail::Open, Tail::Torn] {
                     for proof in [Proof::Short, Proof::Met] {
                         for next in [Next::None, Next::Joins, Next::Leaves, Next::Overlaps] {
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn exactly_one_row_matches_any_facts() {
-        assert_eq!(all_facts().len(), 144);
+        assert_eq!(all_facts().len(), 216);
         for facts in all_facts() {
             let rows = TABLE.iter().filter(|row| row.matches(&facts)).count();
             assert_eq!(rows, 1, "{facts:?}");
@@ -189,7 +192,9 @@ mod tests {
                     matches!(decide(&facts), Action::CutTail | Action::CutStream | Action::Delete);
                 assert!(!(facts.proof == Proof::Short && cuts), "{facts:?}");
             }
-            if facts.header != Header::Whole {
+            if facts.header == Header::Newer
+                || (facts.header == Header::Lost && facts.cut != Cut::Pruned)
+            {
                 assert!(matches!(decide(&facts), Action::Refuse | Action::Damaged), "{facts:?}");
             }
         }

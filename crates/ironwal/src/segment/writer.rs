@@ -35,48 +35,92 @@ pub(crate) struct SegmentWriter {
     written_to: u64,
 }
 
-impl SegmentWriter {
-    /// Creates the segment of the stream in `dir` that begins with `first_id`, durable with its
-    /// name, with space for the first frames.
+/// A segment file that has no name of its own yet.
+#[derive(Debug)]
+pub(crate) struct Unfinished<'a> {
+    storage: &'a dyn Storage,
+    dir: &'a Path,
+    file: Arc<dyn File>,
+    slot: Slot,
+    reserved_to: u64,
+    written_to: u64,
+}
+
+/// Opens the file of a segment that is about to begin in `dir`. An unfinished one that was left
+/// behind goes.
+pub(crate) fn unfinished_file(storage: &dyn Storage, dir: &Path) -> Result<Arc<dyn File>, Error> {
+    let unfinished = dir.join(UNFINISHED_NAME);
+    match storage.open(&unfinished, OpenMode::Create) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            storage.remove_file(&unfinished)?;
+            storage.open(&unfinished, OpenMode::Create)
+        }
+        other => other,
+    }
+    .map_err(|error| no_space(error, &unfinished))
+}
+
+impl<'a> Unfinished<'a> {
+    /// Writes the header, and reserves room for frames behind it.
     ///
     /// If there is no space, nothing is left behind but an unfinished file that the next call or
     /// the next opening removes.
-    pub(crate) fn create(
-        storage: &dyn Storage,
-        dir: &Path,
+    pub(crate) fn new(
+        storage: &'a dyn Storage,
+        dir: &'a Path,
+        file: Arc<dyn File>,
         slot: Slot,
         room: u64,
     ) -> Result<Self, Error> {
-        let unfinished = dir.join(UNFINISHED_NAME);
-        let file = match storage.open(&unfinished, OpenMode::Create) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                storage.remove_file(&unfinished)?;
-                storage.open(&unfinished, OpenMode::Create)
-            }
-            other => other,
-        }
-        .map_err(|error| no_space(error, &unfinished))?;
         let reserved_to = (HEADER_LEN + room).next_multiple_of(BLOCK_LEN);
-        file.reserve(0, reserved_to).map_err(|error| no_space(error, &unfinished))?;
-
-        let path = path_of(dir, slot.constants.first_id);
+        let full = |error| no_space(error, &dir.join(UNFINISHED_NAME));
+        file.reserve(0, reserved_to).map_err(full)?;
         for place in [SlotPlace::First, SlotPlace::Second] {
             storage::write_all_at(&*file, &slot.encode(), place.offset())?;
         }
-        file.sync()?;
-        storage.rename(&unfinished, &path)?;
+        Ok(Self { storage, dir, file, slot, reserved_to, written_to: HEADER_LEN })
+    }
+
+    /// Writes frames, for which there is room.
+    pub(crate) fn write(&mut self, frames: &[u8], offset: u64) -> io::Result<()> {
+        storage::write_all_at(&*self.file, frames, offset)?;
+        self.written_to = self.written_to.max(offset + frames.len() as u64);
+        Ok(())
+    }
+
+    /// Makes the file durable, and its name.
+    pub(crate) fn finish(self) -> io::Result<SegmentWriter> {
+        let (storage, dir) = (self.storage, self.dir);
+        self.file.sync()?;
+        let writer = self.rename()?;
         storage.sync_dir(dir)?;
-        Ok(Self {
+        Ok(writer)
+    }
+
+    /// Makes the content of the file durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    /// Gives the file, which is durable, its name; the name is not durable yet. A segment that had
+    /// it is gone then.
+    pub(crate) fn rename(self) -> io::Result<SegmentWriter> {
+        let Self { storage, dir, file, slot, reserved_to, written_to } = self;
+        let path = path_of(dir, slot.constants.first_id);
+        storage.rename(&dir.join(UNFINISHED_NAME), &path)?;
+        Ok(SegmentWriter {
             path,
             file,
             slot,
             free_slot: SlotPlace::Second,
             slot_unsynced: false,
             reserved_to,
-            written_to: HEADER_LEN,
+            written_to,
         })
     }
+}
 
+impl SegmentWriter {
     /// Opens a segment whose newest slot is `slot` at `newest` and whose frames end at `end`.
     pub(crate) fn open(
         storage: &dyn Storage,
@@ -111,6 +155,11 @@ impl SegmentWriter {
 
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
+    }
+
+    /// Where the newest slot stands.
+    pub(crate) fn newest_slot(&self) -> SlotPlace {
+        self.free_slot.other()
     }
 
     /// Up to where frames can be written without asking for space.
@@ -236,11 +285,11 @@ const _: () = assert!(MAX_FRAME_LEN.is_multiple_of(BLOCK_LEN));
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::header::Constants;
+    use crate::format::header::{Constants, FirstKept};
     use crate::storage::SimDisk;
     use crate::storage::sim::{CallKind, SimConfig};
 
-    fn slot(first_kept: u64) -> Slot {
+    fn slot(id: u64) -> Slot {
         let constants = Constants {
             salt: 1,
             stream_number: 2,
@@ -249,6 +298,7 @@ mod tests {
             predecessor_end: 0,
             predecessor_synced: false,
         };
+        let first_kept = FirstKept { lowered: 0, id };
         Slot { constants, proof: Proof::of_nothing(0), first_kept }
     }
 
@@ -263,7 +313,10 @@ mod tests {
                 eviction: 0.0,
                 ..SimConfig::default()
             });
-            let mut writer = SegmentWriter::create(&disk, Path::new("/"), slot(0), 0).unwrap();
+            let root = Path::new("/");
+            let file = unfinished_file(&disk, root).unwrap();
+            let unfinished = Unfinished::new(&disk, root, file, slot(0), 0).unwrap();
+            let mut writer = unfinished.finish().unwrap();
             writer.write_slot(slot(u64::MAX)).unwrap();
             disk.fail_nth(CallKind::Sync, 1, io::ErrorKind::Other);
             writer.sync().unwrap_err();

@@ -33,7 +33,7 @@ mod disk;
 pub mod sim;
 
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub use disk::RealDisk;
@@ -286,6 +286,25 @@ fn forget(storage: &dyn Storage, dir: &Path) {
             break;
         }
     }
+}
+
+/// A path from the root on, without `.` and `..`, and with symbolic links followed as far as it
+/// exists: two such paths can be compared.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    let mut absolute = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                absolute.pop();
+            }
+            part => {
+                absolute.push(part);
+                absolute = std::fs::canonicalize(&absolute).unwrap_or(absolute);
+            }
+        }
+    }
+    absolute
 }
 
 /// The path of a directory that a relative path without one is in.

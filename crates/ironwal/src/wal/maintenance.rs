@@ -1,13 +1,18 @@
 //! Work that no append waits for: syncing full segments in the modes that do not sync each append,
-//! and recording, once a stream has gone idle, that all of it is durable.
+//! syncing every stream before its interval is over, deleting files, and recording, once a stream has
+//! gone idle, that all of it is durable.
+//!
+//! All of it stands on an [`Agenda`]. A [`step`](Maintainer::step) does what is due; a thread steps
+//! for ever, or the caller does.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::collections::VecDeque;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::deletion::{Doomed, delete};
 use crate::commit;
-use crate::environment::Maintenance;
-use crate::sync::{Arc, Mutex, lock};
+use crate::environment::{Environment, Maintenance};
+use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
 
 /// A stream that got nothing new for this long is idle.
 const IDLE: Duration = Duration::from_secs(1);
@@ -16,122 +21,269 @@ const IDLE: Duration = Duration::from_secs(1);
 /// disk from its work.
 const IDLE_STREAMS_MAX: usize = 16;
 
+/// How many streams are synced at once when many are due.
+const SYNC_THREADS: usize = 4;
+
 /// Does it, or has it done.
 #[derive(Debug)]
 pub(super) struct Maintainer {
     how: Maintenance,
-    worker: Mutex<State>,
+    shared: Arc<Shared>,
+    worker: Mutex<Worker>,
 }
 
+/// What the thread and everybody else share.
 #[derive(Debug)]
-enum State {
-    /// Nothing has been handed over yet.
-    Idle,
-    Running(Worker),
-    /// The log is closed, and nothing is done any more.
-    Stopped,
+struct Shared {
+    environment: Environment,
+    agenda: Mutex<Agenda>,
+    /// Something was put on the agenda.
+    more: Condvar,
+    /// Held while files are deleted.
+    deleting: Mutex<()>,
 }
 
-#[derive(Debug)]
-struct Worker {
-    work: Sender<Work>,
-    thread: JoinHandle<()>,
-}
-
-enum Work {
-    /// Sync the full segments of a stream.
-    ProveFullSegments(Arc<commit::Stream>),
-    /// Prove a stream once it is idle.
-    Watch(Arc<commit::Stream>),
-}
-
-impl Maintainer {
-    pub(super) fn new(how: Maintenance) -> Self {
-        Self { how, worker: Mutex::new(State::Idle) }
-    }
-
-    /// Takes note that something was appended to a stream.
-    pub(super) fn appended(&self, stream: &Arc<commit::Stream>) {
-        if stream.log().has_new_full_segment() {
-            match self.how {
-                Maintenance::Inline => prove_full_segments(stream),
-                Maintenance::Thread => self.send(Work::ProveFullSegments(Arc::clone(stream))),
-            }
-        }
-        if self.how == Maintenance::Thread && stream.log().begins_to_be_watched() {
-            self.send(Work::Watch(Arc::clone(stream)));
-        }
-    }
-
-    /// Hands work to the thread, which is started if need be. Without a thread the work is left to
-    /// the next sync or to the close.
-    fn send(&self, work: Work) {
-        let mut state = lock(&self.worker);
-        if let State::Idle = *state
-            && let Some(worker) = Worker::start()
-        {
-            *state = State::Running(worker);
-        }
-        if let State::Running(worker) = &*state {
-            // The thread takes work for as long as we hold this end of the channel.
-            let _ = worker.work.send(work);
-        }
-    }
-
-    /// Finishes what was handed over, and ends the thread for good.
-    pub(super) fn stop(&self) {
-        let state = std::mem::replace(&mut *lock(&self.worker), State::Stopped);
-        if let State::Running(Worker { work, thread }) = state {
-            drop(work);
-            // The thread ends when its channel does. If it panicked, closing will find out what it
-            // left undone.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Worker {
-    fn start() -> Option<Self> {
-        let (work, to_do) = channel();
-        let thread = std::thread::Builder::new()
-            .name("ironwal-maintenance".into())
-            .spawn(move || run(&to_do))
-            .ok()?;
-        Some(Self { work, thread })
-    }
-}
-
-fn run(to_do: &Receiver<Work>) {
-    let mut watched = Vec::new();
-    let mut next_look = Instant::now();
-    loop {
-        let work = if watched.is_empty() {
-            to_do.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            to_do.recv_timeout(next_look.saturating_duration_since(Instant::now()))
-        };
-        match work {
-            Ok(Work::ProveFullSegments(stream)) => prove_full_segments(&stream),
-            Ok(Work::Watch(stream)) => watched.push(Watched { stream, seen: None }),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        // By the clock and not by the time-out: a busy stream must not keep the others waiting.
-        if next_look <= Instant::now() {
-            prove_idle(&mut watched);
-            next_look = Instant::now() + IDLE;
-        }
-    }
+/// What is to be done.
+#[derive(Debug, Default)]
+struct Agenda {
+    /// Streams with full segments that are not durable yet.
+    full: VecDeque<Arc<commit::Stream>>,
+    /// Streams to sync, and when; earliest first.
+    due: VecDeque<(Duration, Arc<commit::Stream>)>,
+    /// Streams to prove once they are idle.
+    watched: Vec<Watched>,
+    /// When to look at them.
+    next_look: Duration,
+    doomed: VecDeque<Doomed>,
+    stopping: bool,
 }
 
 /// A stream that is going to be proven when it is idle.
+#[derive(Debug)]
 struct Watched {
     stream: Arc<commit::Stream>,
     /// Its next id when it was looked at last.
     seen: Option<u64>,
 }
 
-/// Proves those streams that got nothing new since they were looked at last, and lets them go.
+#[derive(Debug)]
+enum Worker {
+    /// Nothing has been handed over yet.
+    Idle,
+    Running(JoinHandle<()>),
+    /// The log is closed, and nothing is done any more.
+    Stopped,
+}
+
+impl Maintainer {
+    pub(super) fn new(environment: Environment) -> Self {
+        let how = environment.maintenance;
+        let shared = Shared {
+            environment,
+            agenda: Mutex::default(),
+            more: Condvar::new(),
+            deleting: Mutex::default(),
+        };
+        Self { how, shared: Arc::new(shared), worker: Mutex::new(Worker::Idle) }
+    }
+
+    /// Takes note that something was appended to a stream; `interval` is when it must be synced.
+    pub(super) fn appended(&self, stream: &Arc<commit::Stream>, interval: Option<Duration>) {
+        let log = stream.log();
+        if log.has_new_full_segment() {
+            let work = |agenda: &mut Agenda| agenda.full.push_back(Arc::clone(stream));
+            if !self.hand_over(work, self.how == Maintenance::Thread) {
+                // The error is in the poisoned stream, whose next append returns it.
+                let _ = log.prove_full_segments();
+            }
+        }
+        if let Some(interval) = interval
+            && log.begins_to_be_due()
+        {
+            // Half of it is left to whoever is busy with something else, or with other streams.
+            let due = self.shared.now() + interval / 2;
+            let work = |agenda: &mut Agenda| agenda.due.push_back((due, Arc::clone(stream)));
+            if !self.hand_over(work, true) {
+                sync(stream);
+            }
+        }
+        if log.begins_to_be_watched() {
+            let watched = Watched { stream: Arc::clone(stream), seen: None };
+            self.hand_over(|agenda| agenda.watched.push(watched), true);
+        }
+    }
+
+    /// Deletes files before long, without keeping the caller.
+    pub(super) fn delete(&self, doomed: impl IntoIterator<Item = Doomed>) {
+        lock(&self.shared.agenda).doomed.extend(doomed);
+        if self.how == Maintenance::Inline || !self.hand_over(|_| (), true) {
+            self.drain_deletions();
+        }
+    }
+
+    /// Deletes now what is about to be deleted; returns whether that was anything.
+    pub(super) fn drain_deletions(&self) -> bool {
+        self.shared.drain_deletions()
+    }
+
+    /// Does what is due, and returns when more will be, as the environment's clock tells it.
+    pub(super) fn step(&self) -> Option<Duration> {
+        self.shared.step()
+    }
+
+    /// Puts work on the agenda if somebody is going to do it; the thread is started if need be.
+    fn hand_over(&self, work: impl FnOnce(&mut Agenda), by_anybody: bool) -> bool {
+        if !by_anybody {
+            return false;
+        }
+        if self.how == Maintenance::Thread {
+            let mut worker = lock(&self.worker);
+            if let Worker::Idle = *worker
+                && let Some(thread) = start(&self.shared)
+            {
+                *worker = Worker::Running(thread);
+            }
+            if !matches!(*worker, Worker::Running(_)) {
+                return false;
+            }
+        }
+        work(&mut lock(&self.shared.agenda));
+        self.shared.more.notify_one();
+        true
+    }
+
+    /// Ends the thread for good. What is left on the agenda is done by closing the streams, except
+    /// for deletions, which are done now.
+    pub(super) fn stop(&self) {
+        lock(&self.shared.agenda).stopping = true;
+        self.shared.more.notify_one();
+        let worker = std::mem::replace(&mut *lock(&self.worker), Worker::Stopped);
+        if let Worker::Running(thread) = worker {
+            // If it panicked, closing will find out what it left undone.
+            let _ = thread.join();
+        }
+        self.drain_deletions();
+        *lock(&self.shared.agenda) = Agenda { stopping: true, ..Agenda::default() };
+    }
+}
+
+fn start(shared: &Arc<Shared>) -> Option<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new().name("ironwal-maintenance".into()).spawn(move || shared.run()).ok()
+}
+
+impl Shared {
+    fn now(&self) -> Duration {
+        (self.environment.clock)()
+    }
+
+    fn run(&self) {
+        loop {
+            let next = self.step();
+            let agenda = lock(&self.agenda);
+            if agenda.stopping {
+                return;
+            }
+            if agenda.has_urgent_work() {
+                continue;
+            }
+            // By the clock and not by the time-out: the agenda may have changed meanwhile.
+            let now = self.now();
+            let waited = match agenda.next_due().or(next) {
+                Some(next) => {
+                    let pause = next.saturating_sub(now);
+                    self.more.wait_timeout(agenda, pause).map(|(agenda, _)| agenda)
+                }
+                None => self.more.wait(agenda).map_err(PoisonError::into_inner).or_else(Ok),
+            };
+            drop(waited);
+        }
+    }
+
+    fn step(&self) -> Option<Duration> {
+        loop {
+            self.sync_due();
+            let full = lock(&self.agenda).full.pop_front();
+            let was_full = full.is_some();
+            if let Some(stream) = full {
+                // The error is in the poisoned stream, whose next append returns it.
+                let _ = stream.log().prove_full_segments();
+            }
+            // One at a time, so that syncs that are due meanwhile are not late.
+            if !self.delete_one() && !was_full {
+                break;
+            }
+        }
+        self.look_for_idle();
+        lock(&self.agenda).next_due()
+    }
+
+    /// Syncs the streams whose time has come.
+    fn sync_due(&self) {
+        let now = self.now();
+        let mut ready = Vec::new();
+        {
+            let mut agenda = lock(&self.agenda);
+            while agenda.due.front().is_some_and(|(due, _)| *due <= now) {
+                ready.extend(agenda.due.pop_front().map(|(_, stream)| stream));
+            }
+        }
+        if ready.len() < SYNC_THREADS || self.environment.maintenance == Maintenance::Inline {
+            ready.iter().for_each(sync);
+            return;
+        }
+        let share = ready.len().div_ceil(SYNC_THREADS);
+        std::thread::scope(|scope| {
+            for streams in ready.chunks(share) {
+                scope.spawn(|| streams.iter().for_each(sync));
+            }
+        });
+    }
+
+    fn delete_one(&self) -> bool {
+        let _deleting = lock(&self.deleting);
+        let Some(doomed) = lock(&self.agenda).doomed.pop_front() else { return false };
+        delete(&*self.environment.storage, &doomed);
+        true
+    }
+
+    fn drain_deletions(&self) -> bool {
+        let mut any = false;
+        while self.delete_one() {
+            any = true;
+        }
+        any
+    }
+
+    /// Proves those streams that got nothing new since they were looked at last, and lets them go.
+    fn look_for_idle(&self) {
+        let now = self.now();
+        let mut watched = {
+            let mut agenda = lock(&self.agenda);
+            if agenda.watched.is_empty() || agenda.next_look > now {
+                return;
+            }
+            agenda.next_look = now + IDLE;
+            std::mem::take(&mut agenda.watched)
+        };
+        prove_idle(&mut watched);
+        lock(&self.agenda).watched.extend(watched);
+    }
+}
+
+impl Agenda {
+    fn has_urgent_work(&self) -> bool {
+        !self.full.is_empty() || !self.doomed.is_empty()
+    }
+
+    /// When there is something to do by the clock.
+    fn next_due(&self) -> Option<Duration> {
+        let look = (!self.watched.is_empty()).then_some(self.next_look);
+        let sync = self.due.front().map(|(due, _)| *due);
+        look.into_iter().chain(sync).min()
+    }
+}
+
 fn prove_idle(watched: &mut Vec<Watched>) {
     let mut left = IDLE_STREAMS_MAX;
     watched.retain_mut(|watched| {
@@ -150,9 +302,11 @@ fn prove_idle(watched: &mut Vec<Watched>) {
     });
 }
 
-/// The error is in the poisoned stream, whose next append returns it.
-fn prove_full_segments(stream: &commit::Stream) {
-    let _ = stream.log().prove_full_segments();
+fn sync(stream: &Arc<commit::Stream>) {
+    // Before, so that what is appended from now on is synced again.
+    stream.log().stops_being_due();
+    // The error is in the poisoned stream, whose next append returns it.
+    let _ = stream.sync();
 }
 
 #[cfg(test)]

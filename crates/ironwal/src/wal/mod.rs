@@ -1,9 +1,13 @@
 //! Many streams in one root: opening, the catalogue, the handles that users hold.
 
+mod archive;
+mod deletion;
 mod iter;
 mod maintenance;
 mod names;
+mod reshape;
 mod root;
+mod stats;
 mod stream;
 mod txn;
 
@@ -11,8 +15,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use iter::{WalIdIterator, WalIterator};
+pub use stats::{StreamStats, WalStats};
 pub use stream::Stream;
 pub use txn::TxnWriter;
 
@@ -23,9 +29,10 @@ use crate::format::MAX_SEGMENT_LEN;
 use crate::log::recover::recover;
 use crate::log::tail::{Append, Limits};
 use crate::log::{Identity, Log};
-use crate::options::{SyncMode, WalOptions};
+use crate::options::{CorruptionPolicy, SyncMode, WalOptions};
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, PoisonError, RwLock, lock};
 use maintenance::Maintainer;
+use reshape::Prune;
 use root::RootDir;
 
 /// The least that an iterator reads at a time, in bytes.
@@ -61,9 +68,14 @@ pub struct Wal {
 struct Inner {
     environment: Environment,
     limits: Limits,
+    files: Arc<commit::Files>,
     sync_mode: SyncMode,
+    /// When a stream must be synced that was appended to.
+    interval: Option<Duration>,
+    on_corruption: CorruptionPolicy,
     read_len: usize,
     root_path: PathBuf,
+    archive_path: Option<PathBuf>,
     /// `None` once the log is closed: the lock is released with it.
     root: Mutex<Option<RootDir>>,
     salt: u64,
@@ -96,25 +108,36 @@ impl Wal {
     /// Those of [`Wal::new`].
     pub fn open_with(options: WalOptions, environment: Environment) -> Result<Self> {
         options.check()?;
+        reshape::check_archive(&options.root_path, options.archive_path.as_deref())?;
         let root = RootDir::open(&options.root_path, &environment)?;
+        let storage = &*environment.storage;
+        deletion::finish_deletions(storage, root.path())?;
+        reshape::remove_unfinished(storage, root.path())?;
+        let dirs = root::stream_dirs(storage, root.path())?;
         let limits = Limits {
             segment_len_max: options.max_segment_size.min(MAX_SEGMENT_LEN),
             entries_max: options.max_entries_per_segment,
             sync_on_rotation: options.sync_mode == SyncMode::Strict,
+            staged_len_max: options.write_buffer_size,
         };
-        let streams = recover_all(&root, &environment, limits, &options)?;
         let inner = Inner {
             limits,
+            files: commit::Files::new(options.max_open_segments),
             sync_mode: options.sync_mode,
+            interval: options.interval(),
+            on_corruption: options.on_corruption,
             read_len: options.read_buffer_size.max(READ_BUFFER_LEN_MIN),
             salt: root.salt(),
             root_path: options.root_path,
+            archive_path: options.archive_path,
             root: Mutex::new(Some(root)),
-            streams: RwLock::new(streams),
+            streams: RwLock::default(),
             closed: AtomicBool::new(false),
-            maintainer: Maintainer::new(environment.maintenance),
+            maintainer: Maintainer::new(environment.clone()),
             environment,
         };
+        let streams = inner.recover_all(dirs)?;
+        *inner.streams.write().unwrap_or_else(PoisonError::into_inner) = streams;
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -136,7 +159,7 @@ impl Wal {
     /// - [`Error::Damaged`]: the end of the stream is lost, so no id can be given out.
     /// - [`Error::Closed`]: [`Wal::close`] was called.
     pub fn append(&self, stream: &str, entry: &[u8]) -> Result<u64> {
-        self.inner.append_one(&self.find_or_create(stream)?, entry)
+        self.in_stream(stream, |core| self.inner.append_one(core, entry, None))
     }
 
     /// Appends a batch to a stream and returns the ids of its entries: all of them are there after
@@ -153,7 +176,7 @@ impl Wal {
             let next_id = self.find(stream).map_or(0, |stream| stream.log().next_id());
             return Ok(next_id..next_id);
         }
-        self.inner.append_batch(&self.find_or_create(stream)?, entries)
+        self.in_stream(stream, |core| self.inner.append_batch(core, entries, None))
     }
 
     /// A writer that collects entries for `stream` and appends them as one batch.
@@ -242,6 +265,87 @@ impl Wal {
         self.inner.close()
     }
 
+    /// Frees the oldest segments of a stream: those all of whose ids are below `safe_id`, but never
+    /// the newest one. Returns how many; 0 if there is no such stream. The next id stays.
+    ///
+    /// With [`WalOptions::archive_path`] they are copied there first, durably, which blocks.
+    /// Otherwise blocks for a sync; files are deleted in the background, within a second as a rule.
+    /// [`Stream::truncate_before`] is exact to the entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], [`Error::StorageFull`] (of the archive: nothing was freed), [`Error::Io`],
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn truncate(&self, stream: &str, safe_id: u64) -> Result<usize> {
+        match self.find_checked(stream)? {
+            Some(core) => self.inner.prune(&core, Prune::SegmentsBefore(safe_id)),
+            None => Ok(0),
+        }
+    }
+
+    /// Moves the archived segments of a stream back that lead up to its oldest one, and returns how
+    /// many; 0 if there is no archive. A stream that was deleted comes back as far as it was
+    /// archived, unless there is a new one of that name. Blocks while files are copied.
+    ///
+    /// Can be interrupted and repeated: a segment leaves the archive only once it is durably back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corruption`]: an archived file cannot be read, and nothing was restored.
+    /// [`Error::Config`], [`Error::StorageFull`], [`Error::Io`], [`Error::Closed`].
+    pub fn restore_archived(&self, stream: &str) -> Result<usize> {
+        self.check_open()?;
+        self.inner.restore(stream)
+    }
+
+    /// Deletes a stream with everything in it, durably; does nothing if there is none. What was
+    /// archived of it stays. Appending to the name begins a new stream at id 0; handles of the
+    /// deleted one get [`Error::StreamNotFound`].
+    ///
+    /// Blocks for a sync of the root directory; files are deleted in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`], [`Error::Closed`], [`Error::Io`]: it is open whether it was deleted.
+    pub fn delete_stream(&self, stream: &str) -> Result<()> {
+        self.check_open()?;
+        self.inner.delete_stream(stream)
+    }
+
+    /// The first id of the segment that a stream is appended to, `None` if nothing was ever appended
+    /// to it. What is below it can be freed by [`Wal::truncate`].
+    pub fn current_segment_start_id(&self, stream: &str) -> Option<u64> {
+        self.find(stream)?.log().newest_segment()
+    }
+
+    /// Does the background work that is due: see [`Maintenance::Inline`]. Returns when there will be
+    /// more to do, by the clock of the environment. Blocks on the disk.
+    pub fn maintain(&self) -> Option<Duration> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return None;
+        }
+        self.inner.maintainer.step()
+    }
+
+    /// How much there is of what, over all streams.
+    pub fn stats(&self) -> WalStats {
+        WalStats::of(&self.inner)
+    }
+
+    /// Does something with a stream; again with a new one, if that was deleted meanwhile.
+    fn in_stream<T>(
+        &self,
+        name: &str,
+        work: impl Fn(&Arc<commit::Stream>) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            match work(&self.find_or_create(name)?) {
+                Err(Error::StreamNotFound(_)) => {}
+                done => return done,
+            }
+        }
+    }
+
     fn check_open(&self) -> Result<()> {
         if self.inner.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
@@ -282,25 +386,37 @@ impl fmt::Debug for Wal {
 }
 
 impl Inner {
-    fn append_one(&self, stream: &Arc<commit::Stream>, entry: &[u8]) -> Result<u64> {
+    fn append_one(
+        &self,
+        stream: &Arc<commit::Stream>,
+        entry: &[u8],
+        expected: Option<u64>,
+    ) -> Result<u64> {
         let sync = self.sync_mode == SyncMode::Strict;
-        let append = Append { entries: &[entry], batch: false, sync };
+        let append = Append { entries: &[entry], batch: false, sync, expected };
         self.append(stream, &append).map(|ids| ids.start)
     }
 
-    fn append_batch(&self, stream: &Arc<commit::Stream>, entries: &[&[u8]]) -> Result<Range<u64>> {
+    fn append_batch(
+        &self,
+        stream: &Arc<commit::Stream>,
+        entries: &[&[u8]],
+        expected: Option<u64>,
+    ) -> Result<Range<u64>> {
         if entries.is_empty() {
             let next_id = stream.log().next_id();
             return Ok(next_id..next_id);
         }
-        let sync = self.sync_mode != SyncMode::Async;
-        self.append(stream, &Append { entries, batch: true, sync })
+        let sync = matches!(self.sync_mode, SyncMode::Strict | SyncMode::BatchOnly);
+        self.append(stream, &Append { entries, batch: true, sync, expected })
     }
 
     fn append(&self, stream: &Arc<commit::Stream>, append: &Append<'_>) -> Result<Range<u64>> {
-        stream.log().number_with(|| self.new_stream_number())?;
-        let ids = stream.append(&self.root_path, append)?;
-        self.maintainer.appended(stream);
+        let ids = self.with_space(|| {
+            stream.log().number_with(|| self.new_stream_number())?;
+            stream.append(&self.root_path, append)
+        })?;
+        self.maintainer.appended(stream, self.interval);
         Ok(ids)
     }
 
@@ -324,8 +440,9 @@ impl Inner {
             number: OnceLock::new(),
             salt: self.salt,
         };
-        let log = Log::new(Arc::clone(&self.environment.storage), identity, self.limits);
-        let stream = Arc::new(commit::Stream::new(log));
+        let storage = Arc::clone(&self.environment.storage);
+        let log = Log::new(storage, Arc::clone(self.files.budget()), identity, self.limits);
+        let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
         streams.insert(name.to_string(), Arc::clone(&stream));
         Ok(stream)
     }
@@ -354,6 +471,50 @@ impl Inner {
         *root = None;
         closed
     }
+
+    /// Recovers every stream in the root, several at a time.
+    fn recover_all(&self, dirs: Vec<(String, PathBuf)>) -> Result<Catalogue> {
+        let recover = |(name, dir): &(String, PathBuf)| self.recover_one(name.clone(), dir.clone());
+        let threads = match self.environment.maintenance {
+            Maintenance::Inline => 1,
+            Maintenance::Thread => {
+                std::thread::available_parallelism().map_or(1, usize::from).min(dirs.len()).max(1)
+            }
+        };
+        let share = dirs.len().div_ceil(threads).max(1);
+        let recovered: Vec<Result<Option<commit::Stream>>> = if threads == 1 {
+            dirs.iter().map(recover).collect()
+        } else {
+            std::thread::scope(|scope| {
+                let workers: Vec<_> = dirs
+                    .chunks(share)
+                    .map(|dirs| scope.spawn(|| dirs.iter().map(recover).collect::<Vec<_>>()))
+                    .collect();
+                workers
+                    .into_iter()
+                    .flat_map(|worker| {
+                        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                    })
+                    .collect()
+            })
+        };
+        let mut streams = Catalogue::new();
+        for ((name, _), stream) in dirs.into_iter().zip(recovered) {
+            if let Some(stream) = stream? {
+                streams.insert(name, Arc::new(stream));
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Recovers the stream in a directory, if there is one.
+    fn recover_one(&self, name: String, dir: PathBuf) -> Result<Option<commit::Stream>> {
+        let storage = &self.environment.storage;
+        reshape::remove_unfinished_copy(&**storage, &dir);
+        let (files, of) = (self.files.budget(), (name, dir));
+        let log = recover(storage, files, of, self.salt, self.limits, self.on_corruption)?;
+        Ok(log.map(|log| commit::Stream::new(log, Arc::clone(&self.files))))
+    }
 }
 
 impl Drop for Inner {
@@ -362,52 +523,6 @@ impl Drop for Inner {
             tracing::error!(root = %self.root_path.display(), %error, "closing the log failed");
         }
     }
-}
-
-/// Recovers every stream in the root, several at a time.
-fn recover_all(
-    root: &RootDir,
-    environment: &Environment,
-    limits: Limits,
-    options: &WalOptions,
-) -> Result<Catalogue> {
-    let dirs = root::stream_dirs(&*environment.storage, root.path())?;
-    let recover_one = |(name, dir): &(String, PathBuf)| -> Result<Option<commit::Stream>> {
-        let of = (name.clone(), dir.clone());
-        let policy = options.on_corruption;
-        let log = recover(&environment.storage, of, root.salt(), limits, policy)?;
-        Ok(log.map(commit::Stream::new))
-    };
-    let threads = match environment.maintenance {
-        Maintenance::Inline => 1,
-        Maintenance::Thread => {
-            std::thread::available_parallelism().map_or(1, usize::from).min(dirs.len()).max(1)
-        }
-    };
-    let share = dirs.len().div_ceil(threads).max(1);
-    let recovered: Vec<Result<Option<commit::Stream>>> = if threads == 1 {
-        dirs.iter().map(recover_one).collect()
-    } else {
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = dirs
-                .chunks(share)
-                .map(|dirs| scope.spawn(|| dirs.iter().map(recover_one).collect::<Vec<_>>()))
-                .collect();
-            workers
-                .into_iter()
-                .flat_map(|worker| {
-                    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-                .collect()
-        })
-    };
-    let mut streams = Catalogue::new();
-    for ((name, _), stream) in dirs.into_iter().zip(recovered) {
-        if let Some(stream) = stream? {
-            streams.insert(name, Arc::new(stream));
-        }
-    }
-    Ok(streams)
 }
 
 /// Damage as the methods of 0.6 report it.

@@ -6,6 +6,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::Wal;
+use super::reshape::Prune;
+use super::stats::StreamStats;
 use crate::commit;
 use crate::error::Result;
 use crate::sync::Arc;
@@ -47,7 +49,42 @@ impl Stream {
     ///
     /// Those of [`Wal::append`].
     pub fn append(&self, entry: &[u8]) -> Result<u64> {
-        self.wal.inner.append_one(&self.core, entry)
+        self.wal.inner.append_one(&self.core, entry, None)
+    }
+
+    /// Appends one entry if it gets the id `expected_id`, and returns that. This is how an event store
+    /// refuses to decide on what is out of date.
+    ///
+    /// ```
+    /// # use ironwal::{Error, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let account = wal.stream("account")?;
+    /// let seen = account.next_id();
+    /// account.append(b"somebody else was faster")?;
+    /// let refused = account.append_at(seen, b"withdraw 100");
+    /// assert!(matches!(refused, Err(Error::Conflict { next_id: 1, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`](crate::Error::Conflict): it would have got another id, and nothing was
+    /// appended. Those of [`Wal::append`].
+    pub fn append_at(&self, expected_id: u64, entry: &[u8]) -> Result<u64> {
+        self.wal.check_open()?;
+        self.wal.inner.append_one(&self.core, entry, Some(expected_id))
+    }
+
+    /// Appends a batch if its first entry gets the id `expected_id`; see [`Stream::append_at`]. An
+    /// empty batch does nothing, whatever is expected.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stream::append_at`].
+    pub fn append_batch_at(&self, expected_id: u64, entries: &[&[u8]]) -> Result<Range<u64>> {
+        self.wal.check_open()?;
+        self.wal.inner.append_batch(&self.core, entries, Some(expected_id))
     }
 
     /// Appends a batch, all or nothing, and returns its ids. Blocks on the disk; see
@@ -58,7 +95,7 @@ impl Stream {
     /// Those of [`Wal::append`].
     pub fn append_batch(&self, entries: &[&[u8]]) -> Result<Range<u64>> {
         self.wal.check_open()?;
-        self.wal.inner.append_batch(&self.core, entries)
+        self.wal.inner.append_batch(&self.core, entries, None)
     }
 
     /// The entry `id`; `None` if it is not committed (yet) or was pruned. May read from the disk.
@@ -96,6 +133,56 @@ impl Stream {
     pub fn sync(&self) -> Result<()> {
         self.wal.check_open()?;
         self.core.sync()
+    }
+
+    /// Makes the present segment the last one before it is full; does nothing if it is empty. The
+    /// next append begins another. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`](crate::Error::StorageFull): the segment goes on.
+    /// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned),
+    /// [`Error::Closed`](crate::Error::Closed).
+    pub fn rotate(&self) -> Result<()> {
+        self.wal.check_open()?;
+        self.wal.inner.with_space(|| self.core.rotate())
+    }
+
+    /// Prunes every entry below `id`, or all entries if `id` is behind the end: [`Stream::first_id`]
+    /// is `id` afterwards, and [`Stream::next_id`] stays. Segments that hold nothing else are freed
+    /// (or archived) as [`Wal::truncate`] does; returns how many. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::truncate`].
+    pub fn truncate_before(&self, id: u64) -> Result<usize> {
+        self.wal.check_open()?;
+        self.wal.inner.prune(&self.core, Prune::Before(id))
+    }
+
+    /// Cuts off every entry behind `last_kept`, durably; with `None`, every entry. The next append
+    /// gets the id behind it, which may have been another entry's. This is how a replicated log drops
+    /// what its leader does not have. Blocks on the disk, while what is kept of one segment is
+    /// copied.
+    ///
+    /// After a crash before it returned, the stream ends where it did, or at `last_kept`.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Config`](crate::Error::Config): `last_kept` was pruned.
+    /// - [`Error::Damaged`](crate::Error::Damaged): the cut would go through damaged entries; cut
+    ///   before them.
+    /// - [`Error::StorageFull`](crate::Error::StorageFull): nothing was cut.
+    /// - [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned),
+    ///   [`Error::Closed`](crate::Error::Closed).
+    pub fn truncate_after(&self, last_kept: Option<u64>) -> Result<()> {
+        self.wal.check_open()?;
+        self.wal.inner.cut(&self.core, last_kept)
+    }
+
+    /// How much there is of the stream.
+    pub fn stats(&self) -> StreamStats {
+        StreamStats::of(self.core.log())
     }
 }
 

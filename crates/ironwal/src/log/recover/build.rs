@@ -2,7 +2,8 @@
 
 use super::found::Found;
 use crate::format::checksum::SegmentSeed;
-use crate::format::header::HEADER_LEN;
+use crate::format::header::{FirstKept, HEADER_LEN};
+use crate::log::files::OpenFiles;
 use crate::log::tail::{Limits, OpenSegment, Tail};
 use crate::log::write::{IdleSegment, Writer};
 use crate::log::{Identity, Log};
@@ -16,14 +17,20 @@ use crate::sync::{Arc, AtomicU64, Mutex, RwLock};
 /// The stream over what was kept.
 pub(super) fn build(
     storage: &Arc<dyn Storage>,
+    files: &Arc<OpenFiles>,
     identity: Identity,
     limits: Limits,
     kept: &[(Found, Action)],
+    first_kept: FirstKept,
 ) -> Log {
     let mut segments = Vec::with_capacity(kept.len());
-    for (nth, (segment, _)) in kept.iter().enumerate() {
+    for (nth, (segment, action)) in kept.iter().enumerate() {
         let later_first_id = kept.get(nth + 1).map(|(later, _)| later.first_id);
-        segments.push(Arc::new(reader_for(storage, segment, later_first_id)));
+        let reader = reader_for(storage, segment, later_first_id);
+        if segment.is_sealed() && *action != Action::Damaged {
+            reader.set_proven();
+        }
+        segments.push(Arc::new(reader));
     }
     let mut writer = Writer::new();
     let mut next_id = 0;
@@ -45,13 +52,13 @@ pub(super) fn build(
                 let seed =
                     SegmentSeed::new(identity.salt, slot.constants.stream_number, newest.first_id);
                 open = Some(OpenSegment::new(seed, newest.first_id, end));
-                writer.idle = Some(IdleSegment { slot, newest: place, end: end.synced_to });
+                let end = end.synced_to;
+                writer.idle = Some(IdleSegment { slot, newest: place, end, ours: false });
             }
         }
     }
     let slots = || kept.iter().filter_map(|(segment, _)| segment.slot).map(|(slot, _)| slot);
     writer.cut_number = slots().map(|slot| slot.constants.cut_number).max().unwrap_or(0);
-    let first_kept = slots().map(|slot| slot.first_kept).max().unwrap_or(0);
     Log {
         storage: Arc::clone(storage),
         identity,
@@ -61,8 +68,12 @@ pub(super) fn build(
         segments: RwLock::new(Arc::new(segments)),
         committed: AtomicU64::new(next_id),
         durable: AtomicU64::new(next_id),
-        first_kept: AtomicU64::new(first_kept),
+        first_kept: AtomicU64::new(first_kept.id),
+        kept: Mutex::new(first_kept),
         end_lost,
+        files: Arc::clone(files),
+        has_file: Default::default(),
+        sync_is_due: Default::default(),
         staged: Default::default(),
         unproven: Mutex::default(),
         new_full_segment: Default::default(),

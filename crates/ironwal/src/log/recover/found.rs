@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::format::checksum::SegmentSeed;
-use crate::format::header::{HEADER_LEN, Proof, SLOT_LEN, Slot, SlotPlace};
+use crate::format::header::{FirstKept, HEADER_LEN, Proof, SLOT_LEN, Slot, SlotPlace};
 use crate::format::scan::Extent;
 use crate::format::seal::{Point, Seal};
 use crate::format::{BLOCK_LEN, Unreadable};
@@ -17,24 +17,24 @@ use crate::segment::{Damage, first_id_of, path_of};
 use crate::storage::{self, EntryKind, OpenMode, Storage};
 
 /// One segment file, as it was found.
-pub(super) struct Found {
-    pub(super) first_id: u64,
-    pub(super) path: PathBuf,
-    pub(super) file_len: u64,
-    pub(super) header: Header,
+pub(in crate::log) struct Found {
+    pub(in crate::log) first_id: u64,
+    pub(in crate::log) path: PathBuf,
+    pub(in crate::log) file_len: u64,
+    pub(in crate::log) header: Header,
     /// What the header says, or what the seal repeats of it.
-    pub(super) slot: Option<(Slot, SlotPlace)>,
+    pub(in crate::log) slot: Option<(Slot, SlotPlace)>,
     /// The version of a header that is newer than we are.
-    pub(super) newer: u32,
-    pub(super) seal: Option<Seal>,
-    pub(super) cut: Cut,
+    pub(in crate::log) newer: u32,
+    pub(in crate::log) seal: Option<Seal>,
+    pub(in crate::log) cut: Cut,
     /// What was found of its frames.
-    pub(super) frames: Frames,
+    pub(in crate::log) frames: Frames,
 }
 
 /// The frames of a segment, read as far as they had to be.
 #[derive(Clone)]
-pub(super) struct Frames {
+pub(in crate::log) struct Frames {
     pub(super) tail: Tail,
     pub(super) proof: recovery::Proof,
     /// Where they end; frames below are there or reported.
@@ -71,7 +71,13 @@ pub(super) fn list(storage: &dyn Storage, dir: &Path, salt: u64) -> Result<Vec<F
     Ok(found)
 }
 
-fn read_header(storage: &dyn Storage, path: PathBuf, first_id: u64, salt: u64) -> Result<Found> {
+/// One segment, with its header and its seal.
+pub(in crate::log) fn read_header(
+    storage: &dyn Storage,
+    path: PathBuf,
+    first_id: u64,
+    salt: u64,
+) -> Result<Found> {
     let file = storage.open(&path, OpenMode::Read)?;
     let file_len = file.len()?;
     let slot_at = |offset: u64| -> io::Result<_> {
@@ -92,7 +98,7 @@ fn read_header(storage: &dyn Storage, path: PathBuf, first_id: u64, salt: u64) -
         }
         (Err(_), Some(seal)) => {
             let proof = Proof::of_nothing(first_id);
-            let slot = Slot { constants: seal.constants, proof, first_kept: 0 };
+            let slot = Slot { constants: seal.constants, proof, first_kept: FirstKept::default() };
             (Header::Whole, Some((slot, SlotPlace::First)))
         }
         (Err(_), None) => (Header::Lost, None),
@@ -130,13 +136,28 @@ pub(super) fn mark_stale(found: &mut [Found]) {
     }
 }
 
+/// The first id that has not been pruned, as far as any header knows. Segments behind which a
+/// segment begins at or before that id are leftovers of that pruning.
+pub(super) fn mark_pruned(found: &mut [Found]) -> FirstKept {
+    let claims = found.iter().filter_map(|segment| segment.slot).map(|(slot, _)| slot.first_kept);
+    let first_kept = claims.max().unwrap_or_default();
+    let mut later_first_id = None;
+    for segment in found.iter_mut().rev().filter(|segment| segment.cut == Cut::Current) {
+        if later_first_id.is_some_and(|later| later <= first_kept.id) {
+            segment.cut = Cut::Pruned;
+        }
+        later_first_id = Some(segment.first_id);
+    }
+    first_kept
+}
+
 /// Reads the frames that are not proven, newest segment first: a segment of which anything was
 /// synced proves that everything before it was, for segments are synced in order.
 pub(super) fn read_frames(storage: &dyn Storage, found: &mut [Found]) -> Result<()> {
     let mut later: Option<(u64, u64)> = None;
     let mut later_proven = false;
     for segment in found.iter_mut().rev() {
-        if segment.cut == Cut::Stale {
+        if segment.cut != Cut::Current {
             continue;
         }
         let Some((slot, _)) = segment.slot else {

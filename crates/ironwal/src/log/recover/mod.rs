@@ -5,26 +5,33 @@
 //! in the middle leaves facts from which the next recovery comes to the same end.
 
 mod build;
-mod found;
+pub(super) mod found;
 mod repair;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::files::OpenFiles;
 use super::tail::Limits;
 use super::{Identity, Log};
 use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;
+use crate::format::checksum::SegmentSeed;
+use crate::format::header::{Constants, Proof, Slot, SlotPlace};
+use crate::format::seal::Seal;
 use crate::options::CorruptionPolicy;
+use crate::segment::index::Index;
 use crate::segment::recovery::{self, Action, Cut, Facts, Header, Next};
+use crate::segment::{Segment, path_of};
 use crate::storage::Storage;
 use crate::sync::{Arc, OnceLock};
 use build::build;
-use found::{Found, list, mark_stale, read_frames};
+use found::{Found, list, mark_pruned, mark_stale, read_frames};
 use repair::repair;
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
 pub(crate) fn recover(
     storage: &Arc<dyn Storage>,
+    files: &Arc<OpenFiles>,
     (name, dir): (String, PathBuf),
     salt: u64,
     limits: Limits,
@@ -35,6 +42,7 @@ pub(crate) fn recover(
         return Ok(None);
     }
     mark_stale(&mut found);
+    let first_kept = mark_pruned(&mut found);
     read_frames(&**storage, &mut found)?;
     let actions: Vec<Action> = (0..found.len()).map(|nth| action_for(&found, nth)).collect();
 
@@ -61,8 +69,49 @@ pub(crate) fn recover(
     let number = number.map(|(slot, _)| OnceLock::from(slot.constants.stream_number));
     let number = number.unwrap_or_default();
     let identity = Identity { name, dir, number, salt };
-    let kept = repair(storage, &identity, found, &actions)?;
-    Ok(Some(build(storage, identity, limits, &kept)))
+    let kept = repair(storage, &identity, found, &actions, first_kept)?;
+    Ok(Some(build(storage, files, identity, limits, &kept, first_kept)))
+}
+
+/// What a segment file outside of its stream says of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Examined {
+    pub(crate) path: PathBuf,
+    pub(crate) slot: Slot,
+    pub(crate) place: SlotPlace,
+    /// Where its frames end, and its ids.
+    pub(crate) end: Proof,
+}
+
+/// Reads the header and the seal of a full segment file; `None` if there is none of the log with
+/// this salt.
+pub(crate) fn examine(
+    storage: &dyn Storage,
+    path: PathBuf,
+    first_id: u64,
+    salt: u64,
+) -> Result<Option<Examined>> {
+    let found = found::read_header(storage, path.clone(), first_id, salt)?;
+    let end = match found.seal {
+        Some(Seal { end: synced_to, next_id, digest, .. }) => Proof { synced_to, next_id, digest },
+        None => found.frames.end,
+    };
+    Ok(found.slot.map(|(slot, place)| Examined { path, slot, place, end }))
+}
+
+impl Examined {
+    /// A reader of the segment under its name in `dir`, where it was copied to.
+    pub(crate) fn reader(&self, storage: &Arc<dyn Storage>, dir: &Path) -> Segment {
+        let Constants { salt, stream_number, first_id, .. } = self.slot.constants;
+        let seed = SegmentSeed::new(salt, stream_number, first_id);
+        let Proof { synced_to: end, next_id, .. } = self.end;
+        let path = path_of(dir, first_id);
+        let extent = (end, next_id);
+        let index = Index::unread(end);
+        let reader = Segment::new(Arc::clone(storage), path, first_id, Some(seed), extent, index);
+        reader.set_proven();
+        reader
+    }
 }
 
 /// The facts about segment number `nth`, and what they lead to.

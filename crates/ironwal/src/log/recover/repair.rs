@@ -4,12 +4,12 @@ use std::io;
 
 use super::found::{Found, Frames};
 use crate::error::{Error, Result};
-use crate::format::header::Proof;
+use crate::format::header::{FirstKept, Proof};
 use crate::format::seal::Point;
 use crate::log::Identity;
 use crate::log::rotate::remove_unfinished;
 use crate::segment::SegmentWriter;
-use crate::segment::recovery::{Action, Tail};
+use crate::segment::recovery::{Action, Cut, Tail};
 use crate::storage::{self, OpenMode, Storage};
 use crate::sync::Arc;
 
@@ -19,6 +19,7 @@ pub(super) fn repair(
     identity: &Identity,
     found: Vec<Found>,
     actions: &[Action],
+    first_kept: FirstKept,
 ) -> Result<Vec<(Found, Action)>> {
     let cut_number = found
         .iter()
@@ -28,11 +29,13 @@ pub(super) fn repair(
         .unwrap_or(0);
     let mut kept: Vec<(Found, Action)> = Vec::new();
     let mut deleted = Vec::new();
+    let mut pruned = false;
     let mut over = false;
     // What is going to be deleted is behind nothing: a segment before it can be the newest.
     let last = actions.iter().rposition(|action| *action != Action::Delete).unwrap_or(0);
     for (nth, (mut segment, action)) in found.into_iter().zip(actions).enumerate() {
         if over || *action == Action::Delete {
+            pruned |= segment.cut == Cut::Pruned;
             deleted.push(segment.path);
             continue;
         }
@@ -50,6 +53,9 @@ pub(super) fn repair(
         }
         kept.push((segment, *action));
     }
+    if pruned {
+        confirm_pruning(&**storage, &mut kept, first_kept)?;
+    }
     // Newest first, so that what a crash leaves behind still begins where a later cut says.
     for path in deleted.iter().rev() {
         storage.remove_file(path)?;
@@ -59,6 +65,30 @@ pub(super) fn repair(
         storage.sync_dir(&identity.dir)?;
     }
     Ok(kept)
+}
+
+/// Makes durable what says that the segments which are going to be deleted were pruned: the process
+/// that wrote it may have seen its sync fail.
+fn confirm_pruning(
+    storage: &dyn Storage,
+    kept: &mut [(Found, Action)],
+    first_kept: FirstKept,
+) -> Result<()> {
+    let holder = kept.iter_mut().rev().find_map(|(segment, _)| {
+        let (slot, place) = segment.slot?;
+        Some((segment, slot, place))
+    });
+    let Some((segment, mut slot, mut place)) = holder else { return Ok(()) };
+    let path = segment.path.clone();
+    let mut writer = SegmentWriter::open(storage, path, slot, place, segment.frames.end.synced_to)?;
+    if slot.first_kept != first_kept {
+        slot.first_kept = first_kept;
+        place = place.other();
+        writer.write_slot(slot)?;
+    }
+    writer.sync()?;
+    segment.slot = Some((slot, place));
+    Ok(())
 }
 
 /// Makes durable what is kept of a segment: cuts what stands behind its frames, writes its unproven

@@ -1,0 +1,181 @@
+//! Cutting off a stream's newest entries, and deleting a stream.
+//!
+//! The segment that the cut goes through is replaced by a copy of what is kept of it, with a higher
+//! *cut number*. The rename is the moment of the cut: whatever stands behind that segment with a
+//! lower number is a leftover from then on. No byte that somebody may be reading is overwritten.
+
+use std::path::{Path, PathBuf};
+
+use super::Log;
+use super::read::Place;
+use super::recover::found::read_header;
+use super::tail::OpenSegment;
+use super::write::{IdleSegment, Lead};
+use crate::error::{Error, Result};
+use crate::format::checksum::SegmentSeed;
+use crate::format::header::{Constants, HEADER_LEN, Slot, SlotPlace};
+use crate::segment::index::Index;
+use crate::segment::writer::{Unfinished, unfinished_file};
+use crate::segment::{DELETED_PREFIX, Segment};
+use crate::storage::{self, OpenMode};
+use crate::sync::{Arc, Ordering, lock};
+
+/// How much is copied at a time, in bytes.
+const COPY_LEN: usize = 256 * 1024;
+
+impl Lead<'_> {
+    /// Cuts off the entries from `id` on, durably, and returns the files that are to be deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`], [`Error::Damaged`] if `id` is in the middle of damage: nothing was
+    /// cut. After an error of a write or sync the stream is poisoned, and it is open whether it was.
+    pub(crate) fn cut_from(&mut self, id: u64) -> Result<Vec<PathBuf>> {
+        self.stop_staging();
+        let cut = self.try_cut_from(id);
+        self.resume_staging();
+        cut
+    }
+
+    fn try_cut_from(&mut self, id: u64) -> Result<Vec<PathBuf>> {
+        let log = self.log;
+        self.sync()?;
+        let old = match log.place_of(id) {
+            Place::Absent => return Ok(Vec::new()),
+            Place::Lost(damage) => return Err(log.damaged(&damage)),
+            Place::In(segment) => segment,
+        };
+        let storage = &*log.storage;
+        let dir = &log.identity.dir;
+        let found =
+            read_header(storage, old.path().to_path_buf(), old.first_id(), log.identity.salt)?;
+        let Some((slot, _)) = found.slot else {
+            return Err(log.damaged(&old.opaque()));
+        };
+        let seed =
+            SegmentSeed::new(log.identity.salt, slot.constants.stream_number, old.first_id());
+        let kept = old.before(id, seed).map_err(|error| log.read_error(error))?;
+        let end = kept.proof.synced_to;
+
+        let cut_number = self.writer.cut_number + 1;
+        let constants = Constants { cut_number, ..slot.constants };
+        let slot = Slot { constants, proof: kept.proof, first_kept: log.first_kept() };
+        let file = unfinished_file(storage, dir)?;
+        let source = storage.open(old.path(), OpenMode::Read)?;
+        let mut copy = Unfinished::new(storage, dir, file, slot, end - HEADER_LEN)
+            .map_err(|error| log.fail_unless_full(error))?;
+        let mut buffer = vec![0; COPY_LEN];
+        let mut offset = HEADER_LEN;
+        let copied_to = end - kept.last_frame.len() as u64;
+        while offset < copied_to {
+            let len = usize::try_from(copied_to - offset).unwrap_or(COPY_LEN).min(COPY_LEN);
+            let filled = storage::read_up_to(&*source, &mut buffer[..len], offset)?;
+            if filled == 0 {
+                // The rest is missing, which readers report.
+                break;
+            }
+            copy.write(&buffer[..filled], offset).map_err(|error| log.fail(error))?;
+            offset += filled as u64;
+        }
+        let written = copy.write(&kept.last_frame, copied_to).and_then(|()| copy.sync());
+        written.map_err(|error| log.fail(error))?;
+
+        let segments = log.segments();
+        let behind = segments.partition_point(|segment| segment.first_id() < old.first_id());
+        let gone = &segments[behind..];
+        // Before the file is replaced: who opens it from now on must not take it for the old one.
+        gone.iter().for_each(|segment| segment.retire(id));
+        if let Err(error) = copy.rename() {
+            gone.iter().for_each(|segment| segment.reinstate());
+            return Err(log.fail(error));
+        }
+        let named = storage.sync_dir(dir);
+
+        // The ends first, so that an id which is in no segment any more is known to be cut off.
+        log.committed.store(id, Ordering::Release);
+        log.durable.store(id, Ordering::Release);
+        let mut index = Index::empty();
+        index.extend(&kept.points);
+        let reader = Segment::new(
+            Arc::clone(&log.storage),
+            old.path().to_path_buf(),
+            old.first_id(),
+            Some(seed),
+            (end, id),
+            index,
+        );
+        let mut left = segments[..behind].to_vec();
+        left.push(Arc::new(reader));
+        log.set_segments(left);
+        self.writer.active = None;
+        log.has_file.store(false, Ordering::Relaxed);
+        let newest = SlotPlace::First;
+        self.writer.idle = Some(IdleSegment { slot, newest, end, ours: true });
+        self.writer.cut_number = cut_number;
+        let open = OpenSegment::new(seed, old.first_id(), kept.proof);
+        lock(&log.tail).go_back(id, open);
+
+        named.map_err(|error| log.fail(error))?;
+        self.put_aside(&gone[1..], cut_number)
+    }
+
+    /// Takes the names from segments that were cut off, newest first, so that a new segment can have
+    /// them; returns the files.
+    fn put_aside(&self, gone: &[Arc<Segment>], cut_number: u64) -> Result<Vec<PathBuf>> {
+        let log = self.log;
+        let mut deleted = Vec::with_capacity(gone.len());
+        for segment in gone.iter().rev() {
+            let name = format!("{DELETED_PREFIX}{:020}.{cut_number}", segment.first_id());
+            let aside = log.identity.dir.join(name);
+            log.storage.rename(segment.path(), &aside).map_err(|error| log.fail(error))?;
+            deleted.push(aside);
+        }
+        if !deleted.is_empty() {
+            log.storage.sync_dir(&log.identity.dir).map_err(|error| log.fail(error))?;
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes the stream by giving its directory, which is in `root`, the name `aside`, durably. The
+    /// files are to be deleted there. Appends that are staged fail.
+    pub(crate) fn delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
+        let log = self.log;
+        self.stop_staging();
+        let moved = log.storage.rename(&log.identity.dir, aside);
+        match moved {
+            // Nothing was ever appended.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                self.resume_staging();
+                return Err(error.into());
+            }
+            Ok(()) => {
+                if let Err(error) = log.storage.sync_dir(root) {
+                    // It is open whether it is deleted; what was committed can be read on.
+                    let _ = log.storage.rename(aside, &log.identity.dir);
+                    return Err(log.fail(error));
+                }
+            }
+        }
+        lock(&log.tail).delete();
+        log.first_kept.store(log.next_id(), Ordering::Release);
+        let segments = log.segments();
+        log.set_segments(Vec::new());
+        // Whoever is in the middle of one goes on to its end.
+        segments.iter().for_each(|segment| segment.retire(segment.next_id()));
+        self.writer.active = None;
+        log.has_file.store(false, Ordering::Relaxed);
+        lock(&log.unproven).clear();
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Poisons the stream, unless the error says that there was no space and nothing was changed.
+    fn fail_unless_full(&self, error: Error) -> Error {
+        match error {
+            Error::Io(error) => self.fail(error),
+            other => other,
+        }
+    }
+}

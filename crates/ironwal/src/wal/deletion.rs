@@ -1,0 +1,81 @@
+//! Deleting files that nothing refers to any more. What is not deleted for whatever reason, the next
+//! opening deletes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::segment::DELETED_PREFIX;
+use crate::storage::{EntryKind, Storage};
+
+/// How the name of a directory ends that was found about to be deleted.
+const AGAIN: &str = ".again";
+
+/// What is going to be deleted.
+#[derive(Debug)]
+pub(super) enum Doomed {
+    /// A segment.
+    File(PathBuf),
+    /// The directory of a deleted stream, with the files in it.
+    Dir(PathBuf),
+}
+
+/// Deletes it. Whoever waits for the space sees whether there is any; an error is noted in the log.
+pub(super) fn delete(storage: &dyn Storage, doomed: &Doomed) {
+    let (path, deleted) = match doomed {
+        Doomed::File(path) => (path, gone(storage.remove_file(path))),
+        Doomed::Dir(path) => (path, delete_dir(storage, path)),
+    };
+    if let Err(error) = deleted {
+        let path = path.display();
+        tracing::warn!(%path, %error, "could not be deleted; the next opening tries again");
+    }
+}
+
+fn delete_dir(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    for entry in storage.list(dir)? {
+        gone(storage.remove_file(&dir.join(entry.name)))?;
+    }
+    gone(storage.remove_dir(dir))
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Where the directory of the stream with this number goes before it is deleted.
+pub(super) fn aside(root: &Path, number: u64) -> PathBuf {
+    root.join(format!("{DELETED_PREFIX}{number}"))
+}
+
+/// Deletes the directories of streams whose deletion was interrupted.
+///
+/// The process that renamed one may have seen the sync of that fail, after which another sync says
+/// nothing of it. So it is renamed once more: after a crash the stream is there whole, or gone.
+pub(super) fn finish_deletions(storage: &dyn Storage, root: &Path) -> Result<()> {
+    let mut doomed = Vec::new();
+    for entry in storage.list(root)? {
+        let Some(number) = entry.name.to_str().and_then(|name| name.strip_prefix(DELETED_PREFIX))
+        else {
+            continue;
+        };
+        let digits = number.strip_suffix(AGAIN).unwrap_or(number);
+        if entry.kind == EntryKind::Dir && digits.parse::<u64>().is_ok() {
+            let other = match number.strip_suffix(AGAIN) {
+                Some(digits) => format!("{DELETED_PREFIX}{digits}"),
+                None => format!("{DELETED_PREFIX}{number}{AGAIN}"),
+            };
+            let other = root.join(other);
+            storage.rename(&root.join(&entry.name), &other)?;
+            doomed.push(Doomed::Dir(other));
+        }
+    }
+    if !doomed.is_empty() {
+        storage.sync_dir(root)?;
+        doomed.iter().for_each(|doomed| delete(storage, doomed));
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! Pruning, cutting, deleting and restoring streams.
+
+use std::path::Path;
+
+use super::archive::{Archive, UNFINISHED_COPY, make_first_kept};
+use super::deletion::{Doomed, aside, delete};
+use super::{Inner, names};
+use crate::commit;
+use crate::error::{Error, Result};
+use crate::storage::{self, EntryKind, Storage};
+use crate::sync::{Arc, PoisonError, lock};
+
+/// How the names of directories begin in which streams are put together that are being restored.
+const RESTORED_PREFIX: &str = ".restored.";
+
+/// Which entries are pruned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prune {
+    /// All below an id.
+    Before(u64),
+    /// Those in full segments that hold nothing from an id on.
+    SegmentsBefore(u64),
+}
+
+impl Inner {
+    /// Prunes, archives what is pruned if there is an archive, and returns how many segments went.
+    pub(super) fn prune(&self, stream: &Arc<commit::Stream>, what: Prune) -> Result<usize> {
+        let _reshaping = stream.reshape();
+        let log = stream.log();
+        log.check_open()?;
+        let id = match what {
+            Prune::SegmentsBefore(id) => log.border_at(id),
+            Prune::Before(id) => {
+                let id = id.min(log.next_id());
+                if id > log.first_id() {
+                    stream.rotate_before(id)?;
+                }
+                id
+            }
+        };
+        let going = log.full_segments_before(id);
+        if going.is_empty() && id <= log.first_id() {
+            return Ok(0);
+        }
+        if let Some(archive) = self.archive(log.dir()) {
+            stream.prove_full_segments()?;
+            for segment in &going {
+                archive.keep(segment.path(), segment.first_id())?;
+            }
+        }
+        let freed = stream.prune(id, going.len())?;
+        self.maintainer.delete(freed.iter().map(|it| Doomed::File(it.path().to_path_buf())));
+        Ok(freed.len())
+    }
+
+    /// Cuts off every entry behind `last_kept`; all there are, if that is `None`.
+    pub(super) fn cut(&self, stream: &commit::Stream, last_kept: Option<u64>) -> Result<()> {
+        let _reshaping = stream.reshape();
+        let log = stream.log();
+        log.check_open()?;
+        let first_cut = last_kept.map_or(log.first_id(), |last| last.saturating_add(1));
+        if first_cut < log.first_id() {
+            return Err(Error::Config(format!(
+                "stream {:?} cannot end at id {}: it begins at {}, what was before is pruned",
+                log.name(),
+                first_cut - 1,
+                log.first_id()
+            )));
+        }
+        let doomed = self.with_space(|| stream.cut_from(first_cut))?;
+        self.maintainer.delete(doomed.into_iter().map(Doomed::File));
+        Ok(())
+    }
+
+    /// Does something that may need space; if there is none, deletes what is about to be deleted and
+    /// tries again.
+    pub(super) fn with_space<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        match work() {
+            Err(Error::StorageFull { .. }) if self.maintainer.drain_deletions() => work(),
+            done => done,
+        }
+    }
+
+    /// Deletes a stream; does nothing if there is none.
+    pub(super) fn delete_stream(&self, name: &str) -> Result<()> {
+        names::encode(name)?;
+        // Nobody creates a stream of this name meanwhile.
+        let root = lock(&self.root);
+        let Some(root) = root.as_ref() else { return Err(Error::Closed) };
+        let found = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let Some(stream) = found else { return Ok(()) };
+        let _reshaping = stream.reshape();
+        let Some(number) = stream.log().number() else { return Ok(()) };
+        let aside = aside(root.path(), number);
+        // A life of the stream that was restored and deleted before has the same number.
+        self.maintainer.drain_deletions();
+        stream.delete(root.path(), &aside)?;
+        self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.maintainer.delete([Doomed::Dir(aside)]);
+        Ok(())
+    }
+
+    /// Takes the archived segments of a stream back that lead up to its oldest one; returns how many.
+    pub(super) fn restore(&self, name: &str) -> Result<usize> {
+        let encoded = names::encode(name)?;
+        if self.archive_path.is_none() {
+            return Ok(0);
+        }
+        // Nobody creates or deletes a stream of this name meanwhile.
+        let root = lock(&self.root);
+        let Some(root) = root.as_ref() else { return Err(Error::Closed) };
+        // Files that wait to be deleted have the names that are going to be needed.
+        self.maintainer.drain_deletions();
+        let found = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        match found {
+            Some(stream) if stream.log().oldest_segment().is_some() => self.restore_into(&stream),
+            _ => self.restore_whole(name, &root.path().join(encoded), root.path()),
+        }
+    }
+
+    /// Restores what was pruned of a stream that there is.
+    fn restore_into(&self, stream: &commit::Stream) -> Result<usize> {
+        let _reshaping = stream.reshape();
+        let log = stream.log();
+        log.check_open()?;
+        let (Some(archive), Some(number), Some(first_id)) =
+            (self.archive(log.dir()), log.number(), log.oldest_segment())
+        else {
+            return Ok(0);
+        };
+        let chain = archive.chain(Some((number, first_id)))?;
+        if chain.is_empty() {
+            return Ok(0);
+        }
+        archive.copy_back(&chain, log.dir())?;
+        let storage = &self.environment.storage;
+        stream.adopt(chain.iter().map(|it| it.reader(storage, log.dir())).collect())?;
+        archive.forget(&chain)?;
+        Ok(chain.len())
+    }
+
+    /// Restores a stream that was deleted, as it was then.
+    fn restore_whole(&self, name: &str, dir: &Path, root: &Path) -> Result<usize> {
+        let Some(archive) = self.archive(dir) else { return Ok(0) };
+        let chain = archive.chain(None)?;
+        let Some(number) = chain.first().map(|it| it.slot.constants.stream_number) else {
+            return Ok(0);
+        };
+        let storage = &self.environment.storage;
+        let unfinished = root.join(format!("{RESTORED_PREFIX}{number}"));
+        delete(&**storage, &Doomed::Dir(unfinished.clone()));
+        storage.create_dir(&unfinished)?;
+        archive.copy_back(&chain, &unfinished)?;
+        make_first_kept(&**storage, &chain, &unfinished)?;
+        // An empty directory can be there, of a stream that was never appended to.
+        delete(&**storage, &Doomed::Dir(dir.to_path_buf()));
+        storage.rename(&unfinished, dir)?;
+        storage.sync_dir(root)?;
+        if let Some(stream) = self.recover_one(name.to_string(), dir.to_path_buf())? {
+            let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+            streams.insert(name.to_string(), Arc::new(stream));
+        }
+        archive.forget(&chain)?;
+        Ok(chain.len())
+    }
+
+    fn archive(&self, stream_dir: &Path) -> Option<Archive<'_>> {
+        let path = self.archive_path.as_deref()?;
+        Some(Archive::new(&*self.environment.storage, path, stream_dir, self.salt))
+    }
+}
+
+/// Deletes what an interrupted restoration left behind.
+pub(super) fn remove_unfinished(storage: &dyn Storage, root: &Path) -> Result<()> {
+    for entry in storage.list(root)? {
+        let digits = entry.name.to_str().and_then(|name| name.strip_prefix(RESTORED_PREFIX));
+        let is_ours = digits.is_some_and(|digits| digits.parse::<u64>().is_ok());
+        if is_ours && entry.kind == EntryKind::Dir {
+            delete(storage, &Doomed::Dir(root.join(entry.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes what an interrupted copy left behind in a stream's directory.
+pub(super) fn remove_unfinished_copy(storage: &dyn Storage, dir: &Path) {
+    delete(storage, &Doomed::File(dir.join(UNFINISHED_COPY)));
+}
+
+/// Refuses an archive inside of the log, whose directories are streams.
+pub(super) fn check_archive(root: &Path, archive: Option<&Path>) -> Result<()> {
+    let Some(archive) = archive else { return Ok(()) };
+    let absolute = |path: &Path| storage::absolute(path);
+    let (root, archive) = (absolute(root), absolute(archive));
+    if archive.starts_with(&root) {
+        return Err(Error::Config(format!(
+            "archive_path {} is inside of root_path {}: choose a directory outside",
+            archive.display(),
+            root.display()
+        )));
+    }
+    Ok(())
+}
