@@ -1,6 +1,6 @@
 //! A storage of one's own: the real disk, and a count of what the log asks of it.
 //!
-//! Whoever writes a storage from scratch checks it with `ironwal::storage::conformance`.
+//! `ironwal::storage::conformance` says whether it is a storage that a log can rest on.
 #![allow(clippy::print_stdout)]
 
 use std::io;
@@ -9,10 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use ironwal::storage::{DirEntry, File, Lock, OpenMode, RealDisk, SharedWords, Storage};
+use ironwal::storage::{
+    DirEntry, File, Lock, OpenMode, RealDisk, SharedWords, Storage, conformance,
+};
 use ironwal::{Environment, Wal, WalOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    conformance::check(Arc::new(Counting::default()), tempfile::tempdir()?.path());
+
     let dir = tempfile::tempdir()?;
     let disk = Counting::default();
     let environment = Environment::default().with_storage(Arc::new(disk.clone()));
@@ -23,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         wal.append("one by one", &number.to_le_bytes())?;
     }
     let one_by_one = disk.counts.syncs.calls();
-    wal.append_batch("at once", &[[7; 4]; 100])?;
+    wal.append_batch("at once", &[&b"same"[..]; 100])?;
     let at_once = disk.counts.syncs.calls();
     wal.close()?;
 
@@ -140,8 +144,9 @@ impl Storage for Counting {
     // These two, and `File::map`, have defaults, which say that there is no such thing.
 
     fn share(&self, path: &Path, count: usize) -> io::Result<Arc<dyn SharedWords>> {
-        self.counts.maps.add(count * size_of::<u64>());
-        RealDisk.share(path, count)
+        let words = RealDisk.share(path, count)?;
+        self.counts.maps.add(words.count() * size_of::<u64>());
+        Ok(words)
     }
 
     fn shared(&self, path: &Path) -> io::Result<Arc<dyn SharedWords>> {
