@@ -420,26 +420,31 @@ fn sync_directory(_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Fails unless the file is on a file system that shares memory between all who can open it, and that
-/// writes blocks which were reserved in place, so that a store never needs space.
+/// Fails where no memory can be shared.
+fn check_sharing(file: &fs::File) -> io::Result<()> {
+    match map::CAN_SHARE && writes_in_place(file)? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Whether the file is on a file system that writes reserved blocks where they are, so that a store
+/// never needs space, and that shows a store to everybody who can open the file.
 ///
 /// A list of those that do, not of those that do not: btrfs, ZFS, bcachefs and F2FS write elsewhere,
 /// network file systems keep a copy per machine, and overlayfs and FUSE do not say what is below.
 #[cfg(target_os = "linux")]
-fn check_sharing(file: &fs::File) -> io::Result<()> {
+fn writes_in_place(file: &fs::File) -> io::Result<bool> {
     const EXT4: u32 = 0xef53;
     const XFS: u32 = 0x5846_5342;
     const TMPFS: u32 = 0x0102_1994;
     let kind = u32::try_from(rustix::fs::fstatfs(file)?.f_type);
-    match kind {
-        Ok(EXT4 | XFS | TMPFS) if map::CAN_SHARE => Ok(()),
-        _ => Err(io::ErrorKind::Unsupported.into()),
-    }
+    Ok(matches!(kind, Ok(EXT4 | XFS | TMPFS)))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn check_sharing(_file: &fs::File) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+fn writes_in_place(_file: &fs::File) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Asks the file system for space. `Ok(false)` says that it does not know how.
@@ -675,8 +680,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn where_stores_could_need_space_nothing_is_shared() {
-        // `/proc` reserves nothing, and its files are there already.
+        // Asked before anything is mapped: to map it may well work.
         let error = RealDisk.shared(Path::new("/proc/self/status")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(!error.to_string().contains("os error"), "{error}");
     }
 }
