@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{DirEntry, EntryKind, File, OpenMode, Storage, read_up_to, write_all_at};
+use super::{DirEntry, EntryKind, File, OpenMode, SharedWords, Storage, read_up_to, write_all_at};
 
 pub use super::sim::check_crashes;
 
@@ -29,7 +29,7 @@ pub use super::sim::check_crashes;
 /// ```
 pub fn check(storage: Arc<dyn Storage>, dir: &Path) {
     type Check = fn(&dyn Storage, &Path);
-    let checks: [(&str, Check); 14] = [
+    let checks: [(&str, Check); 17] = [
         ("positions", check_positions),
         ("ends", check_ends),
         ("lengths", check_lengths),
@@ -44,6 +44,9 @@ pub fn check(storage: Arc<dyn Storage>, dir: &Path) {
         ("removing", check_removing),
         ("locking", check_locking),
         ("syncing", check_syncing),
+        ("mapping", check_mapping),
+        ("sharing", check_sharing),
+        ("publishing", check_publishing),
     ];
     for (name, check) in checks {
         let dir = dir.join(name);
@@ -297,12 +300,18 @@ fn check_removing(storage: &dyn Storage, dir: &Path) {
 
 fn check_locking(storage: &dyn Storage, dir: &Path) {
     let path = dir.join("lock");
+    assert!(!ok(storage.is_locked(&path), "is_locked"), "a missing file");
+    assert!(!ok(storage.is_locked(&dir.join("no/lock")), "is_locked"), "a missing directory");
+    assert_eq!(names(storage, dir), "", "is_locked creates nothing");
     let lock = ok(storage.lock(&path), "lock");
     assert_eq!(names(storage, dir), "lock", "lock creates the file");
+    assert!(ok(storage.is_locked(&path), "is_locked"), "a lock that is held");
     let result = storage.lock(&path);
     fails(result, ErrorKind::WouldBlock, "a second lock");
+    assert!(ok(storage.is_locked(&path), "is_locked"), "a lock that is held on");
     let other = ok(storage.lock(&dir.join("other")), "another lock");
     drop(lock);
+    assert!(!ok(storage.is_locked(&path), "is_locked"), "a lock that was released");
     let lock = ok(storage.lock(&path), "lock after release");
     drop((lock, other));
 
@@ -328,6 +337,133 @@ fn check_syncing(storage: &dyn Storage, dir: &Path) {
     let result = storage.sync_dir(&dir.join("no"));
     // Where directories cannot be synced, nobody looks for them either.
     assert!(result.is_err() || cfg!(windows), "sync_dir of a missing one");
+}
+
+fn check_mapping(storage: &dyn Storage, dir: &Path) {
+    let path = dir.join("a");
+    let file = create(storage, &path);
+    let Some(empty) = ok(file.map(), "map") else {
+        return;
+    };
+    assert_eq!(empty, &b""[..], "an empty file");
+    let pattern: Vec<u8> = (0..10_000_u32).map(|n| n.to_le_bytes()[0] ^ 0xa5).collect();
+    write(&*file, &pattern, 0);
+    let reader = ok(storage.open(&path, OpenMode::Read), "open");
+    let maps = [ok(file.map(), "map"), ok(reader.map(), "map while reading only")];
+    assert!(maps.iter().all(|map| map.as_deref() == Some(&pattern)), "what was written");
+    ok(file.sync(), "sync");
+    ok(storage.rename(&path, &dir.join("b")), "rename");
+    drop((file, reader));
+    ok(storage.remove_file(&dir.join("b")), "remove_file");
+    write(&*create(storage, &path), &[9; 10_000], 0);
+    assert!(maps.iter().all(|map| map.as_deref() == Some(&pattern)), "a file that is gone");
+
+    let file = create(storage, &dir.join("reserved"));
+    write(&*file, b"abc", 0);
+    ok(file.reserve(0, 5_000), "reserve");
+    let map = ok(file.map(), "map").unwrap_or_default();
+    assert_eq!((map.len(), map.get(..4)), (5_000, Some(&b"abc\0"[..])), "a reserved file");
+}
+
+/// `None` if the storage shares no memory, or not here.
+fn share(storage: &dyn Storage, path: &Path, count: usize) -> Option<Arc<dyn SharedWords>> {
+    match storage.share(path, count) {
+        Err(error) if error.kind() == ErrorKind::Unsupported => None,
+        words => Some(ok(words, "share")),
+    }
+}
+
+fn check_sharing(storage: &dyn Storage, dir: &Path) {
+    let path = dir.join("a");
+    let Some(words) = share(storage, &path, 4) else {
+        return;
+    };
+    assert_eq!(names(storage, dir), "a", "share creates the file");
+    let loaded = |words: &dyn SharedWords| (0..words.count()).map(|n| words.load(n)).collect();
+    let loaded: &dyn Fn(&dyn SharedWords) -> Vec<u64> = &loaded;
+    assert_eq!(loaded(&*words), [0; 4], "new words");
+    words.store(1, u64::MAX);
+    words.store(3, 7);
+    words.store(4, 9);
+    words.store(usize::MAX, 9);
+    assert_eq!((words.load(4), words.load(usize::MAX)), (0, 0), "words that there are not");
+    let reader = ok(storage.shared(&path), "shared");
+    assert_eq!(loaded(&*reader), [0, u64::MAX, 0, 7], "words through shared");
+    reader.store(0, 9);
+    assert_eq!(words.load(0), 0, "a store through shared");
+    words.store(0, 5);
+    assert_eq!(reader.load(0), 5, "a store after shared");
+
+    let longer = ok(storage.share(&path, 5_000), "share");
+    assert_eq!(longer.count(), 5_000, "lengthened words");
+    assert_eq!(loaded(&*longer)[..4], [5, u64::MAX, 0, 7], "lengthening keeps the content");
+    assert!(loaded(&*longer)[4..].iter().all(|word| *word == 0), "lengthening gains zeros");
+    longer.store(2, 6);
+    longer.store(4_999, 8);
+    assert_eq!((words.load(2), reader.load(2)), (6, 6), "a store through the lengthened");
+    assert_eq!((words.count(), reader.count()), (4, 4), "those who opened before");
+    words.store(0, 4);
+    assert_eq!(longer.load(0), 4, "a store by one who opened before");
+    let again = ok(storage.share(&path, 1), "share");
+    assert_eq!((again.count(), again.load(4_999)), (5_000, 8), "share never shortens");
+    let newer = ok(storage.shared(&path), "shared");
+    assert_eq!((newer.count(), newer.load(4_999)), (5_000, 8), "shared again");
+
+    drop((words, again));
+    ok(storage.remove_file(&path), "remove_file");
+    longer.store(3, 3);
+    assert_eq!(newer.load(3), 3, "words of a removed file");
+    fails(storage.shared(&path), ErrorKind::NotFound, "shared of a missing file");
+    let successor = ok(storage.share(&path, 4), "share");
+    assert_eq!(loaded(&*successor), [0; 4], "the successor of a removed file");
+    fails(storage.share(&dir.join("no/a"), 1), ErrorKind::NotFound, "in a missing directory");
+    fails(storage.shared(&dir.join("no/a")), ErrorKind::NotFound, "in a missing directory");
+    assert!(storage.share(dir, 1).is_err(), "sharing a directory");
+    assert!(storage.share(&path, usize::MAX).is_err(), "more words than there can be");
+
+    let none = ok(storage.share(&dir.join("none"), 0), "share");
+    none.store(0, 9);
+    assert_eq!((none.count(), none.load(0)), (0, 0), "no words");
+    assert_eq!(ok(storage.shared(&dir.join("none")), "shared").count(), 0, "no words");
+    write(&*create(storage, &dir.join("odd")), &[1; 12], 0);
+    let odd = ok(storage.shared(&dir.join("odd")), "shared");
+    assert_eq!(odd.count(), 1, "the whole words of 12 bytes");
+    let odd = ok(storage.share(&dir.join("odd"), 2), "share");
+    assert_eq!(odd.count(), 2, "12 bytes lengthened to two words");
+    assert_eq!(odd.load(0), u64::from_ne_bytes([1; 8]), "what was there stays");
+}
+
+/// Whoever sees a word sees what was written to files before it was stored.
+fn check_publishing(storage: &dyn Storage, dir: &Path) {
+    const ENTRIES: u64 = 200;
+    let Some(words) = share(storage, &dir.join("words"), 1) else {
+        return;
+    };
+    let file = create(storage, &dir.join("a"));
+    let entry = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    let reader = ok(storage.shared(&dir.join("words")), "shared");
+    let reader_file = ok(storage.open(&dir.join("a"), OpenMode::Read), "open");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 1..=ENTRIES {
+                let written = write_all_at(&*file, &entry(number), number * 8);
+                // The last word ends the reader, also after an error.
+                words.store(0, if written.is_ok() { number } else { ENTRIES + 1 });
+                ok(written, "write_at");
+            }
+        });
+        let mut seen = 0;
+        while seen < ENTRIES {
+            let now = reader.load(0);
+            assert!(now >= seen && now <= ENTRIES, "{now} after {seen}");
+            for number in seen + 1..=now {
+                let bytes = read(&*reader_file, number * 8, 8);
+                assert_eq!(bytes, entry(number), "entry {number} of {now} that were published");
+            }
+            seen = now;
+            std::thread::yield_now();
+        }
+    });
 }
 
 #[track_caller]

@@ -1,12 +1,14 @@
 //! The real disk: [`Storage`] by system calls.
 //!
-//! Three choices are worth knowing:
+//! Some choices are worth knowing:
 //!
 //! - A sync is one system call, never repeated. The standard library repeats a sync that a signal
 //!   interrupted; but an attempt may have consumed the report of a failed write-back, and the
 //!   repetition would then answer `Ok`. So Linux is asked directly, and every error is an error.
 //! - A failed [`File::reserve`] puts the length of the file back: some file systems lengthen the
 //!   file piece by piece before they find that the room is gone.
+//! - Memory is shared only where a full disk cannot turn a store into a signal: on file systems of
+//!   Linux that write reserved blocks in place.
 //! - Every error names the call and the path, and keeps its [`io::ErrorKind`]. The operating
 //!   system's own error is its source.
 
@@ -15,14 +17,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{DirEntry, EntryKind, File, Lock, OpenMode, Storage};
+use super::{DirEntry, EntryKind, File, Lock, OpenMode, SharedWords, Storage, WORD_LEN, map};
 
 /// The largest length that a file may have: positions are signed in every operating system.
 pub(super) const FILE_LEN_MAX: u64 = i64::MAX as u64;
 
 /// How much is written at a time where space can only be reserved by writing zeros.
 const ZEROS_LEN: usize = 64 * 1024;
+
+/// How often a lock that somebody holds is tried. [`RealDisk::is_locked`] holds it for a few
+/// microseconds, a writer for its life: this tells them apart.
+const LOCK_TRIES: u32 = 30;
+
+/// How long to wait between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// The files of the operating system.
 ///
@@ -32,6 +42,16 @@ const ZEROS_LEN: usize = 64 * 1024;
 ///
 /// Where a file system cannot allocate ahead, `reserve` writes zeros beyond the end of the file;
 /// holes inside the file then stay unreserved.
+///
+/// [`File::map`] maps the file; `None` where the operating system cannot. A mapped file that
+/// somebody else shortens, or that the disk can no longer read, ends the process with a signal when
+/// the bytes are used.
+///
+/// [`Storage::share`] and [`Storage::shared`] map too. They are [`io::ErrorKind::Unsupported`] but
+/// on ext4, XFS and tmpfs on 64-bit Linux: other file systems may need new space for each store, or do
+/// not share memory between machines.
+///
+/// [`Storage::lock`] tries for about 30 milliseconds.
 ///
 /// # Examples
 ///
@@ -119,7 +139,7 @@ impl Storage for RealDisk {
             .truncate(false)
             .open(path)
             .map_err(|e| name_error("open", path, e))?;
-        match file.try_lock() {
+        match lock_patiently(|| file.try_lock(), || std::thread::sleep(LOCK_PAUSE)) {
             Ok(()) => Ok(Box::new(RealLock { _file: file })),
             Err(fs::TryLockError::WouldBlock) => {
                 let held = io::Error::new(io::ErrorKind::WouldBlock, "somebody holds it");
@@ -139,6 +159,76 @@ impl Storage for RealDisk {
             Err(fs::TryLockError::WouldBlock) => Ok(true),
             Err(fs::TryLockError::Error(error)) => Err(name_error("lock", path, error)),
         }
+    }
+
+    fn share(&self, path: &Path, count: usize) -> io::Result<Arc<dyn SharedWords>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let share = || {
+            let file = options.open(path)?;
+            check_sharing(&file)?;
+            // All of the file, for what was there may have holes.
+            let len = file.metadata()?.len().max(words_len(count)?);
+            reserve_in_place(&file, len)?;
+            map::Words::writable(&file, whole_words(len)).map_err(cannot_map)
+        };
+        Ok(Arc::new(share().map_err(|e| name_error("share", path, e))?))
+    }
+
+    fn shared(&self, path: &Path) -> io::Result<Arc<dyn SharedWords>> {
+        let open = || {
+            let file = fs::File::open(path)?;
+            check_sharing(&file)?;
+            let count = whole_words(file.metadata()?.len());
+            map::Words::read_only(&file, count).map_err(cannot_map)
+        };
+        Ok(Arc::new(open().map_err(|e| name_error("open shared", path, e))?))
+    }
+}
+
+/// Tries to lock until it works, fails, or has been tried [`LOCK_TRIES`] times.
+fn lock_patiently(
+    mut try_lock: impl FnMut() -> Result<(), fs::TryLockError>,
+    mut pause: impl FnMut(),
+) -> Result<(), fs::TryLockError> {
+    for _ in 1..LOCK_TRIES {
+        match try_lock() {
+            Err(fs::TryLockError::WouldBlock) => pause(),
+            done => return done,
+        }
+    }
+    try_lock()
+}
+
+/// The length in bytes of as many words.
+fn words_len(count: usize) -> io::Result<u64> {
+    let len = count.checked_mul(WORD_LEN).and_then(|len| u64::try_from(len).ok());
+    len.ok_or_else(|| io::ErrorKind::FileTooLarge.into())
+}
+
+/// How many whole words a file of this length has; fewer where they do not all have an address.
+fn whole_words(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(0) / WORD_LEN
+}
+
+/// A map is refused for many reasons, and they all mean that there is none to be had here.
+fn cannot_map(error: io::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, error)
+}
+
+/// Reserves the first `len` bytes of a file, and lengthens it to them.
+///
+/// Other than [`File::reserve`], it has no second way that reserves less, and it never sets a length
+/// back when it fails: another process may have mapped the file meanwhile, and a shortened map
+/// is deadly. What is gained is zeros either way.
+fn reserve_in_place(file: &fs::File, len: u64) -> io::Result<()> {
+    if len == 0 {
+        return Ok(());
+    }
+    check_end(0, len)?;
+    match allocate(file, 0, len)? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -192,10 +282,7 @@ impl File for RealFile {
         if len == 0 {
             return Ok(());
         }
-        let end = match offset.checked_add(len) {
-            Some(end) if end <= FILE_LEN_MAX.min(file_len_limit()) => end,
-            _ => return Err(self.name("reserve", io::ErrorKind::FileTooLarge.into())),
-        };
+        let end = check_end(offset, len).map_err(|e| self.name("reserve", e))?;
         let len_before = self.len()?;
         let reserved = match allocate(&self.file, offset, len) {
             Ok(true) => Ok(()),
@@ -214,6 +301,18 @@ impl File for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         sync_file(&self.file).map_err(|e| self.name("fdatasync", e))
+    }
+
+    fn map(&self) -> io::Result<Option<bytes::Bytes>> {
+        Ok(map::content(&self.file, self.len()?))
+    }
+}
+
+/// The end of what is to be reserved, if a file may be so long.
+fn check_end(offset: u64, len: u64) -> io::Result<u64> {
+    match offset.checked_add(len) {
+        Some(end) if end <= FILE_LEN_MAX.min(file_len_limit()) => Ok(end),
+        _ => Err(io::ErrorKind::FileTooLarge.into()),
     }
 }
 
@@ -321,6 +420,33 @@ fn sync_directory(_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Fails where no memory can be shared.
+fn check_sharing(file: &fs::File) -> io::Result<()> {
+    match map::CAN_SHARE && writes_in_place(file)? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Whether the file is on a file system that writes reserved blocks where they are, so that a store
+/// never needs space, and that shows a store to everybody who can open the file.
+///
+/// A list of those that do, not of those that do not: btrfs, ZFS, bcachefs and F2FS write elsewhere,
+/// network file systems keep a copy per machine, and overlayfs and FUSE do not say what is below.
+#[cfg(target_os = "linux")]
+fn writes_in_place(file: &fs::File) -> io::Result<bool> {
+    const EXT4: u32 = 0xef53;
+    const XFS: u32 = 0x5846_5342;
+    const TMPFS: u32 = 0x0102_1994;
+    let kind = u32::try_from(rustix::fs::fstatfs(file)?.f_type);
+    Ok(matches!(kind, Ok(EXT4 | XFS | TMPFS)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn writes_in_place(_file: &fs::File) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Asks the file system for space. `Ok(false)` says that it does not know how.
 #[cfg(target_os = "linux")]
 fn allocate(file: &fs::File, offset: u64, len: u64) -> io::Result<bool> {
@@ -417,5 +543,146 @@ mod tests {
         assert_eq!(file.len().unwrap(), 3);
         let overflow = file.reserve(u64::MAX, 2).unwrap_err();
         assert_eq!(overflow.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    /// Somebody who asks whether a log is in use holds its lock for a moment. The log must open all
+    /// the same.
+    #[test]
+    fn a_lock_waits_for_a_probe_but_not_for_a_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let writer = fs::File::create(&path).unwrap();
+        let prober = fs::File::open(&path).unwrap();
+        prober.try_lock_shared().unwrap();
+        let mut pauses = 0;
+        let locked = lock_patiently(
+            || writer.try_lock(),
+            || {
+                pauses += 1;
+                if pauses == 3 {
+                    prober.unlock().unwrap();
+                }
+            },
+        );
+        assert!(locked.is_ok(), "{locked:?}");
+        assert_eq!(pauses, 3);
+
+        let other = fs::File::create(&path).unwrap();
+        let mut pauses = 0;
+        let refused = lock_patiently(|| other.try_lock(), || pauses += 1);
+        assert!(matches!(refused, Err(fs::TryLockError::WouldBlock)), "{refused:?}");
+        assert_eq!(pauses, LOCK_TRIES - 1);
+
+        drop(writer);
+        let mut tries = 0;
+        let broken = || {
+            tries += 1;
+            Err(fs::TryLockError::Error(io::Error::other("broken")))
+        };
+        let failed = lock_patiently(broken, || panic!("paused after an error"));
+        assert!(matches!(failed, Err(fs::TryLockError::Error(_))), "{failed:?}");
+        assert_eq!(tries, 1);
+    }
+
+    #[test]
+    fn probes_do_not_disturb_a_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let is_done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                    RealDisk.is_locked(&path).unwrap();
+                    std::thread::yield_now();
+                }
+            });
+            let locked = (0..200).try_for_each(|_| RealDisk.lock(&path).map(drop));
+            is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+            locked.unwrap();
+        });
+    }
+
+    /// In the child: the file whose words it shares with its parent.
+    const CHILD_PATH: &str = "IRONWAL_TEST_SHARED_PATH";
+
+    /// The parent stores in a mapped word and waits until the child, another process, has answered in
+    /// the next one.
+    #[test]
+    fn two_processes_see_what_the_other_stores() {
+        const TEST: &str = "storage::disk::tests::two_processes_see_what_the_other_stores";
+        if let Some(path) = std::env::var_os(CHILD_PATH) {
+            return answer(Path::new(&path));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("words");
+        let words = match RealDisk.share(&path, 2) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return,
+            words => words.unwrap(),
+        };
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([TEST, "--exact", "--test-threads=1"])
+            .env(CHILD_PATH, &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        for round in 1..=100 {
+            words.store(0, round);
+            while words.load(1) != round {
+                let ended = child.try_wait().unwrap();
+                assert!(ended.is_none() || words.load(1) == round, "round {round}: {ended:?}");
+                std::thread::yield_now();
+            }
+        }
+        assert!(child.wait().unwrap().success());
+        // The child lengthened it.
+        let all = RealDisk.shared(&path).unwrap();
+        assert_eq!(all.count(), 10_000);
+        assert_eq!((all.load(0), all.load(1), all.load(9_999)), (100, 100, 7));
+    }
+
+    fn answer(path: &Path) {
+        let question = RealDisk.shared(path).unwrap();
+        let answer = RealDisk.share(path, 10_000).unwrap();
+        answer.store(9_999, 7);
+        let started = std::time::Instant::now();
+        for round in 1..=100 {
+            while question.load(0) != round {
+                assert!(started.elapsed() < Duration::from_secs(60), "the parent is gone");
+                std::thread::yield_now();
+            }
+            answer.store(1, round);
+        }
+    }
+
+    /// Whoever lengthens shared memory on a full disk, or fails to, must not shorten it: somebody may
+    /// have it mapped.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_that_cannot_be_lengthened_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("words");
+        // A hole, which sharing must fill before anything is stored in it.
+        fs::File::create(&path).unwrap().set_len(64 * 1024).unwrap();
+        let words = match RealDisk.share(&path, 4) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return,
+            words => words.unwrap(),
+        };
+        assert_eq!(words.count(), 64 * 1024 / WORD_LEN);
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(&path).unwrap());
+        assert!(blocks * 512 >= 64 * 1024, "only {blocks} sectors are reserved");
+        words.store(8_191, 5);
+        let error = RealDisk.share(&path, 1 << 57).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("share {}: ", path.display())), "{error}");
+        assert!(fs::metadata(&path).unwrap().len() >= 64 * 1024);
+        assert_eq!(words.load(8_191), 5);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn where_stores_could_need_space_nothing_is_shared() {
+        // Asked before anything is mapped: to map it may well work.
+        let error = RealDisk.shared(Path::new("/proc/self/status")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(!error.to_string().contains("os error"), "{error}");
     }
 }

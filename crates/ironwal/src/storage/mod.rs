@@ -2,7 +2,10 @@
 //!
 //! [`Storage`] is the whole of what the log asks of an operating system. [`RealDisk`] does it with
 //! system calls, [`SimDisk`] in memory with crashes and faults from a seed, and
-//! [`conformance`] is the suite that every implementation passes.
+//! [`conformance`] is the suite that every implementation passes. To write your own, start from
+//! [`custom_storage.rs`][example], which wraps the real disk and counts what it is asked for.
+//!
+//! [example]: https://docs.rs/crate/ironwal/latest/source/examples/custom_storage.rs
 //!
 //! # What a crash may do
 //!
@@ -15,10 +18,18 @@
 //! | [`File::sync`] | kept | content, length and reservation of this file as they were when the call began are kept. **Not** its directory entry |
 //! | [`Storage::create_dir`], creating [`Storage::open`], [`Storage::rename`], [`Storage::remove_file`], [`Storage::remove_dir`] | kept | each one independently kept or lost; a rename is never half done |
 //! | [`Storage::sync_dir`] | kept | the entries of this directory as they were when the call began are kept. **Not** the entry of the directory itself in its parent |
+//! | creating or lengthening [`Storage::share`] | kept | the file, like every new entry, and the length, like that of a reservation, may be lost |
+//! | [`SharedWords::store`] | kept | anything: old words, new ones, zeros, garbage, whatever was synced |
+//! | [`Storage::lock`] | released | released |
+//!
+//! What was mapped before ([`File::map`]) is memory of the process and ends with it. `map`,
+//! [`Storage::shared`] and [`Storage::is_locked`] change nothing, whether they fail or not.
 //!
 //! After a call returned `Err`:
 //!
 //! - `write_at`, `set_len`: any part may have been done.
+//! - `share`: the file may have been created; nothing that was in it changed, and it was not shortened;
+//!   it may be longer by zeros, and some space may be taken.
 //! - `reserve`: nothing that was in the file changed; some space may be taken.
 //! - `sync`: what was not synced before may be lost for good, or torn, although reads still show
 //!   it, and the next `sync` may return `Ok` without having saved it. Only writing the bytes again and syncing
@@ -30,6 +41,8 @@
 
 pub mod conformance;
 mod disk;
+#[allow(unsafe_code)] // nowhere else
+mod map;
 pub mod sim;
 
 use std::io;
@@ -41,6 +54,9 @@ pub use sim::SimDisk;
 
 /// The size of the unit in which a disk keeps or loses what was written, in bytes.
 pub const SECTOR_LEN: usize = 512;
+
+/// The size of a word of shared memory, in bytes.
+pub(crate) const WORD_LEN: usize = size_of::<u64>();
 
 /// How [`Storage::open`] opens a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +95,10 @@ pub struct DirEntry {
 /// The module's documentation has the table of what a crash may do. Every method may block on the
 /// disk. Errors are the operating system's; [`io::ErrorKind::NotFound`],
 /// [`io::ErrorKind::AlreadyExists`] and [`io::ErrorKind::StorageFull`] are told apart by callers.
+///
+/// A wrapper round another storage must pass on *every* method: those with a default are asked for
+/// speed and for readers in other processes, and their default says that there is no such thing.
+/// [`conformance`] says whether an implementation keeps the contract.
 pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// Opens or creates a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
@@ -107,18 +127,26 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] at once if anybody holds it, this process included.
+    /// [`io::ErrorKind::WouldBlock`] if anybody holds it, this process included. Not because of
+    /// [`Storage::is_locked`], however often it is asked: an implementation whose probe takes the lock
+    /// for a moment waits here until the moment is over, some tens of milliseconds at most.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
 
     /// Whether somebody holds the lock on the file at `path`, this process included; `false` if
-    /// there is no such file.
+    /// there is no such file. Never waits, and creates nothing.
     fn is_locked(&self, path: &Path) -> io::Result<bool>;
 
     /// Opens the file at `path` as memory that processes share, and creates it or lengthens it to
-    /// `count` words; it is never shortened, and its content stays. Nothing of it is ever synced:
-    /// after power loss it holds anything.
+    /// `count` words; it is never shortened, and its content stays. If it is longer already, there are
+    /// more words than `count`. New words are 0.
+    ///
+    /// Space is reserved for all of it, so that no store can fail. Nothing of it is ever synced: after
+    /// power loss it holds anything. How words lie in the file is up to the implementation, so nobody
+    /// should read or write it in any other way.
     ///
     /// # Errors
+    ///
+    /// [`io::ErrorKind::StorageFull`] if there is no room.
     ///
     /// [`io::ErrorKind::Unsupported`] where that cannot be done: readers in other processes then
     /// wait for the writer to end.
@@ -127,8 +155,9 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Opens shared memory that somebody created with [`Storage::share`], for reading, as long as it
-    /// is now.
+    /// Opens shared memory that somebody created with [`Storage::share`], for reading: as many whole
+    /// words as it has now. Whoever lengthens it later has to be told apart by what the words say;
+    /// those who want the new words open it again.
     ///
     /// # Errors
     ///
@@ -140,7 +169,10 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
 }
 
 /// Memory that processes share, as words. What is stored is seen by every other process from then
-/// on, together with everything that the storing thread wrote to files before.
+/// on, together with everything that the storing thread wrote to files before: whoever loads the new
+/// word, and reads those files then, reads at least that.
+///
+/// Loads and stores are single accesses to memory. They do not fail, and do not block.
 pub trait SharedWords: Send + Sync + std::fmt::Debug {
     /// How many words there are.
     fn count(&self) -> usize;
@@ -189,7 +221,13 @@ pub trait File: Send + Sync + std::fmt::Debug {
     /// The whole content of the file as it is now, without copying it where that can be done;
     /// `None` where it cannot.
     ///
-    /// Asked only for files that nobody will write to or shorten while the answer lives.
+    /// Asked only for files that nobody will write to or shorten while the answer lives, which goes on
+    /// when the file is closed, renamed or removed.
+    ///
+    /// # Errors
+    ///
+    /// If the length cannot be found out. That a file cannot be mapped is no error, as it can still be
+    /// read.
     fn map(&self) -> io::Result<Option<bytes::Bytes>> {
         Ok(None)
     }

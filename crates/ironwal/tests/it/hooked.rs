@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ironwal::storage::{DirEntry, File, Lock, OpenMode, SimDisk, Storage};
+use bytes::Bytes;
+use ironwal::storage::{DirEntry, File, Lock, OpenMode, SharedWords, SimDisk, Storage};
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
 
@@ -35,7 +36,7 @@ impl Hooked {
         Self { path, ..self }
     }
 
-    /// Calls this after each read.
+    /// Calls this after each read; mapping a file reads it.
     pub(crate) fn after_read(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         Self { after_read: Arc::new(hook), ..self }
     }
@@ -78,9 +79,14 @@ impl Storage for Hooked {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         self.inner.lock(&(self.path)(path))
     }
-
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
         self.inner.is_locked(&(self.path)(path))
+    }
+    fn share(&self, path: &Path, count: usize) -> io::Result<Arc<dyn SharedWords>> {
+        self.inner.share(&(self.path)(path), count)
+    }
+    fn shared(&self, path: &Path) -> io::Result<Arc<dyn SharedWords>> {
+        self.inner.shared(&(self.path)(path))
     }
 }
 
@@ -111,5 +117,10 @@ impl File for HookedFile {
     fn sync(&self) -> io::Result<()> {
         (self.disk.before_sync)();
         self.file.sync()
+    }
+    fn map(&self) -> io::Result<Option<Bytes>> {
+        let map = self.file.map();
+        (self.disk.after_read)();
+        map
     }
 }

@@ -1,4 +1,5 @@
-//! The direction of modules: each uses only those that `lib.rs` lists before it.
+//! The direction of modules: each uses only those that `lib.rs` lists before it. And `unsafe` code is in
+//! one file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -79,4 +80,51 @@ fn no_module_uses_one_above_it() {
         }
     }
     assert!(uses > 50, "only {uses} uses were found");
+}
+
+/// The only file with `unsafe` code, inside `src`.
+const UNSAFE: &str = "storage/map.rs";
+
+/// The lines of code that have a word in them. Lints that have it in their name do not count.
+fn lines_with(word: &str, text: &str) -> Vec<usize> {
+    let is_in_name = |char: char| char.is_alphanumeric() || char == '_';
+    let has_it = |line: &str| line.split(|char| !is_in_name(char)).any(|part| part == word);
+    let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    code.filter(|(_, line)| has_it(line)).map(|(number, _)| number + 1).collect()
+}
+
+#[test]
+fn unsafe_code_is_in_one_file() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    assert!(files.len() > 30, "only {} files were found", files.len());
+    let mut allowed = Vec::new();
+    for file in &files {
+        let text = std::fs::read_to_string(file).unwrap();
+        let inside = file.strip_prefix(&src).unwrap();
+        let lines = lines_with("unsafe", &text);
+        if inside == Path::new(UNSAFE) {
+            // Were it empty, this test would guard nothing, and the crate could forbid it again.
+            assert!(!lines.is_empty(), "{UNSAFE} has no unsafe code any more");
+            let reasons = text.lines().filter(|line| line.trim_start().starts_with("// SAFETY: "));
+            assert_eq!(reasons.count(), lines.len(), "{UNSAFE}: each says why it may");
+        } else {
+            assert_eq!(lines, [0; 0], "{}: unsafe code belongs in {UNSAFE}", inside.display());
+        }
+        allowed.extend(
+            lines_with("unsafe_code", &text).into_iter().map(|line| (inside.to_owned(), line)),
+        );
+    }
+    // Denied for the crate, and allowed for one module, where it is declared.
+    allowed.sort();
+    let files: Vec<_> = allowed.iter().map(|(file, _)| file.as_path()).collect();
+    assert_eq!(files, ["lib.rs", "storage/mod.rs"].map(Path::new), "who talks of unsafe code");
+    let parent = std::fs::read_to_string(src.join(&allowed[1].0)).unwrap();
+    assert!(
+        parent.lines().skip(allowed[1].1 - 1).nth(1).unwrap().ends_with("mod map;"),
+        "unsafe code is allowed in another module than {UNSAFE}"
+    );
+    let lib = std::fs::read_to_string(src.join("lib.rs")).unwrap();
+    assert!(lib.contains("#![deny(unsafe_code)]"));
 }

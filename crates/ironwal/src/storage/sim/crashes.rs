@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::{File, OpenMode, SECTOR_LEN, Storage, write_all_at};
+use super::super::{File, OpenMode, SECTOR_LEN, Storage, WORD_LEN, write_all_at};
 use super::{CallKind, SimDisk};
 
 /// How many disks each row is tried on.
@@ -554,6 +554,61 @@ const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "shared words, and the process is killed",
+        outcomes: &["new"],
+        run: |disk| {
+            shared_words(disk)?;
+            disk.kill();
+            which_words(disk)
+        },
+    },
+    Row {
+        name: "shared words",
+        outcomes: &["old", "new", "old and new", "zeros", "garbage"],
+        run: |disk| {
+            shared_words(disk)?;
+            disk.crash();
+            which_words(disk)
+        },
+    },
+    Row {
+        name: "shared words and a sync",
+        outcomes: &["new", "zeros", "garbage"],
+        run: |disk| {
+            shared_words(disk)?;
+            disk.open(Path::new(PATH), OpenMode::ReadWrite)?.sync()?;
+            disk.crash();
+            which_words(disk)
+        },
+    },
+    Row {
+        name: "shared words, and two crashes",
+        outcomes: &["the same"],
+        run: |disk| {
+            shared_words(disk)?;
+            disk.crash();
+            let before = disk.contents(Path::new(PATH))?;
+            disk.crash();
+            let is_same = disk.contents(Path::new(PATH))? == before;
+            Ok(if is_same { "the same" } else { "changed while nobody used it" })
+        },
+    },
+    Row {
+        name: "new shared words",
+        outcomes: &["gone", "there, empty", "there"],
+        run: |disk| {
+            disk.share(Path::new(PATH), 1_000)?;
+            disk.crash();
+            Ok(match disk.contents(Path::new(PATH)).map(|content| content.len()) {
+                Ok(0) => "there, empty",
+                Ok(8_000) => "there",
+                Ok(_) => "another length",
+                Err(error) if error.kind() == ErrorKind::NotFound => "gone",
+                Err(error) => return Err(error),
+            })
+        },
+    },
+    Row {
         name: "the power is cut during a sync",
         outcomes: &["old", "new", "old then new", "new then old", "torn"],
         run: |disk| {
@@ -644,6 +699,36 @@ fn write_if_reserved(disk: &SimDisk) -> Outcome {
         Err(error) if error.kind() == ErrorKind::StorageFull => Ok("no room"),
         Err(error) => Err(error),
     }
+}
+
+const OLD_WORD: u64 = u64::from_le_bytes([b'o'; WORD_LEN]);
+const NEW_WORD: u64 = u64::from_le_bytes([b'n'; WORD_LEN]);
+
+/// Turns two sectors of durable old words into new ones.
+fn shared_words(disk: &SimDisk) -> std::io::Result<()> {
+    // Each store is a chance, and there are many.
+    disk.configure(|config| config.write_back /= 20.0);
+    old_sectors(disk, 2)?;
+    let words = disk.share(Path::new(PATH), 1)?;
+    for index in 0..words.count() {
+        words.store(index, NEW_WORD);
+    }
+    Ok(())
+}
+
+fn which_words(disk: &SimDisk) -> Outcome {
+    let words = disk.shared(Path::new(PATH))?;
+    if words.count() != 2 * SECTOR_LEN / WORD_LEN {
+        return Ok("another length");
+    }
+    let all = |is: fn(u64) -> bool| (0..words.count()).all(|index| is(words.load(index)));
+    Ok(match () {
+        () if all(|word| word == OLD_WORD) => "old",
+        () if all(|word| word == NEW_WORD) => "new",
+        () if all(|word| word == OLD_WORD || word == NEW_WORD) => "old and new",
+        () if all(|word| word == 0) => "zeros",
+        () => "garbage",
+    })
 }
 
 fn there_or_gone(disk: &SimDisk, path: &str, content: &[u8]) -> Outcome {

@@ -32,15 +32,19 @@ pub enum CallKind {
     CreateDir,
     /// [`Storage::list`](crate::storage::Storage::list).
     List,
-    /// [`Storage::lock`](crate::storage::Storage::lock).
+    /// [`Storage::lock`](crate::storage::Storage::lock) and `is_locked`.
     Lock,
     /// [`File::len`](crate::storage::File::len) and `is_empty`.
     Len,
+    /// [`File::map`](crate::storage::File::map).
+    Map,
+    /// [`Storage::share`](crate::storage::Storage::share) and `shared`. Loads and stores are no calls.
+    Share,
 }
 
 impl CallKind {
     /// Every kind, in the order of the declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Open,
         Self::Create,
         Self::Read,
@@ -56,11 +60,16 @@ impl CallKind {
         Self::List,
         Self::Lock,
         Self::Len,
+        Self::Map,
+        Self::Share,
     ];
 
     /// Whether a call that fails, or that the power cut interrupts, may have done a part.
     pub(super) fn can_be_partial(self) -> bool {
-        matches!(self, Self::Write | Self::SetLen | Self::Reserve | Self::Sync | Self::SyncDir)
+        matches!(
+            self,
+            Self::Write | Self::SetLen | Self::Reserve | Self::Sync | Self::SyncDir | Self::Share
+        )
     }
 }
 

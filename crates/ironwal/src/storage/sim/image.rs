@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use fastrand::Rng;
 
-use super::super::SECTOR_LEN;
+use super::super::{SECTOR_LEN, WORD_LEN};
 use super::blocks::Blocks;
 use super::page::{Odds, PAGE_LEN, Page, ZERO_PAGE, bits};
 
@@ -82,6 +82,8 @@ pub(super) struct FileImage {
     /// The blocks that have space, now and after power loss.
     allocated: Blocks,
     durable_allocated: Blocks,
+    /// Whether it was used as shared memory, of which a crash leaves anything.
+    is_shared: bool,
 }
 
 impl FileImage {
@@ -114,6 +116,20 @@ impl FileImage {
             buf[range].copy_from_slice(source);
         }
         count
+    }
+
+    /// All of it, if that fits in memory.
+    pub(super) fn content(&self) -> Option<Vec<u8>> {
+        let len = usize::try_from(self.live_len).ok()?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).ok()?;
+        bytes.resize(len, 0);
+        self.read(&mut bytes, 0);
+        Some(bytes)
+    }
+
+    pub(super) fn set_shared(&mut self) {
+        self.is_shared = true;
     }
 
     /// Writes all of `bytes`; the space has been allocated.
@@ -296,7 +312,32 @@ impl FileImage {
             self.allocated.insert(*number..number + 1);
         }
         self.durable_allocated.clone_from(&self.allocated);
+        if std::mem::take(&mut self.is_shared) {
+            self.garble(rng);
+        }
         report
+    }
+
+    /// Makes of shared memory what nobody promised: zeros, garbage, or of each word either, for
+    /// readers to find out about.
+    fn garble(&mut self, rng: &mut Rng) {
+        let mode = rng.u8(..4);
+        // Nobody shares more; if they do, the rest fares as sectors do.
+        let end = small(self.live_len).min(1 << 20);
+        for position in (0..end).step_by(WORD_LEN) {
+            let word = match mode {
+                0 => break,
+                1 => 0,
+                2 => rng.u64(..),
+                _ => match rng.u8(..3) {
+                    0 => continue,
+                    1 => 0,
+                    _ => rng.u64(..),
+                },
+            };
+            let len = WORD_LEN.min(end - position);
+            self.overwrite(&word.to_le_bytes()[..len], position as u64);
+        }
     }
 
     /// Changes bytes in both images, as rot or a person with an editor would.

@@ -27,6 +27,10 @@
 //! - **Space.** With a [`SimConfig::capacity`], blocks of 4096 bytes are taken when they are
 //!   written or reserved, and given back when the file that has them is cut or removed and no
 //!   handle is open on it. Space that was reserved can always be written.
+//! - **Maps.** [`File::map`] gives a copy of what reads show at that moment.
+//! - **Shared memory** is a file whose words all processes see: stores change it as writes do, and a
+//!   kill leaves it. After a crash, what its words hold is up to the seed: what sectors would, zeros,
+//!   or garbage, and a mixture. Loads and stores are no calls, so faults do not strike them.
 //! - **Processes.** Handles and locks end with [`SimDisk::kill`] and [`SimDisk::crash`]; what
 //!   they do afterwards is an error and has no effect. [`SimDisk::process`] gives a `Storage` that
 //!   ends likewise, so that the destructors of a program that is "dead" change nothing either.
@@ -57,19 +61,22 @@ mod image;
 mod page;
 mod state;
 mod tree;
+mod words;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use fastrand::Rng;
 
 use self::faults::Verdict;
 use self::image::{FileImage, PAGE_LEN_U64};
 use self::state::{State, check_range, roll};
 use self::tree::{InodeId, Node};
+use self::words::SimWords;
 use super::disk::{name_error, name_rename_error};
-use super::{DirEntry, File, Lock, OpenMode, Storage};
+use super::{DirEntry, File, Lock, OpenMode, SharedWords, Storage};
 
 pub use self::crashes::check_crashes;
 pub use self::faults::CallKind;
@@ -257,15 +264,9 @@ impl SimDisk {
     pub fn contents(&self, path: &Path) -> io::Result<Vec<u8>> {
         let state = self.state();
         let file = state.tree.find(path).and_then(|id| state.tree.file(id));
-        let file = file.map_err(|e| name_error("read", path, e))?;
-        let len = usize::try_from(file.len()).unwrap_or(usize::MAX);
-        let mut bytes = Vec::new();
-        bytes
-            .try_reserve_exact(len)
-            .map_err(|_| name_error("read", path, io::ErrorKind::FileTooLarge.into()))?;
-        bytes.resize(len, 0);
-        file.read(&mut bytes, 0);
-        Ok(bytes)
+        let content =
+            file.and_then(|file| file.content().ok_or(io::ErrorKind::FileTooLarge.into()));
+        content.map_err(|e| name_error("read", path, e))
     }
 
     /// Changes bytes of a file durably, as rot would, and lengthens it as needed.
@@ -432,6 +433,26 @@ impl Storage for SimDisk {
         let found = self.call(self.epoch, CallKind::Lock, what, |state, _| state.is_locked(path));
         found.map_err(|e| name_error("lock", path, e))
     }
+
+    fn share(&self, path: &Path, count: usize) -> io::Result<Arc<dyn SharedWords>> {
+        let what = || format!("share {}: {count} words", path.display());
+        let words = self.call(self.epoch, CallKind::Share, what, |state, verdict| {
+            let inode = state.share(path, count, verdict)?;
+            state.open_words(inode, verdict)
+        });
+        let words = words.map_err(|e| name_error("share", path, e))?;
+        Ok(Arc::new(SimWords::new(self.clone(), words, true)))
+    }
+
+    fn shared(&self, path: &Path) -> io::Result<Arc<dyn SharedWords>> {
+        let what = || format!("open shared {}", path.display());
+        let words = self.call(self.epoch, CallKind::Share, what, |state, verdict| {
+            let inode = state.tree.find(path)?;
+            state.open_words(inode, verdict)
+        });
+        let words = words.map_err(|e| name_error("open shared", path, e))?;
+        Ok(Arc::new(SimWords::new(self.clone(), words, false)))
+    }
 }
 
 /// An open file; dies with the process that opened it.
@@ -508,6 +529,12 @@ impl File for SimFile {
             state.sync(self.inode, verdict)
         })
     }
+
+    fn map(&self) -> io::Result<Option<Bytes>> {
+        self.call(CallKind::Map, "mmap", String::new, |state, _| {
+            Ok(state.tree.file(self.inode)?.content().map(Bytes::from))
+        })
+    }
 }
 
 impl Drop for SimFile {
@@ -541,7 +568,7 @@ impl Drop for SimLock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::EntryKind;
+    use super::super::{EntryKind, WORD_LEN};
     use super::*;
     use std::collections::BTreeSet;
 
@@ -841,6 +868,9 @@ mod tests {
             file.sync().unwrap_err();
             process.remove_file(Path::new("/a")).unwrap_err();
             process.lock(Path::new("/b")).unwrap_err();
+            process.is_locked(Path::new("/a")).unwrap_err();
+            file.map().unwrap_err();
+            assert!(!disk.is_locked(Path::new("/a")).unwrap());
             let next = disk.process();
             let new_lock = next.lock(Path::new("/a")).unwrap();
             drop((file, lock));
@@ -848,8 +878,87 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
             drop(new_lock);
             assert_eq!(disk.contents(Path::new("/a")).unwrap(), b"kept");
-            assert_eq!(disk.calls_total(), 4);
+            assert_eq!(disk.calls_total(), 5);
         }
+    }
+
+    #[test]
+    fn shared_words_outlive_a_process_that_cannot_change_them_any_more() {
+        for seed in 0..50 {
+            let disk = SimDisk::new(seed);
+            let path = Path::new("/words");
+            let words = disk.process().share(path, 600).unwrap();
+            let reader = disk.process().shared(path).unwrap();
+            words.store(599, 7);
+            assert_eq!((reader.count(), reader.load(599)), (600, 7));
+            disk.kill();
+            words.store(599, 8);
+            assert_eq!((words.load(599), reader.load(599)), (0, 0), "the dead see nothing");
+            let next = disk.process().share(path, 1).unwrap();
+            assert_eq!((next.count(), next.load(599)), (600, 7));
+            next.store(0, 9);
+            drop((words, reader));
+            disk.cut_power_at(1);
+            disk.sync_dir(Path::new("/")).unwrap_err();
+            next.store(0, 10);
+            assert_eq!(next.load(0), 0, "no power");
+            assert_eq!(disk.contents(path).unwrap()[..WORD_LEN], 9_u64.to_le_bytes());
+            // Shared is nothing that a file is, but how it is used.
+            disk.replace(path, b"not shared").unwrap();
+            disk.crash();
+            assert_eq!(disk.contents(path).unwrap(), b"not shared");
+        }
+    }
+
+    #[test]
+    fn shared_words_take_room_when_they_are_opened() {
+        let capacity = Some(4 * 4096);
+        let disk = SimDisk::with_config(SimConfig { capacity, ..SimConfig::default() });
+        let path = Path::new("/words");
+        let words = disk.share(path, 513).unwrap();
+        assert_eq!(disk.used_bytes(), 2 * 4096);
+        disk.replace(Path::new("/full"), &[1; 2 * 4096]).unwrap();
+        let full = disk.share(path, 1025).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert!(full.to_string().starts_with("share /words: "), "{full}");
+        let other = disk.share(Path::new("/other"), 1).unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::StorageFull);
+        words.store(512, 3);
+        assert_eq!(disk.shared(path).unwrap().load(512), 3);
+        disk.remove_file(path).unwrap();
+        assert_eq!(disk.used_bytes(), 4 * 4096, "somebody has it open");
+        drop(words);
+        assert_eq!(disk.used_bytes(), 2 * 4096);
+    }
+
+    #[test]
+    fn maps_and_shared_words_fail_on_demand_and_change_nothing_then() {
+        let mut files = BTreeSet::new();
+        for seed in 0..50 {
+            let disk = SimDisk::new(seed);
+            disk.replace(Path::new("/a"), b"content!").unwrap();
+            let file = disk.open(Path::new("/a"), OpenMode::Read).unwrap();
+            disk.fail_nth(CallKind::Map, 1, io::ErrorKind::OutOfMemory);
+            let error = file.map().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+            assert_eq!(error.to_string(), "mmap /a: injected fault");
+            assert_eq!(file.map().unwrap().unwrap(), &b"content!"[..]);
+            for path in ["/a", "/b"].map(Path::new) {
+                disk.fail_nth(CallKind::Share, 1, io::ErrorKind::StorageFull);
+                let error = disk.share(path, 100).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            }
+            assert_eq!(disk.contents(Path::new("/a")).unwrap(), b"content!");
+            files.insert(disk.files().len());
+            disk.fail_nth(CallKind::Share, 1, io::ErrorKind::Other);
+            assert_eq!(disk.shared(Path::new("/a")).unwrap_err().kind(), io::ErrorKind::Other);
+            assert_eq!((disk.calls(CallKind::Map), disk.calls(CallKind::Share)), (2, 3));
+            let used = disk.used_bytes();
+            drop(file);
+            disk.remove_file(Path::new("/a")).unwrap();
+            assert!(disk.used_bytes() < used, "a failed call keeps the file open");
+        }
+        assert_eq!(files, BTreeSet::from([1, 2]), "it is created, or not");
     }
 
     #[test]

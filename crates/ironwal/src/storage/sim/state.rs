@@ -9,7 +9,7 @@ use std::path::Path;
 use fastrand::Rng;
 
 use super::super::disk::FILE_LEN_MAX;
-use super::super::{DirEntry, EntryKind, OpenMode, SECTOR_LEN};
+use super::super::{DirEntry, EntryKind, OpenMode, SECTOR_LEN, WORD_LEN};
 use super::SimConfig;
 use super::faults::{Schedule, Verdict};
 use super::image::{FileImage, PAGE_LEN_U64};
@@ -25,6 +25,14 @@ pub(super) struct State {
     /// Counts kills and crashes.
     pub(super) epoch: u64,
     pub(super) trace: Vec<String>,
+}
+
+/// Shared memory that was opened, and by which process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpenedWords {
+    pub(super) epoch: u64,
+    pub(super) inode: InodeId,
+    pub(super) count: usize,
 }
 
 impl State {
@@ -163,6 +171,16 @@ impl State {
     }
 
     pub(super) fn lock(&mut self, path: &Path) -> io::Result<InodeId> {
+        let id = self.find_or_create(path)?;
+        if !self.locked.insert(id) {
+            let held = io::Error::new(io::ErrorKind::WouldBlock, "somebody holds it");
+            return Err(held);
+        }
+        self.tree.open(id);
+        Ok(id)
+    }
+
+    fn find_or_create(&mut self, path: &Path) -> io::Result<InodeId> {
         let id = match self.tree.find(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.create_new(path, Node::File(FileImage::default()))?
@@ -170,12 +188,63 @@ impl State {
             found => found?,
         };
         self.tree.file(id)?;
-        if !self.locked.insert(id) {
-            let held = io::Error::new(io::ErrorKind::WouldBlock, "somebody holds it");
-            return Err(held);
-        }
-        self.tree.open(id);
         Ok(id)
+    }
+
+    /// Makes the file at a path memory of at least `count` words, with space for all of it.
+    pub(super) fn share(
+        &mut self,
+        path: &Path,
+        count: usize,
+        verdict: Verdict,
+    ) -> io::Result<InodeId> {
+        let len = count.checked_mul(WORD_LEN).ok_or(io::ErrorKind::FileTooLarge)? as u64;
+        check_range(0, len)?;
+        if !matches!(verdict, Verdict::Done) && self.rng.bool() {
+            // It failed before there was a file.
+            return self.tree.find(path);
+        }
+        let id = self.find_or_create(path)?;
+        let len = len.max(self.tree.file(id)?.len());
+        self.reserve(id, 0, len, verdict)?;
+        if matches!(verdict, Verdict::Done) {
+            self.tree.file_mut(id)?.set_shared();
+        }
+        Ok(id)
+    }
+
+    /// Opens all whole words that a file has now.
+    pub(super) fn open_words(
+        &mut self,
+        inode: InodeId,
+        verdict: Verdict,
+    ) -> io::Result<OpenedWords> {
+        let len = self.tree.file(inode)?.len();
+        let count = usize::try_from(len).unwrap_or(usize::MAX) / WORD_LEN;
+        // Who fails to open it will not close it.
+        if matches!(verdict, Verdict::Done) {
+            self.tree.open(inode);
+        }
+        Ok(OpenedWords { epoch: self.epoch, inode, count })
+    }
+
+    /// A word of shared memory, if there is such a one.
+    pub(super) fn load(&self, id: InodeId, index: usize) -> Option<u64> {
+        let mut word = [0; WORD_LEN];
+        let offset = index.checked_mul(WORD_LEN)? as u64;
+        let count = self.tree.file(id).ok()?.read(&mut word, offset);
+        (count == WORD_LEN).then(|| u64::from_le_bytes(word))
+    }
+
+    /// Changes a word of shared memory, if there is such a one.
+    pub(super) fn store(&mut self, id: InodeId, index: usize, word: u64) {
+        if self.load(id, index).is_some()
+            && let Ok(file) = self.tree.file_mut(id)
+        {
+            // Its space is reserved.
+            file.write(&word.to_le_bytes(), (index * WORD_LEN) as u64);
+            let _ = self.write_back(id);
+        }
     }
 
     pub(super) fn read(&mut self, id: InodeId, buf: &mut [u8], offset: u64) -> io::Result<usize> {

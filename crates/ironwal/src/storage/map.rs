@@ -1,0 +1,124 @@
+//! Files of the real disk as memory, and all the `unsafe` code of this crate.
+//!
+//! Two kinds of maps, both shared with the page cache, so nothing is copied:
+//!
+//! - [`content`]: a file that nobody changes any more, as [`Bytes`];
+//! - [`Words`]: a few words that a writer changes while other processes read them.
+//!
+//! # What can go wrong
+//!
+//! The operating system answers an access to a mapped page that it cannot provide with a signal
+//! (`SIGBUS`), which ends a process that does not expect it. There are three ways to get there:
+//!
+//! - *A store that needs space on a full disk.* Excluded: the caller of [`Words::writable`] has
+//!   reserved every block before, and only on file systems that write reserved blocks in place.
+//!   One hole is left: on XFS, somebody may copy the file by sharing its blocks (`cp --reflink`), and
+//!   then fill the disk.
+//! - *An access beyond the end of the file.* We never shorten a file that may be mapped. Somebody
+//!   else with permission to write it can, as they can shorten a program that is running from it.
+//! - *A page that a dying disk can no longer read.* A positioned read would have returned an error.
+//!   Whoever cannot live with that reads without maps.
+//!
+//! The first has no remedy but a positioned write for each store, and the last two none at all but
+//! not to map; a signal handler would be the host program's business, not a library's.
+
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use bytes::Bytes;
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::{SharedWords, WORD_LEN};
+
+/// Whether words can be shared here: loads from memory that is mapped for reading only are promised
+/// to work up to the size of a pointer.
+pub(super) const CAN_SHARE: bool = cfg!(target_pointer_width = "64");
+
+/// The first `len` bytes of a file that has as many, or `None` where they cannot be mapped: the file
+/// system may not be able to, or the address space may be full.
+pub(super) fn content(file: &fs::File, len: u64) -> Option<Bytes> {
+    let len = usize::try_from(len).ok()?;
+    if len == 0 {
+        return Some(Bytes::new());
+    }
+    // SAFETY: the obligation is that the bytes under the slice do not change, and stay in the file,
+    // while the map lives. The contract of `File::map` passes it on: it is asked only for files that
+    // nobody will write to or shorten. In this crate those are segments that are proven to their end,
+    // which are only ever renamed or unlinked, and that leaves the pages. The map is for reading only, so
+    // it cannot break the rule itself. What remains are strangers who write to the file, and a dying
+    // disk: see the module's documentation. Every byte that comes from a map is checked against a
+    // checksum before it is believed, but no check rules out that a stranger changes it afterwards:
+    // we rely on the directory being ours.
+    let map = unsafe { MmapOptions::new().len(len).map(file) }.ok()?;
+    Some(Bytes::from_owner(map))
+}
+
+/// Mapped words; they go on working when the file is closed or unlinked.
+#[derive(Debug)]
+pub(super) struct Words {
+    map: MmapRaw,
+    is_writable: bool,
+}
+
+impl Words {
+    /// Maps the words of a file that has space for all of them, reserved.
+    pub(super) fn writable(file: &fs::File, count: usize) -> io::Result<Self> {
+        let map = MmapOptions::new().len(count * WORD_LEN).map_raw(file)?;
+        Ok(Self { map, is_writable: true })
+    }
+
+    /// Maps the words of a file for reading.
+    pub(super) fn read_only(file: &fs::File, count: usize) -> io::Result<Self> {
+        let map = MmapOptions::new().len(count * WORD_LEN).map_raw_read_only(file)?;
+        Ok(Self { map, is_writable: false })
+    }
+
+    fn word(&self, index: usize) -> Option<&AtomicU64> {
+        if index >= self.count() {
+            return None;
+        }
+        let words = self.map.as_ptr().cast::<AtomicU64>();
+        // SAFETY: `add` and the reference need a pointer to an `AtomicU64` that is inside one
+        // allocation, aligned, initialised and valid for as long as the reference lives.
+        // - Inside: `index` is below the count, which is the map's length in whole words.
+        // - Aligned: a map starts at a page, and words are as long as they are aligned.
+        // - Initialised: the file is at least as long as the map (see above for those who shorten
+        //   it), its bytes have values, and every value is a `u64`.
+        // - Valid: the reference borrows `self`, which owns the map and unmaps it when dropped.
+        // Memory that others change meanwhile is what atomics are for: nobody makes any other kind
+        // of reference to it, in this process or another, and these atomics need no lock, so they
+        // work between processes. Where the memory is mapped for reading only, a reference to an
+        // atomic may exist as long as only relaxed loads no longer than a pointer are done through
+        // it: `load` does only those, `CAN_SHARE` sees to the length, and `store` looks at
+        // `is_writable` first.
+        Some(unsafe { &*words.add(index) })
+    }
+}
+
+impl SharedWords for Words {
+    fn count(&self) -> usize {
+        self.map.len() / WORD_LEN
+    }
+
+    fn load(&self, index: usize) -> u64 {
+        let Some(word) = self.word(index) else {
+            return 0;
+        };
+        let word = word.load(Ordering::Relaxed);
+        // The load itself must be relaxed (see `word`); with the fence it acquires.
+        fence(Ordering::Acquire);
+        word
+    }
+
+    fn store(&self, index: usize, word: u64) {
+        if self.is_writable
+            && let Some(target) = self.word(index)
+        {
+            target.store(word, Ordering::Release);
+        }
+    }
+}
+
+// The words of a map are aligned as pages are, so an atomic one must not need more.
+const _: () = assert!(align_of::<AtomicU64>() <= WORD_LEN && size_of::<AtomicU64>() == WORD_LEN);
