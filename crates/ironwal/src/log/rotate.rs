@@ -178,11 +178,8 @@ impl<'a> Lead<'a> {
         let sealed = writer.seal(proof, &points).and_then(|()| {
             if in_strict {
                 // The frames have been synced, so one sync serves the seal and what proves it.
-                writer.write_slot(Slot {
-                    proof,
-                    first_kept: log.first_kept(),
-                    ..*writer.slot()
-                })?;
+                let slot = Slot { proof, first_kept: log.first_kept(), ..*writer.slot() };
+                writer.write_slot(slot)?;
                 writer.sync()?;
             }
             Ok(())
