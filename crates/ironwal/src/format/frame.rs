@@ -13,15 +13,21 @@
 //! | count | u32 | number of entries |
 //! | synced | u32 | how far this segment was synced when the frame was staged, in units of 8 bytes |
 //! | kind | u8 | 1: entries |
-//! | flags | u8 | 0 |
+//! | flags | u8 | bit 0: the payload is compressed; the others are 0 |
 //! | check | u16 | the upper half of the seeded CRC-32C over the bytes from `length` to `flags` |
 //! | payload | | `count - 1` ends (u32 each: where entry 0, 1, … ends in the data), then the data |
 //! | padding | | zeros, to a multiple of 8 bytes |
 //!
+//! ```text
+//!  a compressed payload   | raw length u32 | LZ4 block: what the payload would be otherwise |
+//! ```
+//!
 //! A frame is valid if and only if its `check` and its `checksum` match, its kind and flags are
-//! known, its count is at least 1, the table fits the payload, the whole frame is at most
-//! [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) bytes and ends inside the file, and `synced` is not
-//! beyond its own offset.
+//! known, its count is at least 1, the table fits the (uncompressed) payload, the whole frame is at
+//! most [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) bytes and ends inside the file, `synced` is not
+//! beyond its own offset, and, if it is compressed, the raw length is at most
+//! [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) less a header and at most 255 times the length of the
+//! LZ4 block, which no block exceeds. So nothing is allocated that a forged length asks for.
 //!
 //! The `check` lets a search for the next whole frame behind damage pass over most places without
 //! reading a payload. All zeros is never a frame: the count is 0.
@@ -40,6 +46,18 @@ pub(crate) const FRAME_HEADER_BYTES: u64 = 24;
 
 const KIND_ENTRIES: u8 = 1;
 
+/// The flag of a frame whose payload is compressed.
+const FLAG_LZ4: u8 = 1;
+
+/// The raw length before a compressed payload, in bytes.
+const RAW_LEN_LEN: u32 = 4;
+
+/// The longest uncompressed payload.
+const RAW_LEN_MAX: u64 = MAX_FRAME_LEN - FRAME_HEADER_BYTES;
+
+/// How many bytes one byte of an LZ4 block can stand for at most.
+const LZ4_EXPANSION_MAX: u64 = 255;
+
 /// What is decoded of a frame: everything but the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -49,8 +67,10 @@ pub(crate) struct Frame {
     pub(crate) index: u32,
     /// How many entries it holds.
     pub(crate) count: u32,
-    /// The bytes of its payload.
+    /// The bytes of its payload, as it is stored.
     pub(crate) payload_len: u32,
+    /// Whether the payload is compressed.
+    pub(crate) compressed: bool,
     /// How far the segment was synced when it was staged, in bytes.
     pub(crate) synced_to: u64,
     /// Its checksum.
@@ -82,6 +102,8 @@ pub(crate) enum Fault {
     Short,
     /// What should be a header is none.
     Header,
+    /// The raw length of a compressed payload is one that it cannot have.
+    RawLength,
     /// The header is whole, the payload is not.
     Payload {
         /// The checksum that is stored.
@@ -102,6 +124,98 @@ pub(crate) fn payload_len(entries: &[&[u8]]) -> u64 {
     entries.iter().fold(ends, |len, entry| len.saturating_add(entry.len() as u64))
 }
 
+/// A payload that compression makes smaller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Packed {
+    /// The raw length and the LZ4 block.
+    payload: Vec<u8>,
+}
+
+impl Packed {
+    /// The bytes that it takes as the payload of a frame.
+    pub(crate) fn payload_len(&self) -> u64 {
+        self.payload.len() as u64
+    }
+}
+
+/// Compresses the payload of these entries; `None` if it has fewer than `min_len` bytes, if its
+/// frame would not become smaller, or if the library was built without compression.
+#[cfg(feature = "compression")]
+pub(crate) fn pack(entries: &[&[u8]], min_len: u64) -> Option<Packed> {
+    let raw_len = payload_len(entries);
+    if entries.is_empty() || raw_len < min_len || raw_len > RAW_LEN_MAX {
+        return None;
+    }
+    let field = u32::try_from(raw_len).ok()?.to_le_bytes();
+    let mut joined = Vec::new();
+    let raw = match entries {
+        [entry] => *entry,
+        entries => {
+            joined.reserve_exact(usize::try_from(raw_len).ok()?);
+            put_payload(&mut joined, entries)?;
+            &joined
+        }
+    };
+    let room = lz4_flex::block::get_maximum_output_size(raw.len());
+    let mut payload = vec![0; field.len() + room];
+    payload[..field.len()].copy_from_slice(&field);
+    let len = lz4_flex::block::compress_into(raw, &mut payload[field.len()..]).ok()?;
+    payload.truncate(field.len() + len);
+    let packed = Packed { payload };
+    (padded_len(packed.payload_len()) < padded_len(raw_len)).then_some(packed)
+}
+
+/// The same without the feature `compression`: nothing is ever compressed.
+#[cfg(not(feature = "compression"))]
+pub(crate) fn pack(_entries: &[&[u8]], _min_len: u64) -> Option<Packed> {
+    None
+}
+
+/// Why a compressed payload cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unpacked {
+    /// It is not what LZ4 made of anything of its raw length, although the checksum matches.
+    Contradiction,
+    /// The library was built without the feature `compression`.
+    #[cfg_attr(feature = "compression", expect(dead_code))]
+    Unsupported,
+}
+
+/// The uncompressed payload of a valid frame with the flag, of which `payload` is what is stored.
+#[cfg(feature = "compression")]
+pub(crate) fn unpack(frame: &Frame, payload: &[u8]) -> Result<Vec<u8>, Unpacked> {
+    // Bounded again, for whoever passes something that was not verified.
+    let raw_len = raw_len_of(frame, payload).ok_or(Unpacked::Contradiction)?;
+    let raw_len = usize::try_from(raw_len).map_err(|_| Unpacked::Contradiction)?;
+    let mut raw = vec![0; raw_len];
+    match lz4_flex::block::decompress_into(&payload[4..], &mut raw) {
+        Ok(len) if len == raw_len => Ok(raw),
+        _ => Err(Unpacked::Contradiction),
+    }
+}
+
+/// The same without the feature `compression`.
+#[cfg(not(feature = "compression"))]
+pub(crate) fn unpack(_frame: &Frame, _payload: &[u8]) -> Result<Vec<u8>, Unpacked> {
+    Err(Unpacked::Unsupported)
+}
+
+/// The raw length that a compressed payload states, if it can be true.
+fn raw_len_of(frame: &Frame, payload: &[u8]) -> Option<u32> {
+    let block_len = frame.payload_len.checked_sub(RAW_LEN_LEN)?;
+    let field = payload.first_chunk::<4>()?;
+    let raw_len = u32::from_le_bytes(*field);
+    let possible = u64::from(raw_len) <= RAW_LEN_MAX
+        && u64::from(raw_len) <= u64::from(block_len) * LZ4_EXPANSION_MAX
+        && table_len(frame.count) <= u64::from(raw_len);
+    possible.then_some(raw_len)
+}
+
+/// The bytes of the table of a frame with this many entries.
+fn table_len(count: u32) -> u64 {
+    4 * u64::from(count).saturating_sub(1)
+}
+
 /// Where a frame is going to stand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -116,17 +230,28 @@ pub(crate) struct Place {
 }
 
 /// Appends the frame of `entries` to `out` and returns its checksum; `None`, with `out` as it was,
-/// if there are no entries or a field would overflow.
-pub(crate) fn encode(out: &mut Vec<u8>, place: Place, entries: &[&[u8]]) -> Option<u32> {
-    let payload_len = payload_len(entries);
-    let frame_len = padded_len(payload_len);
-    if entries.is_empty() || frame_len > MAX_FRAME_LEN {
+/// if there are no entries or a field would overflow. If [`pack`] made something of the same
+/// entries, that is what is stored.
+///
+/// [`MAX_FRAME_LEN`] bounds the frame as it would be without compression, so that what is written
+/// can be read.
+pub(crate) fn encode(
+    out: &mut Vec<u8>,
+    place: Place,
+    entries: &[&[u8]],
+    packed: Option<&Packed>,
+) -> Option<u32> {
+    let raw_len = payload_len(entries);
+    if entries.is_empty() || padded_len(raw_len) > MAX_FRAME_LEN {
         return None;
     }
+    let payload_len = packed.map_or(raw_len, Packed::payload_len);
+    let frame_len = padded_len(payload_len);
     let count = u32::try_from(entries.len()).ok()?;
     place.index.checked_add(count)?;
     let length = u32::try_from(payload_len).ok()?;
     let synced = u32::try_from(place.synced_to / ALIGN).ok()?;
+    let flags = if packed.is_some() { FLAG_LZ4 } else { 0 };
 
     let start = out.len();
     out.reserve(usize::try_from(frame_len).ok()?);
@@ -136,10 +261,23 @@ pub(crate) fn encode(out: &mut Vec<u8>, place: Place, entries: &[&[u8]]) -> Opti
     put(header, 8, place.index.to_le_bytes());
     put(header, 12, count.to_le_bytes());
     put(header, 16, synced.to_le_bytes());
-    put(header, 20, [KIND_ENTRIES, 0]);
+    put(header, 20, [KIND_ENTRIES, flags]);
     let (check, partial) = check_of(header, place.seed.at(place.offset));
     put(header, 22, check.to_le_bytes());
 
+    match packed {
+        Some(packed) => out.extend_from_slice(&packed.payload),
+        None => put_payload(out, entries)?,
+    }
+    out.resize(start + usize::try_from(frame_len).ok()?, 0);
+
+    let checksum = checksum::append(partial, &out[start + 22..]);
+    put(&mut out[start..], 0, checksum.to_le_bytes());
+    Some(checksum)
+}
+
+/// Appends the table and the data of these entries, which fit a frame.
+fn put_payload(out: &mut Vec<u8>, entries: &[&[u8]]) -> Option<()> {
     let mut end: u32 = 0;
     for entry in &entries[..entries.len() - 1] {
         end += u32::try_from(entry.len()).ok()?;
@@ -148,11 +286,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, place: Place, entries: &[&[u8]]) -> Opti
     for entry in entries {
         out.extend_from_slice(entry);
     }
-    out.resize(start + usize::try_from(frame_len).ok()?, 0);
-
-    let checksum = checksum::append(partial, &out[start + 22..]);
-    put(&mut out[start..], 0, checksum.to_le_bytes());
-    Some(checksum)
+    Some(())
 }
 
 /// What the header at the start of `window` says, if it is one; nothing behind it is read.
@@ -173,14 +307,16 @@ pub(crate) fn peek(
         offset,
         checksum: u32_at(header, 0),
         payload_len: u32_at(header, 4),
+        compressed: header[21] == FLAG_LZ4,
         index: u32_at(header, 8),
         count: u32_at(header, 12),
         synced_to: u64::from(u32_at(header, 16)) * ALIGN,
     };
-    let table_len = 4 * u64::from(frame.count).saturating_sub(1);
+    // The table of a compressed payload is compared with the raw length, behind the header.
+    let table_len = if frame.compressed { 0 } else { table_len(frame.count) };
     if frame.count == 0
         || header[20] != KIND_ENTRIES
-        || header[21] != 0
+        || header[21] & !FLAG_LZ4 != 0
         || frame.len() > MAX_FRAME_LEN
         || frame.synced_to > offset
         || table_len > u64::from(frame.payload_len)
@@ -202,14 +338,35 @@ pub(crate) fn verify(bytes: &[u8], frame: &Frame, seed: SegmentSeed) -> Result<(
     };
     let found = checksum::append(seed.at(frame.offset), &bytes[4..]);
     if found == frame.checksum {
+        if frame.compressed && raw_len_of(frame, &bytes[FRAME_HEADER_LEN..]).is_none() {
+            return Err(Fault::RawLength);
+        }
         Ok(())
     } else {
         Err(Fault::Payload { expected: frame.checksum, found })
     }
 }
 
-/// The bytes of entry `nth` of a frame with `count` entries and this payload; `None` if there is no
-/// such entry or the table contradicts itself.
+/// Whether the table of a payload with `count` entries contradicts nothing, so that there is an
+/// [`entry`] for each.
+pub(crate) fn has_whole_table(payload: &[u8], count: u32) -> bool {
+    let Some(table_len) = usize::try_from(table_len(count)).ok().filter(|_| count > 0) else {
+        return false;
+    };
+    let Some((table, data)) = payload.split_at_checked(table_len) else {
+        return false;
+    };
+    let mut start = 0;
+    let (ends, _) = table.as_chunks::<4>();
+    ends.iter().all(|end| {
+        let end = u32::from_le_bytes(*end);
+        let rises = start <= end;
+        start = end;
+        rises
+    }) && u64::from(start) <= data.len() as u64
+}
+
+/// The bytes of entry `nth` of an uncompressed payload with `count` entries; `None` if there is no such entry or the table contradicts itself.
 pub(crate) fn entry(payload: &[u8], count: u32, nth: u32) -> Option<Range<usize>> {
     if nth >= count {
         return None;
@@ -255,7 +412,7 @@ mod tests {
     fn a_single_entry_costs_at_most_32_bytes() {
         for len in 0..64 {
             let mut out = Vec::new();
-            encode(&mut out, place(), &[&vec![1; len]]).unwrap();
+            encode(&mut out, place(), &[&vec![1; len]], None).unwrap();
             assert!(out.len() - len <= 32);
             assert!(out.len().is_multiple_of(8));
         }
@@ -264,9 +421,9 @@ mod tests {
     #[test]
     fn nothing_is_encoded_without_entries_or_with_too_many() {
         let mut out = Vec::new();
-        assert_eq!(encode(&mut out, place(), &[]), None);
+        assert_eq!(encode(&mut out, place(), &[], None), None);
         let full = Place { index: u32::MAX, ..place() };
-        assert_eq!(encode(&mut out, full, &[b"x"]), None);
+        assert_eq!(encode(&mut out, full, &[b"x"], None), None);
         assert!(out.is_empty());
     }
 
@@ -274,11 +431,11 @@ mod tests {
     fn the_limit_is_the_same_for_writing_and_reading() {
         let entry = vec![0; (MAX_FRAME_LEN - FRAME_HEADER_BYTES) as usize];
         let mut out = Vec::new();
-        assert!(encode(&mut out, place(), &[&entry]).is_some());
+        assert!(encode(&mut out, place(), &[&entry], None).is_some());
         assert!(decode(&out).is_ok());
         drop(out);
         let entry = vec![0; (MAX_FRAME_LEN - FRAME_HEADER_BYTES) as usize + 1];
-        assert_eq!(encode(&mut Vec::new(), place(), &[&entry]), None);
+        assert_eq!(encode(&mut Vec::new(), place(), &[&entry], None), None);
     }
 
     proptest! {
@@ -288,7 +445,7 @@ mod tests {
         ) {
             let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
             let mut out = Vec::new();
-            let checksum = encode(&mut out, place(), &entries).unwrap();
+            let checksum = encode(&mut out, place(), &entries, None).unwrap();
             let frame = decode(&out).unwrap();
             prop_assert_eq!(frame.len(), out.len() as u64);
             prop_assert_eq!(frame.checksum, checksum);
@@ -308,7 +465,7 @@ mod tests {
             bit in any::<prop::sample::Index>(),
         ) {
             let mut out = Vec::new();
-            encode(&mut out, place(), &[&data, b"second"]).unwrap();
+            encode(&mut out, place(), &[&data, b"second"], None).unwrap();
             let bit = bit.index(out.len() * 8);
             out[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(decode(&out).is_err());
@@ -324,7 +481,7 @@ mod tests {
     #[test]
     fn a_frame_is_valid_in_its_place_only() {
         let mut out = Vec::new();
-        encode(&mut out, place(), &[b"money"]).unwrap();
+        encode(&mut out, place(), &[b"money"], None).unwrap();
         let limit = u64::MAX;
         assert!(peek(&out, 8192, limit, place().seed).is_ok());
         assert!(peek(&out, 8200, limit, place().seed).is_err());

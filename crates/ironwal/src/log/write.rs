@@ -294,7 +294,9 @@ mod tests {
     use super::super::Identity;
     use super::super::tail::{Append, Limits};
     use super::*;
+    use crate::WalOptions;
     use crate::commit::Stream;
+    use crate::segment::ReadContext;
     use crate::storage::SimDisk;
     use crate::storage::sim::CallKind;
 
@@ -307,9 +309,11 @@ mod tests {
         let identity =
             Identity { name: "s".into(), dir: root.join("s"), number: 0.into(), salt: 1 };
         let limits = Limits { segment_len_max: 1000, entries_max: 1, sync_on_rotation: false };
-        let stream = Stream::new(Log::new(Arc::new(disk.clone()), identity, limits));
+        let context = ReadContext::new(Arc::new(disk.clone()), &WalOptions::default());
+        let stream = Stream::new(Log::new(context, identity, limits));
         for entry in [&b"one"[..], b"two"] {
-            stream.append(root, &Append { entries: &[entry], batch: false, sync: false }).unwrap();
+            let append = Append { entries: &[entry], batch: false, sync: false, packed: None };
+            stream.append(root, &append).unwrap();
         }
         disk.fail_nth(CallKind::Sync, 1, io::ErrorKind::Other);
         stream.log().prove_full_segments().unwrap_err();

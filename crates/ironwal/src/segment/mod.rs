@@ -3,6 +3,10 @@
 //! [`writer::SegmentWriter`] is held by whoever may change the file, one at a time;
 //! [`Segment`] is what any number of readers see of it.
 
+mod block;
+pub(crate) mod context;
+pub(crate) mod cursor;
+pub(crate) mod find;
 pub(crate) mod index;
 pub(crate) mod reader;
 pub(crate) mod recovery;
@@ -12,6 +16,10 @@ pub(crate) mod writer;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use block::Backwards;
+pub(crate) use context::ReadContext;
+pub(crate) use cursor::Cursor;
+pub(crate) use find::Finder;
 pub(crate) use reader::{Damage, Segment};
 pub(crate) use writer::SegmentWriter;
 

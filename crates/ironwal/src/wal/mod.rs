@@ -3,6 +3,7 @@
 mod iter;
 mod maintenance;
 mod names;
+pub(crate) mod range;
 mod root;
 mod stream;
 mod txn;
@@ -19,11 +20,12 @@ pub use txn::TxnWriter;
 use crate::commit;
 use crate::environment::{Environment, Maintenance};
 use crate::error::{Error, Result};
-use crate::format::MAX_SEGMENT_LEN;
+use crate::format::{MAX_SEGMENT_LEN, frame};
 use crate::log::recover::recover;
 use crate::log::tail::{Append, Limits};
 use crate::log::{Identity, Log};
 use crate::options::{SyncMode, WalOptions};
+use crate::segment::ReadContext;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, PoisonError, RwLock, lock};
 use maintenance::Maintainer;
 use root::RootDir;
@@ -62,6 +64,9 @@ struct Inner {
     environment: Environment,
     limits: Limits,
     sync_mode: SyncMode,
+    /// Appends of this many bytes are compressed.
+    pack_min_len: Option<u64>,
+    context: Arc<ReadContext>,
     read_len: usize,
     root_path: PathBuf,
     /// `None` once the log is closed: the lock is released with it.
@@ -102,10 +107,13 @@ impl Wal {
             entries_max: options.max_entries_per_segment,
             sync_on_rotation: options.sync_mode == SyncMode::Strict,
         };
-        let streams = recover_all(&root, &environment, limits, &options)?;
+        let context = ReadContext::new(Arc::clone(&environment.storage), &options);
+        let streams = recover_all(&root, &environment, &context, limits, &options)?;
         let inner = Inner {
             limits,
             sync_mode: options.sync_mode,
+            pack_min_len: options.pack_min_len(),
+            context,
             read_len: options.read_buffer_size.max(READ_BUFFER_LEN_MIN),
             salt: root.salt(),
             root_path: options.root_path,
@@ -175,6 +183,36 @@ impl Wal {
         let Some(stream) = self.find_checked(stream)? else { return Ok(None) };
         match stream.log().get(id) {
             Ok(entry) => Ok(entry.map(Vec::from)),
+            Err(error) => Err(without_details(error)),
+        }
+    }
+
+    /// The entries with these ids, in the order of `ids`, in which an id may come more than once;
+    /// `None` for each that is not committed (yet) or was pruned, and for all if the stream is
+    /// unknown. Ids that are near each other share reads. May read from the disk.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.append_batch("orders", &[b"tea", b"coffee"])?;
+    /// let orders = wal.get_batch("orders", &[1, 7, 0])?;
+    /// assert_eq!(orders, [Some(b"coffee".to_vec()), None, Some(b"tea".to_vec())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::get`]. One damaged entry fails the call. The name is not looked at if there
+    /// are no ids.
+    pub fn get_batch(&self, stream: &str, ids: &[u64]) -> Result<Vec<Option<Vec<u8>>>> {
+        if ids.is_empty() {
+            self.check_open()?;
+            return Ok(Vec::new());
+        }
+        let Some(stream) = self.find_checked(stream)? else { return Ok(vec![None; ids.len()]) };
+        match stream.log().get_batch(ids) {
+            Ok(entries) => Ok(entries.into_iter().map(|entry| entry.map(Vec::from)).collect()),
             Err(error) => Err(without_details(error)),
         }
     }
@@ -284,7 +322,8 @@ impl fmt::Debug for Wal {
 impl Inner {
     fn append_one(&self, stream: &Arc<commit::Stream>, entry: &[u8]) -> Result<u64> {
         let sync = self.sync_mode == SyncMode::Strict;
-        let append = Append { entries: &[entry], batch: false, sync };
+        let packed = self.pack(&[entry]);
+        let append = Append { entries: &[entry], batch: false, sync, packed: packed.as_ref() };
         self.append(stream, &append).map(|ids| ids.start)
     }
 
@@ -294,7 +333,13 @@ impl Inner {
             return Ok(next_id..next_id);
         }
         let sync = self.sync_mode != SyncMode::Async;
-        self.append(stream, &Append { entries, batch: true, sync })
+        let packed = self.pack(entries);
+        self.append(stream, &Append { entries, batch: true, sync, packed: packed.as_ref() })
+    }
+
+    /// Compresses what is appended, if that is wanted and saves space.
+    fn pack(&self, entries: &[&[u8]]) -> Option<frame::Packed> {
+        frame::pack(entries, self.pack_min_len?)
     }
 
     fn append(&self, stream: &Arc<commit::Stream>, append: &Append<'_>) -> Result<Range<u64>> {
@@ -324,7 +369,7 @@ impl Inner {
             number: OnceLock::new(),
             salt: self.salt,
         };
-        let log = Log::new(Arc::clone(&self.environment.storage), identity, self.limits);
+        let log = Log::new(Arc::clone(&self.context), identity, self.limits);
         let stream = Arc::new(commit::Stream::new(log));
         streams.insert(name.to_string(), Arc::clone(&stream));
         Ok(stream)
@@ -350,6 +395,7 @@ impl Inner {
         }
         self.maintainer.stop();
         let closed = self.for_each_stream(commit::Stream::close);
+        self.context.clear();
         // Last, so that nobody opens the directory before everything is written.
         *root = None;
         closed
@@ -368,6 +414,7 @@ impl Drop for Inner {
 fn recover_all(
     root: &RootDir,
     environment: &Environment,
+    context: &Arc<ReadContext>,
     limits: Limits,
     options: &WalOptions,
 ) -> Result<Catalogue> {
@@ -375,7 +422,7 @@ fn recover_all(
     let recover_one = |(name, dir): &(String, PathBuf)| -> Result<Option<commit::Stream>> {
         let of = (name.clone(), dir.clone());
         let policy = options.on_corruption;
-        let log = recover(&environment.storage, of, root.salt(), limits, policy)?;
+        let log = recover(context, of, root.salt(), limits, policy)?;
         Ok(log.map(commit::Stream::new))
     };
     let threads = match environment.maintenance {

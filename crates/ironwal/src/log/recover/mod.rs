@@ -15,8 +15,8 @@ use super::{Identity, Log};
 use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;
 use crate::options::CorruptionPolicy;
+use crate::segment::ReadContext;
 use crate::segment::recovery::{self, Action, Cut, Facts, Header, Next};
-use crate::storage::Storage;
 use crate::sync::{Arc, OnceLock};
 use build::build;
 use found::{Found, list, mark_stale, read_frames};
@@ -24,12 +24,13 @@ use repair::repair;
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
 pub(crate) fn recover(
-    storage: &Arc<dyn Storage>,
+    context: &Arc<ReadContext>,
     (name, dir): (String, PathBuf),
     salt: u64,
     limits: Limits,
     policy: CorruptionPolicy,
 ) -> Result<Option<Log>> {
+    let storage = context.storage();
     let mut found = list(&**storage, &dir, salt)?;
     if found.is_empty() {
         return Ok(None);
@@ -62,7 +63,7 @@ pub(crate) fn recover(
     let number = number.unwrap_or_default();
     let identity = Identity { name, dir, number, salt };
     let kept = repair(storage, &identity, found, &actions)?;
-    Ok(Some(build(storage, identity, limits, &kept)))
+    Ok(Some(build(context, identity, limits, &kept)))
 }
 
 /// The facts about segment number `nth`, and what they lead to.
