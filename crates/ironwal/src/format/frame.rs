@@ -136,6 +136,12 @@ impl Packed {
     pub(crate) fn payload_len(&self) -> u64 {
         self.payload.len() as u64
     }
+
+    /// What nobody packed: this raw length and this block.
+    #[cfg(test)]
+    pub(crate) fn forged(raw_len: u32, block: &[u8]) -> Self {
+        Self { payload: [&raw_len.to_le_bytes(), block].concat() }
+    }
 }
 
 /// Compresses the payload of these entries; `None` if it has fewer than `min_len` bytes, if its
@@ -460,6 +466,49 @@ mod tests {
         }
 
         #[test]
+        #[cfg(feature = "compression")]
+        fn what_is_packed_is_unpacked(
+            entries in prop::collection::vec(prop::collection::vec(0_u8..3, 0..400), 1..20)
+        ) {
+            let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+            let packed = pack(&entries, 0);
+            let mut out = Vec::new();
+            encode(&mut out, place(), &entries, packed.as_ref()).unwrap();
+            let frame = decode(&out).unwrap();
+            prop_assert_eq!(frame.compressed, packed.is_some());
+            let stored = &out[FRAME_HEADER_LEN..][..frame.payload_len as usize];
+            let payload =
+                if frame.compressed { unpack(&frame, stored).unwrap() } else { stored.to_vec() };
+            prop_assert!(has_whole_table(&payload, frame.count));
+            for (nth, entry_bytes) in entries.iter().enumerate() {
+                let range = entry(&payload, frame.count, nth as u32).unwrap();
+                prop_assert_eq!(&payload[range], *entry_bytes);
+            }
+        }
+
+        #[test]
+        fn a_whole_table_has_every_entry(
+            payload in prop::collection::vec(0_u8..9, 0..60), count in 0_u32..8,
+        ) {
+            let all = count > 0 && (0..count).all(|nth| entry(&payload, count, nth).is_some());
+            prop_assert_eq!(has_whole_table(&payload, count), all);
+        }
+
+        #[test]
+        fn any_block_is_survived(
+            block in prop::collection::vec(any::<u8>(), 0..100), raw_len in 0_u32..30_000,
+        ) {
+            let packed = Packed::forged(raw_len, &block);
+            let mut out = Vec::new();
+            encode(&mut out, place(), &[b""], Some(&packed)).unwrap();
+            if let Ok(frame) = decode(&out)
+                && let Ok(raw) = unpack(&frame, &packed.payload)
+            {
+                prop_assert_eq!(raw.len(), raw_len as usize);
+            }
+        }
+
+        #[test]
         fn every_flipped_bit_is_seen(
             data in prop::collection::vec(any::<u8>(), 0..40),
             bit in any::<prop::sample::Index>(),
@@ -476,6 +525,90 @@ mod tests {
             let _ = decode(&bytes);
             let _ = entry(&bytes, 1 + nth % 20, nth % 30);
         }
+    }
+
+    #[test]
+    #[cfg(feature = "compression")]
+    fn what_does_not_get_smaller_is_not_packed() {
+        assert!(pack(&[&[7; 1000]], 1000).is_some());
+        assert_eq!(pack(&[&[7; 1000]], 1001), None, "it is too short");
+        assert_eq!(pack(&[], 0), None);
+        for len in 0..40 {
+            let entry = vec![7; len];
+            if let Some(packed) = pack(&[&entry], 0) {
+                assert!(padded_len(packed.payload_len()) < padded_len(len as u64), "{len}");
+            }
+        }
+        let noise: Vec<u8> =
+            (0..500_u32).flat_map(|n| checksum::of(&n.to_le_bytes()).to_le_bytes()).collect();
+        assert_eq!(pack(&[&noise], 0), None);
+    }
+
+    /// The limit bounds the frame as it is without compression: what is written can be read.
+    #[test]
+    #[cfg(feature = "compression")]
+    fn compression_does_not_move_the_limit() {
+        let entry = vec![0; RAW_LEN_MAX as usize + 1];
+        assert_eq!(pack(&[&entry], 0), None);
+        let packed = pack(&[&entry[1..]], 0).unwrap();
+        assert_eq!(encode(&mut Vec::new(), place(), &[&entry], Some(&packed)), None);
+        let mut out = Vec::new();
+        encode(&mut out, place(), &[&entry[1..]], Some(&packed)).unwrap();
+        let frame = decode(&out).unwrap();
+        let raw = unpack(&frame, &out[FRAME_HEADER_LEN..][..frame.payload_len as usize]).unwrap();
+        assert!(raw == entry[1..]);
+    }
+
+    #[test]
+    fn a_raw_length_that_cannot_be_true_is_no_frame() {
+        let decode_forged = |raw_len: u32, block: &[u8], entries: &[&[u8]]| {
+            let mut out = Vec::new();
+            let packed = Packed::forged(raw_len, block);
+            encode(&mut out, place(), entries, Some(&packed)).unwrap();
+            decode(&out).map(|frame| frame.compressed)
+        };
+        let refused = Err(Fault::RawLength);
+        assert_eq!(decode_forged(255 * 10, &[0; 10], &[b""]), Ok(true));
+        assert_eq!(decode_forged(255 * 10 + 1, &[0; 10], &[b""]), refused);
+        assert_eq!(decode_forged(0, &[], &[b""]), Ok(true));
+        assert_eq!(decode_forged(1, &[], &[b""]), refused);
+        // The table of five entries takes 16 bytes.
+        assert_eq!(decode_forged(16, &[0; 10], &[&b""[..]; 5]), Ok(true));
+        assert_eq!(decode_forged(15, &[0; 10], &[&b""[..]; 5]), refused);
+        let long = vec![0; 5_000_000];
+        let max = RAW_LEN_MAX as u32;
+        assert_eq!(decode_forged(max, &long, &[b""]), Ok(true));
+        assert_eq!(decode_forged(max + 1, &long, &[b""]), refused);
+        assert_eq!(decode_forged(u32::MAX, &long, &[b""]), refused);
+
+        let mut out = Vec::new();
+        let short = Packed { payload: vec![0; 3] };
+        encode(&mut out, place(), &[b""], Some(&short)).unwrap();
+        assert_eq!(decode(&out), Err(Fault::RawLength));
+    }
+
+    #[test]
+    fn only_the_flag_of_compression_is_known() {
+        let mut out = Vec::new();
+        encode(&mut out, place(), &[b"x"], None).unwrap();
+        for flags in 2..=u8::MAX {
+            out[21] = flags;
+            let check = check_of(&out, place().seed.at(8192)).0;
+            put(&mut out, 22, check.to_le_bytes());
+            let checksum = checksum::append(place().seed.at(8192), &out[4..]);
+            put(&mut out, 0, checksum.to_le_bytes());
+            assert_eq!(decode(&out), Err(Fault::Header), "{flags}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "compression"))]
+    fn without_the_feature_frames_are_found_and_not_decoded() {
+        assert_eq!(pack(&[&[7; 1000]], 0), None);
+        let mut out = Vec::new();
+        encode(&mut out, place(), &[b"x"], Some(&Packed::forged(9, &[0; 9]))).unwrap();
+        let frame = decode(&out).unwrap();
+        assert_eq!(unpack(&frame, &out[FRAME_HEADER_LEN..]), Err(Unpacked::Unsupported));
     }
 
     #[test]

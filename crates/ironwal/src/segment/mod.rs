@@ -9,6 +9,8 @@ pub(crate) mod cursor;
 pub(crate) mod find;
 pub(crate) mod index;
 pub(crate) mod reader;
+#[cfg(test)]
+mod reading_tests;
 pub(crate) mod recovery;
 pub(crate) mod source;
 pub(crate) mod walk;
