@@ -8,6 +8,7 @@ mod hooked;
 mod kill;
 mod model;
 mod modules;
+mod readers;
 mod recovery;
 mod rot;
 mod stories;
