@@ -276,7 +276,8 @@ impl Segment {
             return if self.is_retired() { Err(ReadError::Retired) } else { Ok(Some(block)) };
         }
         let mut source = self.source_for(run)?;
-        let parts = self.parts(&mut source, run, seed)?;
+        // What is wrong with another entry of the run must not fail the read of this one.
+        let Ok(parts) = self.parts(&mut source, run, seed) else { return Ok(None) };
         let mut frames = Vec::with_capacity(parts.len());
         let mut weight = BLOCK_OVERHEAD + run.end - run.offset;
         for part in parts {

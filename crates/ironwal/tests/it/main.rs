@@ -8,6 +8,7 @@ mod hooked;
 mod kill;
 mod model;
 mod modules;
+mod reading;
 mod recovery;
 mod rot;
 mod stories;
