@@ -273,7 +273,8 @@ impl Segment {
             return Ok(None);
         }
         if let Some(block) = self.context().block(self.number(), run.offset) {
-            return if self.is_retired() { Err(ReadError::Retired) } else { Ok(Some(block)) };
+            // Made from the right file, whatever has become of that since.
+            return Ok(Some(block));
         }
         let mut source = self.source_for(run)?;
         // What is wrong with another entry of the run must not fail the read of this one.
@@ -296,7 +297,6 @@ impl Segment {
         if self.is_retired() {
             // Whoever retired it may have been through with the cache before this one was in it.
             self.context().forget_block(self.number(), run.offset);
-            return Err(ReadError::Retired);
         }
         Ok(Some(block))
     }
