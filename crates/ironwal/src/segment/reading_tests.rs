@@ -418,6 +418,18 @@ fn who_has_the_file_goes_on_to_where_the_segment_was_cut() {
 }
 
 #[test]
+fn a_batch_that_was_cut_through_ends_at_the_cut() {
+    let built = Built::new().frame(&[b"a", b"b", b"c", b"d"], None);
+    let disk = Interfering::new(&built);
+    let segment = built.segment(&disk.context(&WalOptions::default()));
+    let mut cursor = cursor(&segment, 100);
+    assert_eq!(cursor.next().unwrap().unwrap().1, &b"a"[..]);
+    segment.retire(102);
+    assert_eq!(cursor.next().unwrap().unwrap().1, &b"b"[..]);
+    assert_eq!(cursor.next().unwrap(), None);
+}
+
+#[test]
 fn full_and_durable_segments_are_mapped_and_others_read() {
     let built = Built::new().entries(40);
     let mut disk = Interfering::new(&built);
