@@ -9,6 +9,7 @@ mod kill;
 mod model;
 mod modules;
 mod readers;
+mod reading;
 mod recovery;
 mod rot;
 mod stories;
