@@ -2,6 +2,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::print_stderr)]
 
 mod api;
+mod compat;
 mod contract;
 mod documents;
 mod hooked;
@@ -11,4 +12,5 @@ mod modules;
 mod recovery;
 mod rot;
 mod stories;
+mod surface;
 mod threads;
