@@ -126,7 +126,7 @@ impl Built {
         // Behind something else a frame is where the library would never put it.
         self.honest &= offset == self.end;
         let start = self.bytes.len();
-        frame::encode(&mut self.bytes, place, &entries).expect("small numbers");
+        frame::encode(&mut self.bytes, place, &entries, None).expect("small numbers");
         self.frames.insert(offset, self.bytes[start..].to_vec());
         self.entries += entries.len() as u32;
         self.boundaries.push(self.offset());

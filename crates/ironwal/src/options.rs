@@ -143,6 +143,15 @@ impl WalOptions {
         Self { root_path: path.into(), ..Self::default() }
     }
 
+    /// From how many bytes on appends are compressed; `None`: never.
+    pub(crate) fn pack_min_len(&self) -> Option<u64> {
+        match self.compression {
+            CompressionType::None => None,
+            #[cfg(feature = "compression")]
+            CompressionType::Lz4 => Some(self.min_compression_size as u64),
+        }
+    }
+
     /// Refuses values that have no meaning.
     pub(crate) fn check(&self) -> Result<()> {
         let refuse = |what: &str| Err(Error::Config(what.to_string()));

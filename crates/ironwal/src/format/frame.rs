@@ -13,15 +13,21 @@
 //! | count | u32 | number of entries |
 //! | synced | u32 | how far this segment was synced when the frame was staged, in units of 8 bytes |
 //! | kind | u8 | 1: entries |
-//! | flags | u8 | 0 |
+//! | flags | u8 | bit 0: the payload is compressed; the others are 0 |
 //! | check | u16 | the upper half of the seeded CRC-32C over the bytes from `length` to `flags` |
 //! | payload | | `count - 1` ends (u32 each: where entry 0, 1, … ends in the data), then the data |
 //! | padding | | zeros, to a multiple of 8 bytes |
 //!
+//! ```text
+//!  a compressed payload   | raw length u32 | LZ4 block: what the payload would be otherwise |
+//! ```
+//!
 //! A frame is valid if and only if its `check` and its `checksum` match, its kind and flags are
-//! known, its count is at least 1, the table fits the payload, the whole frame is at most
-//! [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) bytes and ends inside the file, and `synced` is not
-//! beyond its own offset.
+//! known, its count is at least 1, the table fits the (uncompressed) payload, the whole frame is at
+//! most [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) bytes and ends inside the file, `synced` is not
+//! beyond its own offset, and, if it is compressed, the raw length is at most
+//! [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) less a header and at most 255 times the length of the
+//! LZ4 block, which no block exceeds. So nothing is allocated that a forged length asks for.
 //!
 //! The `check` lets a search for the next whole frame behind damage pass over most places without
 //! reading a payload. All zeros is never a frame: the count is 0.
@@ -40,6 +46,18 @@ pub(crate) const FRAME_HEADER_BYTES: u64 = 24;
 
 const KIND_ENTRIES: u8 = 1;
 
+/// The flag of a frame whose payload is compressed.
+const FLAG_LZ4: u8 = 1;
+
+/// The raw length before a compressed payload, in bytes.
+const RAW_LEN_LEN: u32 = 4;
+
+/// The longest uncompressed payload.
+const RAW_LEN_MAX: u64 = MAX_FRAME_LEN - FRAME_HEADER_BYTES;
+
+/// How many bytes one byte of an LZ4 block can stand for at most.
+const LZ4_EXPANSION_MAX: u64 = 255;
+
 /// What is decoded of a frame: everything but the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -49,8 +67,10 @@ pub(crate) struct Frame {
     pub(crate) index: u32,
     /// How many entries it holds.
     pub(crate) count: u32,
-    /// The bytes of its payload.
+    /// The bytes of its payload, as it is stored.
     pub(crate) payload_len: u32,
+    /// Whether the payload is compressed.
+    pub(crate) compressed: bool,
     /// How far the segment was synced when it was staged, in bytes.
     pub(crate) synced_to: u64,
     /// Its checksum.
@@ -82,6 +102,8 @@ pub(crate) enum Fault {
     Short,
     /// What should be a header is none.
     Header,
+    /// The raw length of a compressed payload is one that it cannot have.
+    RawLength,
     /// The header is whole, the payload is not.
     Payload {
         /// The checksum that is stored.
@@ -102,6 +124,104 @@ pub(crate) fn payload_len(entries: &[&[u8]]) -> u64 {
     entries.iter().fold(ends, |len, entry| len.saturating_add(entry.len() as u64))
 }
 
+/// A payload that compression makes smaller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Packed {
+    /// The raw length and the LZ4 block.
+    payload: Vec<u8>,
+}
+
+impl Packed {
+    /// The bytes that it takes as the payload of a frame.
+    pub(crate) fn payload_len(&self) -> u64 {
+        self.payload.len() as u64
+    }
+
+    /// What nobody packed: this raw length and this block.
+    #[cfg(test)]
+    pub(crate) fn forged(raw_len: u32, block: &[u8]) -> Self {
+        Self { payload: [&raw_len.to_le_bytes(), block].concat() }
+    }
+}
+
+/// Compresses the payload of these entries; `None` if it has fewer than `min_len` bytes, if its
+/// frame would not become smaller, or if the library was built without compression.
+#[cfg(feature = "compression")]
+pub(crate) fn pack(entries: &[&[u8]], min_len: u64) -> Option<Packed> {
+    let raw_len = payload_len(entries);
+    if entries.is_empty() || raw_len < min_len || raw_len > RAW_LEN_MAX {
+        return None;
+    }
+    let field = u32::try_from(raw_len).ok()?.to_le_bytes();
+    let mut joined = Vec::new();
+    let raw = match entries {
+        [entry] => *entry,
+        entries => {
+            joined.reserve_exact(usize::try_from(raw_len).ok()?);
+            put_payload(&mut joined, entries)?;
+            &joined
+        }
+    };
+    let room = lz4_flex::block::get_maximum_output_size(raw.len());
+    let mut payload = vec![0; field.len() + room];
+    payload[..field.len()].copy_from_slice(&field);
+    let len = lz4_flex::block::compress_into(raw, &mut payload[field.len()..]).ok()?;
+    payload.truncate(field.len() + len);
+    let packed = Packed { payload };
+    (padded_len(packed.payload_len()) < padded_len(raw_len)).then_some(packed)
+}
+
+/// The same without the feature `compression`: nothing is ever compressed.
+#[cfg(not(feature = "compression"))]
+pub(crate) fn pack(_entries: &[&[u8]], _min_len: u64) -> Option<Packed> {
+    None
+}
+
+/// Why a compressed payload cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unpacked {
+    /// It is not what LZ4 made of anything of its raw length, although the checksum matches.
+    Contradiction,
+    /// The library was built without the feature `compression`.
+    #[cfg_attr(feature = "compression", expect(dead_code))]
+    Unsupported,
+}
+
+/// The uncompressed payload of a valid frame with the flag, of which `payload` is what is stored.
+#[cfg(feature = "compression")]
+pub(crate) fn unpack(frame: &Frame, payload: &[u8]) -> Result<Vec<u8>, Unpacked> {
+    // Bounded again, for whoever passes something that was not verified.
+    let raw_len = raw_len_of(frame, payload).ok_or(Unpacked::Contradiction)?;
+    let raw_len = usize::try_from(raw_len).map_err(|_| Unpacked::Contradiction)?;
+    let mut raw = vec![0; raw_len];
+    match lz4_flex::block::decompress_into(&payload[4..], &mut raw) {
+        Ok(len) if len == raw_len => Ok(raw),
+        _ => Err(Unpacked::Contradiction),
+    }
+}
+
+/// The same without the feature `compression`.
+#[cfg(not(feature = "compression"))]
+pub(crate) fn unpack(_frame: &Frame, _payload: &[u8]) -> Result<Vec<u8>, Unpacked> {
+    Err(Unpacked::Unsupported)
+}
+
+/// The raw length that a compressed payload states, if it can be true.
+fn raw_len_of(frame: &Frame, payload: &[u8]) -> Option<u32> {
+    let block_len = frame.payload_len.checked_sub(RAW_LEN_LEN)?;
+    let field = payload.first_chunk::<4>()?;
+    let raw_len = u32::from_le_bytes(*field);
+    let possible = u64::from(raw_len) <= RAW_LEN_MAX
+        && u64::from(raw_len) <= u64::from(block_len) * LZ4_EXPANSION_MAX
+        && table_len(frame.count) <= u64::from(raw_len);
+    possible.then_some(raw_len)
+}
+
+/// The bytes of the table of a frame with this many entries.
+fn table_len(count: u32) -> u64 {
+    4 * u64::from(count).saturating_sub(1)
+}
+
 /// Where a frame is going to stand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -116,17 +236,28 @@ pub(crate) struct Place {
 }
 
 /// Appends the frame of `entries` to `out` and returns its checksum; `None`, with `out` as it was,
-/// if there are no entries or a field would overflow.
-pub(crate) fn encode(out: &mut Vec<u8>, place: Place, entries: &[&[u8]]) -> Option<u32> {
-    let payload_len = payload_len(entries);
-    let frame_len = padded_len(payload_len);
-    if entries.is_empty() || frame_len > MAX_FRAME_LEN {
+/// if there are no entries or a field would overflow. If [`pack`] made something of the same
+/// entries, that is what is stored.
+///
+/// [`MAX_FRAME_LEN`] bounds the frame as it would be without compression, so that what is written
+/// can be read.
+pub(crate) fn encode(
+    out: &mut Vec<u8>,
+    place: Place,
+    entries: &[&[u8]],
+    packed: Option<&Packed>,
+) -> Option<u32> {
+    let raw_len = payload_len(entries);
+    if entries.is_empty() || padded_len(raw_len) > MAX_FRAME_LEN {
         return None;
     }
+    let payload_len = packed.map_or(raw_len, Packed::payload_len);
+    let frame_len = padded_len(payload_len);
     let count = u32::try_from(entries.len()).ok()?;
     place.index.checked_add(count)?;
     let length = u32::try_from(payload_len).ok()?;
     let synced = u32::try_from(place.synced_to / ALIGN).ok()?;
+    let flags = if packed.is_some() { FLAG_LZ4 } else { 0 };
 
     let start = out.len();
     out.reserve(usize::try_from(frame_len).ok()?);
@@ -136,10 +267,23 @@ pub(crate) fn encode(out: &mut Vec<u8>, place: Place, entries: &[&[u8]]) -> Opti
     put(header, 8, place.index.to_le_bytes());
     put(header, 12, count.to_le_bytes());
     put(header, 16, synced.to_le_bytes());
-    put(header, 20, [KIND_ENTRIES, 0]);
+    put(header, 20, [KIND_ENTRIES, flags]);
     let (check, partial) = check_of(header, place.seed.at(place.offset));
     put(header, 22, check.to_le_bytes());
 
+    match packed {
+        Some(packed) => out.extend_from_slice(&packed.payload),
+        None => put_payload(out, entries)?,
+    }
+    out.resize(start + usize::try_from(frame_len).ok()?, 0);
+
+    let checksum = checksum::append(partial, &out[start + 22..]);
+    put(&mut out[start..], 0, checksum.to_le_bytes());
+    Some(checksum)
+}
+
+/// Appends the table and the data of these entries, which fit a frame.
+fn put_payload(out: &mut Vec<u8>, entries: &[&[u8]]) -> Option<()> {
     let mut end: u32 = 0;
     for entry in &entries[..entries.len() - 1] {
         end += u32::try_from(entry.len()).ok()?;
@@ -148,11 +292,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, place: Place, entries: &[&[u8]]) -> Opti
     for entry in entries {
         out.extend_from_slice(entry);
     }
-    out.resize(start + usize::try_from(frame_len).ok()?, 0);
-
-    let checksum = checksum::append(partial, &out[start + 22..]);
-    put(&mut out[start..], 0, checksum.to_le_bytes());
-    Some(checksum)
+    Some(())
 }
 
 /// What the header at the start of `window` says, if it is one; nothing behind it is read.
@@ -173,14 +313,16 @@ pub(crate) fn peek(
         offset,
         checksum: u32_at(header, 0),
         payload_len: u32_at(header, 4),
+        compressed: header[21] == FLAG_LZ4,
         index: u32_at(header, 8),
         count: u32_at(header, 12),
         synced_to: u64::from(u32_at(header, 16)) * ALIGN,
     };
-    let table_len = 4 * u64::from(frame.count).saturating_sub(1);
+    // The table of a compressed payload is compared with the raw length, behind the header.
+    let table_len = if frame.compressed { 0 } else { table_len(frame.count) };
     if frame.count == 0
         || header[20] != KIND_ENTRIES
-        || header[21] != 0
+        || header[21] & !FLAG_LZ4 != 0
         || frame.len() > MAX_FRAME_LEN
         || frame.synced_to > offset
         || table_len > u64::from(frame.payload_len)
@@ -202,14 +344,35 @@ pub(crate) fn verify(bytes: &[u8], frame: &Frame, seed: SegmentSeed) -> Result<(
     };
     let found = checksum::append(seed.at(frame.offset), &bytes[4..]);
     if found == frame.checksum {
+        if frame.compressed && raw_len_of(frame, &bytes[FRAME_HEADER_LEN..]).is_none() {
+            return Err(Fault::RawLength);
+        }
         Ok(())
     } else {
         Err(Fault::Payload { expected: frame.checksum, found })
     }
 }
 
-/// The bytes of entry `nth` of a frame with `count` entries and this payload; `None` if there is no
-/// such entry or the table contradicts itself.
+/// Whether the table of a payload with `count` entries contradicts nothing, so that there is an
+/// [`entry`] for each.
+pub(crate) fn has_whole_table(payload: &[u8], count: u32) -> bool {
+    let Some(table_len) = usize::try_from(table_len(count)).ok().filter(|_| count > 0) else {
+        return false;
+    };
+    let Some((table, data)) = payload.split_at_checked(table_len) else {
+        return false;
+    };
+    let mut start = 0;
+    let (ends, _) = table.as_chunks::<4>();
+    ends.iter().all(|end| {
+        let end = u32::from_le_bytes(*end);
+        let rises = start <= end;
+        start = end;
+        rises
+    }) && u64::from(start) <= data.len() as u64
+}
+
+/// The bytes of entry `nth` of an uncompressed payload with `count` entries; `None` if there is no such entry or the table contradicts itself.
 pub(crate) fn entry(payload: &[u8], count: u32, nth: u32) -> Option<Range<usize>> {
     if nth >= count {
         return None;
@@ -255,7 +418,7 @@ mod tests {
     fn a_single_entry_costs_at_most_32_bytes() {
         for len in 0..64 {
             let mut out = Vec::new();
-            encode(&mut out, place(), &[&vec![1; len]]).unwrap();
+            encode(&mut out, place(), &[&vec![1; len]], None).unwrap();
             assert!(out.len() - len <= 32);
             assert!(out.len().is_multiple_of(8));
         }
@@ -264,9 +427,9 @@ mod tests {
     #[test]
     fn nothing_is_encoded_without_entries_or_with_too_many() {
         let mut out = Vec::new();
-        assert_eq!(encode(&mut out, place(), &[]), None);
+        assert_eq!(encode(&mut out, place(), &[], None), None);
         let full = Place { index: u32::MAX, ..place() };
-        assert_eq!(encode(&mut out, full, &[b"x"]), None);
+        assert_eq!(encode(&mut out, full, &[b"x"], None), None);
         assert!(out.is_empty());
     }
 
@@ -274,11 +437,11 @@ mod tests {
     fn the_limit_is_the_same_for_writing_and_reading() {
         let entry = vec![0; (MAX_FRAME_LEN - FRAME_HEADER_BYTES) as usize];
         let mut out = Vec::new();
-        assert!(encode(&mut out, place(), &[&entry]).is_some());
+        assert!(encode(&mut out, place(), &[&entry], None).is_some());
         assert!(decode(&out).is_ok());
         drop(out);
         let entry = vec![0; (MAX_FRAME_LEN - FRAME_HEADER_BYTES) as usize + 1];
-        assert_eq!(encode(&mut Vec::new(), place(), &[&entry]), None);
+        assert_eq!(encode(&mut Vec::new(), place(), &[&entry], None), None);
     }
 
     proptest! {
@@ -288,7 +451,7 @@ mod tests {
         ) {
             let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
             let mut out = Vec::new();
-            let checksum = encode(&mut out, place(), &entries).unwrap();
+            let checksum = encode(&mut out, place(), &entries, None).unwrap();
             let frame = decode(&out).unwrap();
             prop_assert_eq!(frame.len(), out.len() as u64);
             prop_assert_eq!(frame.checksum, checksum);
@@ -303,12 +466,55 @@ mod tests {
         }
 
         #[test]
+        #[cfg(feature = "compression")]
+        fn what_is_packed_is_unpacked(
+            entries in prop::collection::vec(prop::collection::vec(0_u8..3, 0..400), 1..20)
+        ) {
+            let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+            let packed = pack(&entries, 0);
+            let mut out = Vec::new();
+            encode(&mut out, place(), &entries, packed.as_ref()).unwrap();
+            let frame = decode(&out).unwrap();
+            prop_assert_eq!(frame.compressed, packed.is_some());
+            let stored = &out[FRAME_HEADER_LEN..][..frame.payload_len as usize];
+            let payload =
+                if frame.compressed { unpack(&frame, stored).unwrap() } else { stored.to_vec() };
+            prop_assert!(has_whole_table(&payload, frame.count));
+            for (nth, entry_bytes) in entries.iter().enumerate() {
+                let range = entry(&payload, frame.count, nth as u32).unwrap();
+                prop_assert_eq!(&payload[range], *entry_bytes);
+            }
+        }
+
+        #[test]
+        fn a_whole_table_has_every_entry(
+            payload in prop::collection::vec(0_u8..9, 0..60), count in 0_u32..8,
+        ) {
+            let all = count > 0 && (0..count).all(|nth| entry(&payload, count, nth).is_some());
+            prop_assert_eq!(has_whole_table(&payload, count), all);
+        }
+
+        #[test]
+        fn any_block_is_survived(
+            block in prop::collection::vec(any::<u8>(), 0..100), raw_len in 0_u32..30_000,
+        ) {
+            let packed = Packed::forged(raw_len, &block);
+            let mut out = Vec::new();
+            encode(&mut out, place(), &[b""], Some(&packed)).unwrap();
+            if let Ok(frame) = decode(&out)
+                && let Ok(raw) = unpack(&frame, &packed.payload)
+            {
+                prop_assert_eq!(raw.len(), raw_len as usize);
+            }
+        }
+
+        #[test]
         fn every_flipped_bit_is_seen(
             data in prop::collection::vec(any::<u8>(), 0..40),
             bit in any::<prop::sample::Index>(),
         ) {
             let mut out = Vec::new();
-            encode(&mut out, place(), &[&data, b"second"]).unwrap();
+            encode(&mut out, place(), &[&data, b"second"], None).unwrap();
             let bit = bit.index(out.len() * 8);
             out[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(decode(&out).is_err());
@@ -322,9 +528,93 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "compression")]
+    fn what_does_not_get_smaller_is_not_packed() {
+        assert!(pack(&[&[7; 1000]], 1000).is_some());
+        assert_eq!(pack(&[&[7; 1000]], 1001), None, "it is too short");
+        assert_eq!(pack(&[], 0), None);
+        for len in 0..40 {
+            let entry = vec![7; len];
+            if let Some(packed) = pack(&[&entry], 0) {
+                assert!(padded_len(packed.payload_len()) < padded_len(len as u64), "{len}");
+            }
+        }
+        let noise: Vec<u8> =
+            (0..500_u32).flat_map(|n| checksum::of(&n.to_le_bytes()).to_le_bytes()).collect();
+        assert_eq!(pack(&[&noise], 0), None);
+    }
+
+    /// The limit bounds the frame as it is without compression: what is written can be read.
+    #[test]
+    #[cfg(feature = "compression")]
+    fn compression_does_not_move_the_limit() {
+        let entry = vec![0; RAW_LEN_MAX as usize + 1];
+        assert_eq!(pack(&[&entry], 0), None);
+        let packed = pack(&[&entry[1..]], 0).unwrap();
+        assert_eq!(encode(&mut Vec::new(), place(), &[&entry], Some(&packed)), None);
+        let mut out = Vec::new();
+        encode(&mut out, place(), &[&entry[1..]], Some(&packed)).unwrap();
+        let frame = decode(&out).unwrap();
+        let raw = unpack(&frame, &out[FRAME_HEADER_LEN..][..frame.payload_len as usize]).unwrap();
+        assert!(raw == entry[1..]);
+    }
+
+    #[test]
+    fn a_raw_length_that_cannot_be_true_is_no_frame() {
+        let decode_forged = |raw_len: u32, block: &[u8], entries: &[&[u8]]| {
+            let mut out = Vec::new();
+            let packed = Packed::forged(raw_len, block);
+            encode(&mut out, place(), entries, Some(&packed)).unwrap();
+            decode(&out).map(|frame| frame.compressed)
+        };
+        let refused = Err(Fault::RawLength);
+        assert_eq!(decode_forged(255 * 10, &[0; 10], &[b""]), Ok(true));
+        assert_eq!(decode_forged(255 * 10 + 1, &[0; 10], &[b""]), refused);
+        assert_eq!(decode_forged(0, &[], &[b""]), Ok(true));
+        assert_eq!(decode_forged(1, &[], &[b""]), refused);
+        // The table of five entries takes 16 bytes.
+        assert_eq!(decode_forged(16, &[0; 10], &[&b""[..]; 5]), Ok(true));
+        assert_eq!(decode_forged(15, &[0; 10], &[&b""[..]; 5]), refused);
+        let long = vec![0; 5_000_000];
+        let max = RAW_LEN_MAX as u32;
+        assert_eq!(decode_forged(max, &long, &[b""]), Ok(true));
+        assert_eq!(decode_forged(max + 1, &long, &[b""]), refused);
+        assert_eq!(decode_forged(u32::MAX, &long, &[b""]), refused);
+
+        let mut out = Vec::new();
+        let short = Packed { payload: vec![0; 3] };
+        encode(&mut out, place(), &[b""], Some(&short)).unwrap();
+        assert_eq!(decode(&out), Err(Fault::RawLength));
+    }
+
+    #[test]
+    fn only_the_flag_of_compression_is_known() {
+        let mut out = Vec::new();
+        encode(&mut out, place(), &[b"x"], None).unwrap();
+        for flags in 2..=u8::MAX {
+            out[21] = flags;
+            let check = check_of(&out, place().seed.at(8192)).0;
+            put(&mut out, 22, check.to_le_bytes());
+            let checksum = checksum::append(place().seed.at(8192), &out[4..]);
+            put(&mut out, 0, checksum.to_le_bytes());
+            assert_eq!(decode(&out), Err(Fault::Header), "{flags}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "compression"))]
+    fn without_the_feature_frames_are_found_and_not_decoded() {
+        assert_eq!(pack(&[&[7; 1000]], 0), None);
+        let mut out = Vec::new();
+        encode(&mut out, place(), &[b"x"], Some(&Packed::forged(9, &[0; 9]))).unwrap();
+        let frame = decode(&out).unwrap();
+        assert_eq!(unpack(&frame, &out[FRAME_HEADER_LEN..]), Err(Unpacked::Unsupported));
+    }
+
+    #[test]
     fn a_frame_is_valid_in_its_place_only() {
         let mut out = Vec::new();
-        encode(&mut out, place(), &[b"money"]).unwrap();
+        encode(&mut out, place(), &[b"money"], None).unwrap();
         let limit = u64::MAX;
         assert!(peek(&out, 8192, limit, place().seed).is_ok());
         assert!(peek(&out, 8200, limit, place().seed).is_err());

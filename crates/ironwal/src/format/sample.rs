@@ -89,11 +89,11 @@ fn sample() -> String {
     let seed = SegmentSeed::new(SALT, 7, FIRST_ID);
     let mut frames = Vec::new();
     let first = Place { seed, offset: HEADER_LEN, index: 0, synced_to: HEADER_LEN };
-    let first_checksum = encode(&mut frames, first, &[b"money"]).unwrap();
+    let first_checksum = encode(&mut frames, first, &[b"money"], None).unwrap();
     let first_len = frames.len();
     let offset = HEADER_LEN + first_len as u64;
     let second = Place { seed, offset, index: 1, synced_to: offset };
-    let second_checksum = encode(&mut frames, second, &[b"a", b"bc"]).unwrap();
+    let second_checksum = encode(&mut frames, second, &[b"a", b"bc"], None).unwrap();
     let end = HEADER_LEN + frames.len() as u64;
     for (place, bytes) in [(first, &frames[..]), (second, &frames[first_len..])] {
         assert!(peek(bytes, place.offset, end, seed).is_ok());

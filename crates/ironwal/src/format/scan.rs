@@ -321,7 +321,7 @@ mod tests {
                 nth => self.offsets.get(nth).copied().unwrap_or(offset),
             };
             let place = Place { seed: seed(), offset, index: self.next_index, synced_to };
-            encode(&mut self.bytes, place, entries).unwrap();
+            encode(&mut self.bytes, place, entries, None).unwrap();
             self.offsets.push(offset);
             self.next_index += entries.len() as u32;
             self

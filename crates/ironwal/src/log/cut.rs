@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Slot, SlotPlace};
 use crate::segment::index::Index;
+use crate::segment::reader::DamageKind;
 use crate::segment::writer::{Unfinished, unfinished_file};
 use crate::segment::{DELETED_PREFIX, Segment};
 use crate::storage::{self, OpenMode};
@@ -50,7 +51,7 @@ impl Lead<'_> {
         let found =
             read_header(storage, old.path().to_path_buf(), old.first_id(), log.identity.salt)?;
         let Some((slot, _)) = found.slot else {
-            return Err(log.damaged(&old.opaque()));
+            return Err(log.damaged(&old.all_damaged(DamageKind::Header)));
         };
         let seed =
             SegmentSeed::new(log.identity.salt, slot.constants.stream_number, old.first_id());
@@ -97,7 +98,7 @@ impl Lead<'_> {
         let mut index = Index::empty();
         index.extend(&kept.points);
         let reader = Segment::new(
-            Arc::clone(&log.storage),
+            Arc::clone(&log.context),
             old.path().to_path_buf(),
             old.first_id(),
             Some(seed),

@@ -15,6 +15,7 @@
 mod cut;
 pub(crate) mod files;
 mod prune;
+pub(crate) mod range;
 pub(crate) mod read;
 pub(crate) mod recover;
 mod rotate;
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::format::header::FirstKept;
 use crate::format::{MAX_FRAME_LEN, frame};
-use crate::segment::{Damage, Segment};
+use crate::segment::{Damage, ReadContext, Segment};
 use crate::storage::Storage;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock, lock};
 use files::OpenFiles;
@@ -53,6 +54,7 @@ pub(crate) struct Identity {
 pub(crate) struct Log {
     storage: Arc<dyn Storage>,
     files: Arc<OpenFiles>,
+    context: Arc<ReadContext>,
     identity: Identity,
     limits: Limits,
     tail: Mutex<Tail>,
@@ -85,13 +87,14 @@ pub(crate) struct Log {
 impl Log {
     /// A stream that does not exist yet. Its first append creates it.
     pub(crate) fn new(
-        storage: Arc<dyn Storage>,
+        context: Arc<ReadContext>,
         files: Arc<OpenFiles>,
         identity: Identity,
         limits: Limits,
     ) -> Self {
         Self {
-            storage,
+            storage: Arc::clone(context.storage()),
+            context,
             files,
             identity,
             limits,
@@ -140,6 +143,13 @@ impl Log {
     /// The id behind the last committed entry.
     pub(crate) fn next_id(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
+    }
+
+    /// The id behind the last entry that is committed, or that was lost with the end of the stream.
+    fn committed_or_lost_end(&self) -> u64 {
+        let next_id = self.next_id();
+        let lost = self.end_lost.as_ref().filter(|damage| damage.ids.contains(&next_id));
+        lost.map_or(next_id, |damage| damage.ids.end)
     }
 
     /// The id behind the last entry that survives power loss.
@@ -222,7 +232,7 @@ impl Log {
     /// [`Error::TooLarge`], [`Error::Conflict`], [`Error::Poisoned`], [`Error::Closed`],
     /// [`Error::StreamNotFound`], [`Error::Damaged`]. Nothing was staged.
     pub(crate) fn stage(&self, append: &Append<'_>) -> Result<Staged> {
-        let len = append.frame_len();
+        let len = frame_len(append.entries);
         if len > MAX_FRAME_LEN {
             return Err(Error::TooLarge { len, limit: MAX_FRAME_LEN });
         }
@@ -322,7 +332,7 @@ pub(crate) fn shared_error(error: &Arc<io::Error>) -> io::Error {
     io::Error::new(error.kind(), Arc::clone(error))
 }
 
-/// The frame that an append becomes, in bytes.
+/// The frame that an append becomes without compression, in bytes.
 fn frame_len(entries: &[&[u8]]) -> u64 {
     frame::padded_len(frame::payload_len(entries))
 }

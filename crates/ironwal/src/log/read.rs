@@ -1,12 +1,46 @@
-//! Reading a stream: one entry by id, or all of them in order.
+//! Reading a stream: entries by id, or all of them in order.
+
+use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Log;
 use crate::error::{Error, Result};
-use crate::segment::reader::{Cursor, DamageKind, ReadError};
-use crate::segment::{Damage, Segment, path_of};
+use crate::segment::reader::{DamageKind, ReadError};
+use crate::segment::{Cursor, Damage, Finder, Segment, path_of};
 use crate::sync::Arc;
+
+/// How often a reader that met a retired segment yields before it pauses.
+const YIELDS_MAX: u32 = 1000;
+
+/// How long it pauses at a time, and how often at most.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSES_MAX: u32 = 60_000;
+
+/// Waits for the list of segments to change: whoever retires a segment is about to list what takes
+/// its place. Not for ever, for that can have failed.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    waits: u32,
+}
+
+impl Patience {
+    pub(super) fn wait(&mut self) -> Result<()> {
+        self.waits += 1;
+        if self.waits > YIELDS_MAX + PAUSES_MAX {
+            let what = "a segment was taken out of the stream, and the change was not completed; \
+                        close the log and open it again";
+            return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, what)));
+        }
+        if self.waits <= YIELDS_MAX {
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
 
 /// Where an id is to be found.
 pub(super) enum Place {
@@ -21,18 +55,51 @@ pub(super) enum Place {
 impl Log {
     /// The entry with this id; `None` if it is not committed yet or was pruned.
     pub(crate) fn get(&self, id: u64) -> Result<Option<Bytes>> {
-        match self.place_of(id) {
-            Place::Absent => Ok(None),
-            Place::Lost(damage) => Err(self.damaged(&damage)),
-            Place::In(segment) => match segment.get(id) {
-                Ok(entry) => Ok(Some(entry)),
-                Err(ReadError::Retired) => {
-                    // Whoever retired it is about to list what takes its place.
-                    std::thread::yield_now();
-                    self.get(id)
-                }
-                Err(error) => Err(self.read_error(error)),
-            },
+        self.find(id, &mut None)
+    }
+
+    /// The entries with these ids, in this order; an id may be there more than once. `None` for
+    /// those that are not committed yet or were pruned.
+    ///
+    /// # Errors
+    ///
+    /// The first one, in the order of ids.
+    pub(crate) fn get_batch(&self, ids: &[u64]) -> Result<Vec<Option<Bytes>>> {
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        order.sort_unstable_by_key(|position| ids[*position]);
+        let mut entries = vec![None; ids.len()];
+        let mut finder = None;
+        let mut last: Option<usize> = None;
+        for position in order {
+            entries[position] = match last {
+                Some(last) if ids[last] == ids[position] => entries[last].clone(),
+                _ => self.find(ids[position], &mut finder)?,
+            };
+            last = Some(position);
+        }
+        Ok(entries)
+    }
+
+    /// The entry with this id, with the finder that read its neighbour, if that is of use.
+    fn find(&self, id: u64, finder: &mut Option<Finder>) -> Result<Option<Bytes>> {
+        let mut patience = Patience::default();
+        loop {
+            let segment = match self.place_of(id) {
+                Place::Absent => return Ok(None),
+                Place::Lost(damage) => return Err(self.damaged(&damage)),
+                Place::In(segment) => segment,
+            };
+            let kept = finder.take().filter(|finder| finder.reads(&segment));
+            let found = match kept {
+                Some(finder) => Ok(finder),
+                None => Finder::new(segment),
+            };
+            let found = found.and_then(|found| finder.insert(found).get(id));
+            match found {
+                Ok(entry) => return Ok(Some(entry)),
+                Err(ReadError::Retired) => patience.wait()?,
+                Err(error) => return Err(self.read_error(error)),
+            }
         }
     }
 
@@ -96,11 +163,17 @@ impl Entries {
         Self { log, read_len, cursor: None, next }
     }
 
+    /// The id of the next entry, if it is not pruned before it is read.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next
+    }
+
     /// The next entry that is committed; `None` if there is none yet.
     ///
     /// Damage is returned once, and the next call goes on behind it. After any other error the next
     /// call tries the same entry again.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, Bytes)>> {
+        let mut patience = Patience::default();
         loop {
             if let Some(cursor) = &mut self.cursor {
                 match cursor.next() {
@@ -134,7 +207,7 @@ impl Entries {
                 Place::In(segment) => match segment.cursor(self.next, self.read_len) {
                     Ok(cursor) => self.cursor = Some(cursor),
                     Err(ReadError::Io(error)) => return Err(Error::Io(error)),
-                    Err(ReadError::Retired) => std::thread::yield_now(),
+                    Err(ReadError::Retired) => patience.wait()?,
                     Err(ReadError::Damaged(damage)) => {
                         self.next = damage.ids.end;
                         return Err(self.log.damaged(&damage));

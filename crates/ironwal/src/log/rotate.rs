@@ -252,7 +252,7 @@ impl<'a> Lead<'a> {
         open.room_to = writer.reserved_to();
 
         let reader = Arc::new(Segment::fresh(
-            Arc::clone(&log.storage),
+            Arc::clone(&log.context),
             writer.path().to_path_buf(),
             first_id,
             seed,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{frame_len, ids_from};
 use crate::format::checksum::SegmentSeed;
-use crate::format::frame::{self, Place};
+use crate::format::frame::{self, Packed, Place};
 use crate::format::header::{HEADER_LEN, Proof};
 use crate::format::seal::Point;
 use crate::segment::index::PointPicker;
@@ -39,12 +39,17 @@ pub(crate) struct Append<'a> {
     pub(crate) sync: bool,
     /// The id that the first of them must get.
     pub(crate) expected: Option<u64>,
+    /// Their payload compressed, if that saves space: made before any lock is taken.
+    pub(crate) packed: Option<&'a Packed>,
 }
 
 impl Append<'_> {
     /// The bytes that its frame takes.
     pub(crate) fn frame_len(&self) -> u64 {
-        frame_len(self.entries)
+        match self.packed {
+            Some(packed) => frame::padded_len(packed.payload_len()),
+            None => frame_len(self.entries),
+        }
     }
 }
 
@@ -246,7 +251,8 @@ impl Tail {
         };
         let place =
             Place { seed: segment.seed, offset: segment.end, index, synced_to: segment.synced_to };
-        let Some(checksum) = frame::encode(&mut self.pending.frames, place, append.entries) else {
+        let frames = &mut self.pending.frames;
+        let Some(checksum) = frame::encode(frames, place, append.entries, append.packed) else {
             return Staged::NoRoom;
         };
         self.pending.points.extend(segment.picker.pick(index, segment.end));

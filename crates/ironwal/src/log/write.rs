@@ -330,7 +330,9 @@ mod tests {
     use super::super::Identity;
     use super::super::tail::{Append, Limits};
     use super::*;
+    use crate::WalOptions;
     use crate::commit::{Files, Stream};
+    use crate::segment::ReadContext;
     use crate::storage::SimDisk;
     use crate::storage::sim::CallKind;
 
@@ -349,11 +351,13 @@ mod tests {
             staged_len_max: 1000,
         };
         let files = Files::new(8);
-        let storage = Arc::new(disk.clone());
-        let log = Log::new(storage, Arc::clone(files.budget()), identity, limits);
+        let context = ReadContext::new(Arc::new(disk.clone()), &WalOptions::default());
+        let log = Log::new(context, Arc::clone(files.budget()), identity, limits);
         let stream = Arc::new(Stream::new(log, files));
         for entry in [&b"one"[..], b"two"] {
-            let append = Append { entries: &[entry], batch: false, sync: false, expected: None };
+            let entries = &[entry];
+            let append =
+                Append { entries, batch: false, sync: false, expected: None, packed: None };
             stream.append(root, &append).unwrap();
         }
         disk.fail_nth(CallKind::Sync, 1, io::ErrorKind::Other);

@@ -30,8 +30,9 @@ impl Segment {
         id: u64,
         seed: SegmentSeed,
     ) -> Result<Before, ReadError> {
-        let mut scanner = Scanner::new(self.extent(seed, HEADER_LEN, self.first_id()));
-        let mut source = FileSource::new(self.file()?, WALK_READ_LEN);
+        let extent = self.extent(seed, HEADER_LEN, self.first_id());
+        let mut scanner = Scanner::new(extent);
+        let mut source = FileSource::new(self.handle()?, WALK_READ_LEN, extent.limit);
         let mut picker = PointPicker::new();
         let mut before = Before {
             proof: Proof::of_nothing(self.first_id()),
@@ -50,7 +51,7 @@ impl Segment {
                     return Ok(before);
                 }
                 Step::Damaged(gap) if gap.ids.end <= id => {}
-                Step::Damaged(gap) => return Err(ReadError::Damaged(self.damage(gap))),
+                Step::Damaged(gap) => return Err(ReadError::Damaged(self.gap_damage(gap))),
                 Step::Torn | Step::End => break,
             }
             before.proof.synced_to = scanner.offset();
@@ -80,7 +81,7 @@ impl Segment {
         let entries: Vec<&[u8]> = entries.iter().map(AsRef::as_ref).collect();
         let Frame { offset, index, synced_to, .. } = *frame;
         let place = Place { seed, offset, index, synced_to };
-        let checksum = frame::encode(&mut before.last_frame, place, &entries);
+        let checksum = frame::encode(&mut before.last_frame, place, &entries, None);
         let Some(checksum) = checksum else {
             return Err(std::io::Error::other("a part of a batch is larger than the batch").into());
         };

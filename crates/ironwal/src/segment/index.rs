@@ -40,10 +40,8 @@ pub(crate) struct Index {
 /// Where to begin looking for an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lookup {
-    /// At this point; the next point, if there is one, begins at the given offset.
-    At(Point, Option<u64>),
-    /// At the first frame.
-    Start,
+    /// At this point, or at the first frame; with the next point, if there is one.
+    At(Option<Point>, Option<Point>),
     /// The points up to this offset must be read first.
     Unread(u64),
 }
@@ -73,24 +71,25 @@ impl Index {
     pub(crate) fn lookup(&self, index: u32) -> Lookup {
         let recent = self.recent.partition_point(|point| point.index <= index);
         if recent > 0 {
-            let next = self.recent.get(recent).map(|point| point.offset());
-            return Lookup::At(self.recent[recent - 1], next);
+            return Lookup::At(Some(self.recent[recent - 1]), self.recent.get(recent).copied());
         }
         let Some(earlier) = &self.earlier else {
             return Lookup::Unread(self.known_from);
         };
         let position = earlier.partition_point(|point| point.index <= index);
-        let next = earlier.get(position).or(self.recent.first()).map(|point| point.offset());
-        match position.checked_sub(1) {
-            Some(position) => Lookup::At(earlier[position], next),
-            None => Lookup::Start,
-        }
+        let next = earlier.get(position).or(self.recent.first()).copied();
+        Lookup::At(position.checked_sub(1).map(|position| earlier[position]), next)
+    }
+
+    /// The points that are known.
+    pub(crate) fn known(&self) -> impl Iterator<Item = Point> {
+        self.earlier.iter().flatten().chain(&self.recent).copied()
     }
 
     /// All points, if they have all been read.
     pub(crate) fn points(&self) -> Result<Vec<Point>, u64> {
         match &self.earlier {
-            Some(earlier) => Ok(earlier.iter().chain(&self.recent).copied().collect()),
+            Some(_) => Ok(self.known().collect()),
             None => Err(self.known_from),
         }
     }
@@ -116,22 +115,25 @@ mod tests {
     #[test]
     fn lookup_finds_the_last_point_at_or_before() {
         let mut index = Index::empty();
-        assert_eq!(index.lookup(0), Lookup::Start);
+        assert_eq!(index.lookup(0), Lookup::At(None, None));
         index.extend(&[point(0, 8192), point(10, 12_288)]);
-        assert_eq!(index.lookup(9), Lookup::At(point(0, 8192), Some(12_288)));
-        assert_eq!(index.lookup(10), Lookup::At(point(10, 12_288), None));
-        assert_eq!(index.lookup(99), Lookup::At(point(10, 12_288), None));
+        let (first, second) = (point(0, 8192), point(10, 12_288));
+        assert_eq!(index.lookup(9), Lookup::At(Some(first), Some(second)));
+        assert_eq!(index.lookup(10), Lookup::At(Some(second), None));
+        assert_eq!(index.lookup(99), Lookup::At(Some(second), None));
     }
 
     #[test]
     fn earlier_points_are_read_when_they_are_needed() {
         let mut index = Index::unread(20_000);
-        index.extend(&[point(50, 20_000)]);
-        assert_eq!(index.lookup(60), Lookup::At(point(50, 20_000), None));
+        let recent = point(50, 20_000);
+        index.extend(&[recent]);
+        assert_eq!(index.lookup(60), Lookup::At(Some(recent), None));
         assert_eq!(index.lookup(49), Lookup::Unread(20_000));
         assert_eq!(index.points(), Err(20_000));
-        index.fill(vec![point(0, 8192)]);
-        assert_eq!(index.lookup(49), Lookup::At(point(0, 8192), Some(20_000)));
-        assert_eq!(index.points(), Ok(vec![point(0, 8192), point(50, 20_000)]));
+        index.fill(vec![point(3, 8192)]);
+        assert_eq!(index.lookup(49), Lookup::At(Some(point(3, 8192)), Some(recent)));
+        assert_eq!(index.lookup(2), Lookup::At(None, Some(point(3, 8192))));
+        assert_eq!(index.points(), Ok(vec![point(3, 8192), recent]));
     }
 }

@@ -4,8 +4,14 @@
 //! [`Segment`] is what any number of readers see of it.
 
 mod before;
+mod block;
+pub(crate) mod context;
+pub(crate) mod cursor;
+pub(crate) mod find;
 pub(crate) mod index;
 pub(crate) mod reader;
+#[cfg(test)]
+mod reading_tests;
 pub(crate) mod recovery;
 pub(crate) mod source;
 pub(crate) mod walk;
@@ -13,6 +19,10 @@ pub(crate) mod writer;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use block::Backwards;
+pub(crate) use context::ReadContext;
+pub(crate) use cursor::Cursor;
+pub(crate) use find::Finder;
 pub(crate) use reader::{Damage, Segment};
 pub(crate) use writer::SegmentWriter;
 

@@ -4,21 +4,21 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
+use super::context::ReadContext;
 use super::index::{Index, Lookup};
-use super::source::FileSource;
+use super::source::{FileSource, Handle};
 use super::walk::{WALK_READ_LEN, Walk};
 use crate::format::checksum::SegmentSeed;
-use crate::format::frame::{self, FRAME_HEADER_LEN, Fault, Frame};
+use crate::format::fields::u64_at;
+use crate::format::frame::{Fault, Frame};
 use crate::format::header::HEADER_LEN;
-use crate::format::scan::{Extent, Gap, Scanner, Source, Step};
-use crate::format::seal::{POINT_LEN, Point, Seal};
-use crate::storage::{self, File, OpenMode, Storage};
+use crate::format::scan::{Extent, Gap, Source};
+use crate::format::seal::{POINT_LEN, Point, SEAL_BYTES, SEAL_LEN, Seal};
+use crate::storage::File;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 
-/// What a random read asks for if the index does not say where to stop, in bytes.
-const LOOKUP_LEN: usize = 8192;
+/// The number of the next segment that this process makes or finds.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// Damage to entries of one segment, or the lack of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(crate) enum DamageKind {
     Frame(Fault),
     /// The table of a batch contradicts itself.
     Table,
+    /// A compressed payload contradicts itself.
+    Compression,
     /// Neither slot of the header can be read.
     Header,
     /// The file is not there.
@@ -53,13 +55,20 @@ impl Damage {
         Self { ids, file: file.to_path_buf(), offset, kind: DamageKind::Frame(fault) }
     }
 
+    /// Whether it is bytes that are no frame, as a scan finds them.
+    pub(super) fn is_gap(&self) -> bool {
+        matches!(self.kind, DamageKind::Frame(_))
+    }
+
     /// What is wrong, in words.
     pub(crate) fn reason(&self) -> &'static str {
         match self.kind {
             DamageKind::Frame(Fault::Short) => "the file is cut short",
             DamageKind::Frame(Fault::Header) => "there is no frame where one was",
+            DamageKind::Frame(Fault::RawLength) => "the uncompressed length is impossible",
             DamageKind::Frame(Fault::Payload { .. }) => "the checksum does not match",
             DamageKind::Table => "the table of the batch contradicts itself",
+            DamageKind::Compression => "the compressed payload contradicts itself",
             DamageKind::Header => "the header of the segment cannot be read",
             DamageKind::Missing => "the segment file is missing",
         }
@@ -86,13 +95,14 @@ impl From<io::Error> for ReadError {
 /// A segment as readers see it. Cheap to share.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    storage: Arc<dyn Storage>,
+    context: Arc<ReadContext>,
+    /// Never used twice in a process.
+    number: u64,
     path: PathBuf,
     first_id: u64,
     /// `None`: the header cannot be read, and with it no frame.
     seed: Option<SegmentSeed>,
-    /// The file, while somebody writes to it; otherwise it is opened for each use, so that a stream
-    /// of many segments does not hold many files open.
+    /// The file, while somebody writes to it; otherwise the context opens it, and keeps some open.
     file: Mutex<Option<Arc<dyn File>>>,
     /// Where the committed frames end. Published before `next_id`.
     end: AtomicU64,
@@ -108,7 +118,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// A segment that holds frames up to `end` and ids up to `next_id`, not read yet.
     pub(crate) fn new(
-        storage: Arc<dyn Storage>,
+        context: Arc<ReadContext>,
         path: PathBuf,
         first_id: u64,
         seed: Option<SegmentSeed>,
@@ -116,7 +126,8 @@ impl Segment {
         index: Index,
     ) -> Self {
         Self {
-            storage,
+            context,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             path,
             first_id,
             seed,
@@ -131,14 +142,14 @@ impl Segment {
 
     /// A new segment without frames, open.
     pub(crate) fn fresh(
-        storage: Arc<dyn Storage>,
+        context: Arc<ReadContext>,
         path: PathBuf,
         first_id: u64,
         seed: SegmentSeed,
         file: Arc<dyn File>,
     ) -> Self {
         let nothing = (HEADER_LEN, first_id);
-        let segment = Self::new(storage, path, first_id, Some(seed), nothing, Index::empty());
+        let segment = Self::new(context, path, first_id, Some(seed), nothing, Index::empty());
         segment.keep_open(file);
         segment
     }
@@ -161,6 +172,14 @@ impl Segment {
         self.next_id.load(Ordering::Acquire)
     }
 
+    pub(super) fn context(&self) -> &ReadContext {
+        &self.context
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Makes frames readable that have been committed.
     pub(crate) fn publish(&self, end: u64, next_id: u64, points: &[Point]) {
         if !points.is_empty() {
@@ -170,14 +189,15 @@ impl Segment {
         self.next_id.store(next_id, Ordering::Release);
     }
 
-    /// The damage of a segment whose header is lost.
-    pub(crate) fn opaque(&self) -> Damage {
-        Damage {
-            ids: self.first_id..self.next_id(),
-            file: self.path.clone(),
-            offset: 0,
-            kind: DamageKind::Header,
-        }
+    /// Damage to all of the segment.
+    pub(crate) fn all_damaged(&self, kind: DamageKind) -> Damage {
+        let ids = self.first_id..self.next_id();
+        Damage { ids, file: self.path.clone(), offset: 0, kind }
+    }
+
+    /// The seed of its checksums, without which no frame can be read.
+    pub(super) fn seed_or_damage(&self) -> Result<SegmentSeed, ReadError> {
+        self.seed.ok_or_else(|| ReadError::Damaged(self.all_damaged(DamageKind::Header)))
     }
 
     /// Reads go through this file until [`Segment::let_go`].
@@ -195,11 +215,28 @@ impl Segment {
         self.proven.store(true, Ordering::Release);
     }
 
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Acquire)
+    }
+
     /// The segment leaves the stream, before its file is deleted or replaced: it was pruned, cut off
-    /// or deleted with the stream. Cursors on it stop before the id `readable_to`; whoever opens the
-    /// file from now on gets [`ReadError::Retired`].
+    /// or deleted with the stream. Whoever opens the file from now on gets [`ReadError::Retired`].
+    ///
+    /// Cursors that have it open stop before the id `readable_to`. That is the end of the segment if
+    /// it is pruned; an id in it says that the entries from there on were cut off, and that whatever
+    /// has their ids later is something else.
     pub(crate) fn retire(&self, readable_to: u64) {
         self.retired_from.fetch_min(readable_to, Ordering::SeqCst);
+        // In this order: whoever keeps something from now on sees that the segment is retired, and
+        // takes it out again.
+        self.let_go();
+        self.context.close(self.number);
+        if self.context.caches_blocks() {
+            self.context.forget_block(self.number, HEADER_LEN);
+            for point in lock(&self.index).known() {
+                self.context.forget_block(self.number, point.offset());
+            }
+        }
     }
 
     /// The segment did not leave after all.
@@ -207,18 +244,31 @@ impl Segment {
         self.retired_from.store(u64::MAX, Ordering::SeqCst);
     }
 
-    fn is_retired(&self) -> bool {
-        self.retired_from.load(Ordering::SeqCst) != u64::MAX
+    /// Cursors stop before this id; `u64::MAX` while the segment is part of the stream.
+    pub(crate) fn retired_from(&self) -> u64 {
+        self.retired_from.load(Ordering::SeqCst)
     }
 
-    pub(super) fn file(&self) -> Result<Arc<dyn File>, ReadError> {
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired_from() != u64::MAX
+    }
+
+    /// The open file. One that is missing is damage, unless the segment is not part of the stream.
+    pub(super) fn handle(&self) -> Result<Handle, ReadError> {
         let open = lock(&self.file).clone();
-        let file = match open {
-            Some(file) => Ok(file),
-            None => self.storage.open(&self.path, OpenMode::Read),
+        let handle = match open {
+            Some(file) => Ok(Handle::File(file)),
+            None => self.context.handle(self.number, &self.path, self.is_proven()),
         };
         // In this order: a file that was opened before the segment was retired is the right one.
-        if self.is_retired() { Err(ReadError::Retired) } else { Ok(file?) }
+        if self.is_retired() {
+            self.context.close(self.number);
+            return Err(ReadError::Retired);
+        }
+        handle.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::Damaged(self.all_damaged(DamageKind::Missing)),
+            _ => ReadError::Io(error),
+        })
     }
 
     /// The committed part of the segment from a place where a frame begins.
@@ -237,108 +287,66 @@ impl Segment {
         }
     }
 
-    pub(super) fn damage(&self, gap: Gap) -> Damage {
+    pub(super) fn gap_damage(&self, gap: Gap) -> Damage {
         Damage::of_gap(gap, &self.path)
     }
 
-    /// The entry with this id, which the segment holds.
-    pub(crate) fn get(&self, id: u64) -> Result<Bytes, ReadError> {
-        let Some(seed) = self.seed else {
-            return Err(ReadError::Damaged(self.opaque()));
-        };
-        let (offset, next_id, len) = self.start_for(id, seed)?;
-        let mut scanner = Scanner::new(self.extent(seed, offset, next_id));
-        let mut source = FileSource::new(self.file()?, len);
-        loop {
-            match scanner.step(&mut source)? {
-                Step::Frame(frame) => {
-                    let ids = frame.ids(self.first_id);
-                    if !ids.contains(&id) {
-                        continue;
-                    }
-                    let range = entry_range(&mut source, &frame, id - ids.start)?;
-                    let Some(range) = range else {
-                        return Err(ReadError::Damaged(self.table_damage(&frame)));
-                    };
-                    let (start, bytes) = source.into_bytes();
-                    let frame_at = usize::try_from(frame.offset - start).unwrap_or(usize::MAX);
-                    let range = frame_at + range.start..frame_at + range.end;
-                    return Ok(Bytes::from(bytes).slice(range));
-                }
-                Step::Damaged(gap) if gap.ids.contains(&id) => {
-                    return Err(ReadError::Damaged(self.damage(gap)));
-                }
-                Step::Damaged(_) => {}
-                Step::Torn | Step::End => {
-                    let ids = scanner.next_id()..self.next_id().max(id.saturating_add(1));
-                    let fault = Fault::Short;
-                    let gap = Gap { offset: scanner.offset(), ids, fault };
-                    return Err(ReadError::Damaged(self.damage(gap)));
-                }
-            }
-        }
+    pub(super) fn frame_damage(&self, frame: &Frame, kind: DamageKind) -> Damage {
+        let ids = frame.ids(self.first_id);
+        Damage { ids, file: self.path.clone(), offset: frame.offset, kind }
     }
 
-    fn table_damage(&self, frame: &Frame) -> Damage {
-        Damage {
-            ids: frame.ids(self.first_id),
-            file: self.path.clone(),
-            offset: frame.offset,
-            kind: DamageKind::Table,
-        }
-    }
-
-    /// Where to begin looking for `id`: an offset, the id there, and how much to read.
-    fn start_for(&self, id: u64, seed: SegmentSeed) -> Result<(u64, u64, usize), ReadError> {
+    /// The last point at or before `id`, if there is one, and the next one.
+    pub(super) fn points_around(
+        &self,
+        id: u64,
+        seed: SegmentSeed,
+    ) -> Result<(Option<Point>, Option<Point>), ReadError> {
         let Ok(index) = u32::try_from(id - self.first_id) else {
-            return Ok((HEADER_LEN, self.first_id, LOOKUP_LEN));
+            return Ok((None, None));
         };
-        let lookup = lock(&self.index).lookup(index);
-        let lookup = match lookup {
-            Lookup::Unread(known_from) => {
-                let points = self.read_index(seed, known_from)?;
-                let mut index_of = lock(&self.index);
-                index_of.fill(points);
-                index_of.lookup(index)
-            }
-            known => known,
-        };
-        Ok(match lookup {
-            Lookup::At(point, next) => {
-                let end = next.unwrap_or_else(|| self.end.load(Ordering::Acquire));
-                let len = usize::try_from(end.saturating_sub(point.offset())).unwrap_or(LOOKUP_LEN);
-                let len = len.clamp(FRAME_HEADER_LEN, LOOKUP_LEN);
-                (point.offset(), self.first_id + u64::from(point.index), len)
-            }
-            _ => (HEADER_LEN, self.first_id, LOOKUP_LEN),
-        })
+        let mut lookup = lock(&self.index).lookup(index);
+        if let Lookup::Unread(known_from) = lookup {
+            let points = self.read_index(seed, known_from)?;
+            let mut index_of = lock(&self.index);
+            index_of.fill(points);
+            lookup = index_of.lookup(index);
+        }
+        match lookup {
+            Lookup::At(point, next) => Ok((point, next)),
+            Lookup::Unread(_) => Ok((None, None)),
+        }
     }
 
     /// The points below `known_from`: from the seal if there is a whole one, else from the frames.
     fn read_index(&self, seed: SegmentSeed, known_from: u64) -> Result<Vec<Point>, ReadError> {
-        let file = self.file()?;
-        if let Some(points) = self.sealed_points(&*file, known_from)? {
+        let handle = self.handle()?;
+        if let Some(points) = self.sealed_points(&handle, known_from)? {
             return Ok(points);
         }
         let mut extent = self.extent(seed, HEADER_LEN, self.first_id);
         extent.limit = extent.limit.min(known_from);
-        let mut source = FileSource::new(file, WALK_READ_LEN);
+        let mut source = FileSource::new(handle, WALK_READ_LEN, extent.limit);
         Ok(Walk::over(&mut source, extent, 0)?.points)
     }
 
-    fn sealed_points(&self, file: &dyn File, known_from: u64) -> io::Result<Option<Vec<Point>>> {
-        let Some(seal) = read_seal(file, file.len()?, None, self.first_id)? else {
+    fn sealed_points(&self, handle: &Handle, known_from: u64) -> io::Result<Option<Vec<Point>>> {
+        let file_len = match handle {
+            Handle::File(file) => file.len()?,
+            Handle::Map(map) => map.len() as u64,
+        };
+        let mut source = FileSource::new(handle.clone(), 0, file_len);
+        let Some(seal) = seal_in(&mut source, file_len, None, self.first_id)? else {
             return Ok(None);
         };
-        if seal.end != known_from {
-            return Ok(None);
-        }
-        let Ok(len) = usize::try_from(u64::from(seal.points) * POINT_LEN) else {
+        // A valid seal ends with the file, so its points take no more than the file does.
+        let (Ok(len), true) =
+            (usize::try_from(u64::from(seal.points) * POINT_LEN), seal.end == known_from)
+        else {
             return Ok(None);
         };
-        let mut bytes = vec![0; len];
-        let filled = storage::read_up_to(file, &mut bytes, seal.end)?;
-        Ok(seal.decode_points(&bytes[..filled]).ok())
+        let points = source.window(seal.end, len)?;
+        Ok(points.get(..len).and_then(|points| seal.decode_points(points).ok()))
     }
 
     /// All points of the index, reading what is missing.
@@ -355,137 +363,32 @@ impl Segment {
             }
         }
     }
-
-    /// A cursor at the entry `id`, or at the end if there is none yet.
-    pub(crate) fn cursor(self: &Arc<Self>, id: u64, read_len: usize) -> Result<Cursor, ReadError> {
-        let Some(seed) = self.seed else {
-            return Err(ReadError::Damaged(self.opaque()));
-        };
-        let (offset, next_id, _) = self.start_for(id, seed)?;
-        let scanner = Scanner::new(self.extent(seed, offset, next_id));
-        let source = FileSource::new(self.file()?, read_len);
-        Ok(Cursor { segment: Arc::clone(self), scanner, source, frame: None, next: id })
-    }
 }
 
 /// The seal of a file, if it has a valid one; `salt` is checked if it is known.
 pub(crate) fn read_seal(
-    file: &dyn File,
+    file: &Arc<dyn File>,
     file_len: u64,
     salt: Option<u64>,
     first_id: u64,
 ) -> io::Result<Option<Seal>> {
-    let Some(offset) = file_len.checked_sub(crate::format::seal::SEAL_BYTES) else {
-        return Ok(None);
-    };
-    let mut bytes = [0; crate::format::seal::SEAL_LEN];
-    let filled = storage::read_up_to(file, &mut bytes, offset)?;
-    let salt = salt.unwrap_or_else(|| crate::format::fields::u64_at(&bytes, 16));
-    Ok(Seal::decode(&bytes[..filled], file_len, salt, first_id).ok())
+    let mut source = FileSource::new(Handle::File(Arc::clone(file)), 0, file_len);
+    seal_in(&mut source, file_len, salt, first_id)
 }
 
-/// Where entry `nth` of `frame` stands, from the start of the frame.
-fn entry_range(
+fn seal_in(
     source: &mut FileSource,
-    frame: &Frame,
-    nth: u64,
-) -> io::Result<Option<Range<usize>>> {
-    let Ok(len) = usize::try_from(frame.len()) else {
+    file_len: u64,
+    salt: Option<u64>,
+    first_id: u64,
+) -> io::Result<Option<Seal>> {
+    let Some(offset) = file_len.checked_sub(SEAL_BYTES) else {
         return Ok(None);
     };
-    let payload_len = usize::try_from(frame.payload_len).unwrap_or(usize::MAX);
-    let bytes = source.window(frame.offset, len)?;
-    let Some(payload) = bytes.get(FRAME_HEADER_LEN..).and_then(|rest| rest.get(..payload_len))
-    else {
+    let bytes = source.window(offset, SEAL_LEN)?;
+    let Some(bytes) = bytes.get(..SEAL_LEN) else {
         return Ok(None);
     };
-    let Ok(nth) = u32::try_from(nth) else {
-        return Ok(None);
-    };
-    let range = frame::entry(payload, frame.count, nth);
-    Ok(range.map(|range| FRAME_HEADER_LEN + range.start..FRAME_HEADER_LEN + range.end))
-}
-
-/// Reads the entries of a segment in order, also while it grows.
-#[derive(Debug)]
-pub(crate) struct Cursor {
-    segment: Arc<Segment>,
-    scanner: Scanner,
-    source: FileSource,
-    frame: Option<Frame>,
-    next: u64,
-}
-
-impl Cursor {
-    /// The id of the next entry.
-    pub(crate) fn next_id(&self) -> u64 {
-        self.next
-    }
-
-    /// The next entry that is committed; `None`: there is none in this segment yet.
-    ///
-    /// Damage is returned once, and the cursor goes on behind it.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
-        loop {
-            if let Some(frame) = &self.frame {
-                let ids = frame.ids(self.segment.first_id);
-                let end = self.segment.retired_from.load(Ordering::SeqCst);
-                if ids.contains(&self.next) && self.next < end {
-                    return self.entry();
-                }
-            }
-            self.frame = None;
-            let due = self.scanner.next_id().max(self.next);
-            let end = self.segment.next_id().min(self.segment.retired_from.load(Ordering::SeqCst));
-            if due >= end {
-                return Ok(None);
-            }
-            match self.scanner.step(&mut self.source)? {
-                Step::Frame(frame) => self.frame = Some(frame),
-                Step::Damaged(gap) if gap.ids.end > self.next => {
-                    self.next = gap.ids.end;
-                    return Err(ReadError::Damaged(self.segment.damage(gap)));
-                }
-                Step::Damaged(_) => {}
-                Step::Torn | Step::End => {
-                    if !self.follow() {
-                        return Err(ReadError::Damaged(self.missing_rest()));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The ids that the segment should hold behind its last byte.
-    fn missing_rest(&mut self) -> Damage {
-        let ids = self.next..self.segment.next_id();
-        self.scanner.extend(self.scanner.offset(), ids.end);
-        self.next = ids.end;
-        let gap = Gap { offset: self.scanner.offset(), ids, fault: Fault::Short };
-        self.segment.damage(gap)
-    }
-
-    /// Takes note of what has been committed since, and returns whether there is any.
-    fn follow(&mut self) -> bool {
-        let Some(seed) = self.segment.seed else { return false };
-        let now = self.segment.extent(seed, self.scanner.offset(), self.scanner.next_id());
-        self.scanner.extend(now.limit, now.proven_id);
-        self.source.forget();
-        self.scanner.offset() < now.limit
-    }
-
-    fn entry(&mut self) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
-        let Some(frame) = &self.frame else { return Ok(None) };
-        let ids = frame.ids(self.segment.first_id);
-        let range = entry_range(&mut self.source, frame, self.next - ids.start)?;
-        let Some(range) = range else {
-            let damage = self.segment.table_damage(frame);
-            self.next = ids.end;
-            return Err(ReadError::Damaged(damage));
-        };
-        let bytes = self.source.window(frame.offset, range.end)?[range].to_vec();
-        let id = self.next;
-        self.next += 1;
-        Ok(Some((id, bytes)))
-    }
+    let salt = salt.unwrap_or_else(|| u64_at(bytes, 16));
+    Ok(Seal::decode(bytes, file_len, salt, first_id).ok())
 }

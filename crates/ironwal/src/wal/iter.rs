@@ -35,7 +35,7 @@ impl Iterator for WalIdIterator {
         let entries = self.entries.as_mut()?;
         let next = self.wal.check_open().and_then(|()| entries.next());
         match next {
-            Ok(Some(entry)) => Some(Ok(entry)),
+            Ok(Some((id, entry))) => Some(Ok((id, Vec::from(entry)))),
             Ok(None) => {
                 self.entries = None;
                 None

@@ -5,6 +5,7 @@ mod deletion;
 mod iter;
 mod maintenance;
 mod names;
+pub(crate) mod range;
 mod reshape;
 mod root;
 mod stats;
@@ -25,11 +26,12 @@ pub use txn::TxnWriter;
 use crate::commit;
 use crate::environment::{Environment, Maintenance};
 use crate::error::{Error, Result};
-use crate::format::MAX_SEGMENT_LEN;
+use crate::format::{MAX_SEGMENT_LEN, frame};
 use crate::log::recover::recover;
 use crate::log::tail::{Append, Limits};
 use crate::log::{Identity, Log};
 use crate::options::{CorruptionPolicy, SyncMode, WalOptions};
+use crate::segment::ReadContext;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, PoisonError, RwLock, lock};
 use maintenance::Maintainer;
 use reshape::Prune;
@@ -73,6 +75,9 @@ struct Inner {
     /// When a stream must be synced that was appended to.
     interval: Option<Duration>,
     on_corruption: CorruptionPolicy,
+    /// Appends of this many bytes are compressed.
+    pack_min_len: Option<u64>,
+    context: Arc<ReadContext>,
     read_len: usize,
     root_path: PathBuf,
     archive_path: Option<PathBuf>,
@@ -120,12 +125,15 @@ impl Wal {
             sync_on_rotation: options.sync_mode == SyncMode::Strict,
             staged_len_max: options.write_buffer_size,
         };
+        let context = ReadContext::new(Arc::clone(&environment.storage), &options);
         let inner = Inner {
             limits,
             files: commit::Files::new(options.max_open_segments),
             sync_mode: options.sync_mode,
             interval: options.interval(),
             on_corruption: options.on_corruption,
+            pack_min_len: options.pack_min_len(),
+            context,
             read_len: options.read_buffer_size.max(READ_BUFFER_LEN_MIN),
             salt: root.salt(),
             root_path: options.root_path,
@@ -198,6 +206,36 @@ impl Wal {
         let Some(stream) = self.find_checked(stream)? else { return Ok(None) };
         match stream.log().get(id) {
             Ok(entry) => Ok(entry.map(Vec::from)),
+            Err(error) => Err(without_details(error)),
+        }
+    }
+
+    /// The entries with these ids, in the order of `ids`, in which an id may come more than once;
+    /// `None` for each that is not committed (yet) or was pruned, and for all if the stream is
+    /// unknown. Ids that are near each other share reads. May read from the disk.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.append_batch("orders", &[b"tea", b"coffee"])?;
+    /// let orders = wal.get_batch("orders", &[1, 7, 0])?;
+    /// assert_eq!(orders, [Some(b"coffee".to_vec()), None, Some(b"tea".to_vec())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::get`]. One damaged entry fails the call. The name is not looked at if there
+    /// are no ids.
+    pub fn get_batch(&self, stream: &str, ids: &[u64]) -> Result<Vec<Option<Vec<u8>>>> {
+        if ids.is_empty() {
+            self.check_open()?;
+            return Ok(Vec::new());
+        }
+        let Some(stream) = self.find_checked(stream)? else { return Ok(vec![None; ids.len()]) };
+        match stream.log().get_batch(ids) {
+            Ok(entries) => Ok(entries.into_iter().map(|entry| entry.map(Vec::from)).collect()),
             Err(error) => Err(without_details(error)),
         }
     }
@@ -393,7 +431,9 @@ impl Inner {
         expected: Option<u64>,
     ) -> Result<u64> {
         let sync = self.sync_mode == SyncMode::Strict;
-        let append = Append { entries: &[entry], batch: false, sync, expected };
+        let packed = self.pack(&[entry]);
+        let packed = packed.as_ref();
+        let append = Append { entries: &[entry], batch: false, sync, expected, packed };
         self.append(stream, &append).map(|ids| ids.start)
     }
 
@@ -408,7 +448,14 @@ impl Inner {
             return Ok(next_id..next_id);
         }
         let sync = matches!(self.sync_mode, SyncMode::Strict | SyncMode::BatchOnly);
-        self.append(stream, &Append { entries, batch: true, sync, expected })
+        let packed = self.pack(entries);
+        let packed = packed.as_ref();
+        self.append(stream, &Append { entries, batch: true, sync, expected, packed })
+    }
+
+    /// Compresses what is appended, if that is wanted and saves space.
+    fn pack(&self, entries: &[&[u8]]) -> Option<frame::Packed> {
+        frame::pack(entries, self.pack_min_len?)
     }
 
     fn append(&self, stream: &Arc<commit::Stream>, append: &Append<'_>) -> Result<Range<u64>> {
@@ -440,8 +487,8 @@ impl Inner {
             number: OnceLock::new(),
             salt: self.salt,
         };
-        let storage = Arc::clone(&self.environment.storage);
-        let log = Log::new(storage, Arc::clone(self.files.budget()), identity, self.limits);
+        let (context, files) = (Arc::clone(&self.context), self.files.budget());
+        let log = Log::new(context, Arc::clone(files), identity, self.limits);
         let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
         streams.insert(name.to_string(), Arc::clone(&stream));
         Ok(stream)
@@ -467,6 +514,7 @@ impl Inner {
         }
         self.maintainer.stop();
         let closed = self.for_each_stream(commit::Stream::close);
+        self.context.clear();
         // Last, so that nobody opens the directory before everything is written.
         *root = None;
         closed
@@ -509,10 +557,9 @@ impl Inner {
 
     /// Recovers the stream in a directory, if there is one.
     fn recover_one(&self, name: String, dir: PathBuf) -> Result<Option<commit::Stream>> {
-        let storage = &self.environment.storage;
-        reshape::remove_unfinished_copy(&**storage, &dir);
-        let (files, of) = (self.files.budget(), (name, dir));
-        let log = recover(storage, files, of, self.salt, self.limits, self.on_corruption)?;
+        reshape::remove_unfinished_copy(&*self.environment.storage, &dir);
+        let (context, files, of) = (&self.context, self.files.budget(), (name, dir));
+        let log = recover(context, files, of, self.salt, self.limits, self.on_corruption)?;
         Ok(log.map(|log| commit::Stream::new(log, Arc::clone(&self.files))))
     }
 }

@@ -133,8 +133,8 @@ impl Inner {
             return Ok(0);
         }
         archive.copy_back(&chain, log.dir())?;
-        let storage = &self.environment.storage;
-        stream.adopt(chain.iter().map(|it| it.reader(storage, log.dir())).collect())?;
+        let readers = chain.iter().map(|it| it.reader(&self.context, log.dir())).collect();
+        stream.adopt(readers)?;
         archive.forget(&chain)?;
         Ok(chain.len())
     }

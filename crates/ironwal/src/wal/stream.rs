@@ -1,13 +1,13 @@
 //! A handle on one stream.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeBounds};
 
 use bytes::Bytes;
 
-use super::Wal;
 use super::reshape::Prune;
 use super::stats::StreamStats;
+use super::{Wal, range};
 use crate::commit;
 use crate::error::Result;
 use crate::sync::Arc;
@@ -107,6 +107,28 @@ impl Stream {
     pub fn get(&self, id: u64) -> Result<Option<Bytes>> {
         self.wal.check_open()?;
         self.core.log().get(id)
+    }
+
+    /// The entries whose ids are in `ids`, from either end, as far as they are committed now: later
+    /// appends are not in it. Ids that were pruned are passed over.
+    ///
+    /// See [`Range`](crate::Range) for damage, and for what happens while it is read.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let ledger = wal.stream("ledger")?;
+    /// ledger.append_batch(&[b"+100", b"-30", b"-20"])?;
+    /// let (last, entry) = ledger.range(..).next_back().unwrap()?;
+    /// assert_eq!((last, &entry[..]), (2, &b"-20"[..]));
+    /// let ids: Result<Vec<u64>, _> =
+    ///     ledger.range(1..).map(|entry| entry.map(|(id, _)| id)).collect();
+    /// assert_eq!(ids?, [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn range(&self, ids: impl RangeBounds<u64>) -> range::Range {
+        range::Range::new(self.wal.clone(), &self.core, &ids)
     }
 
     /// The id of the first entry that is kept; equal to [`Stream::next_id`] if there is none.

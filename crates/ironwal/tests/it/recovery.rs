@@ -18,11 +18,12 @@ fn options(sync_mode: SyncMode) -> WalOptions {
     WalOptions { sync_mode, ..WalOptions::new("/log") }
 }
 
-/// The scans of frames since the trace had `from` lines. Slots and seals are small.
+/// The scans of frames since the trace had `from` lines. Slots have 128 bytes, and seals with their
+/// indexes here less than 256.
 fn frame_reads(disk: &SimDisk, from: usize) -> Vec<String> {
     let asked = |line: &str| line.strip_suffix(" bytes")?.rsplit(' ').next()?.parse::<u64>().ok();
     let scans = |line: &&String| {
-        line.contains(": read /log/s/") && asked(line).is_some_and(|bytes| bytes >= 4096)
+        line.contains(": read /log/s/") && asked(line).is_some_and(|bytes| bytes >= 256)
     };
     disk.trace()[from..].iter().filter(scans).cloned().collect()
 }

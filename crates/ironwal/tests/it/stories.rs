@@ -180,8 +180,12 @@ fn many_segments_take_few_descriptors() {
     };
     for mode in [SyncMode::Strict, SyncMode::Async] {
         let dir = tempfile::tempdir().unwrap();
-        let options =
-            WalOptions { max_segment_size: 0, sync_mode: mode, ..WalOptions::new(dir.path()) };
+        let options = WalOptions {
+            max_segment_size: 0,
+            max_open_read_segments: 4,
+            sync_mode: mode,
+            ..WalOptions::new(dir.path())
+        };
         let wal = Wal::new(options).unwrap();
         for _ in 0..60 {
             wal.append("s", b"x").unwrap();

@@ -10,13 +10,12 @@ use crate::log::{Identity, Log};
 use crate::segment::index::Index;
 use crate::segment::reader::DamageKind;
 use crate::segment::recovery::{Action, Tail as TailFact};
-use crate::segment::{Damage, Segment};
-use crate::storage::Storage;
+use crate::segment::{Damage, ReadContext, Segment};
 use crate::sync::{Arc, AtomicU64, Mutex, RwLock};
 
 /// The stream over what was kept.
 pub(super) fn build(
-    storage: &Arc<dyn Storage>,
+    context: &Arc<ReadContext>,
     files: &Arc<OpenFiles>,
     identity: Identity,
     limits: Limits,
@@ -26,7 +25,7 @@ pub(super) fn build(
     let mut segments = Vec::with_capacity(kept.len());
     for (nth, (segment, action)) in kept.iter().enumerate() {
         let later_first_id = kept.get(nth + 1).map(|(later, _)| later.first_id);
-        let reader = reader_for(storage, segment, later_first_id);
+        let reader = reader_for(context, segment, later_first_id);
         if segment.is_sealed() && *action != Action::Damaged {
             reader.set_proven();
         }
@@ -60,7 +59,8 @@ pub(super) fn build(
     let slots = || kept.iter().filter_map(|(segment, _)| segment.slot).map(|(slot, _)| slot);
     writer.cut_number = slots().map(|slot| slot.constants.cut_number).max().unwrap_or(0);
     Log {
-        storage: Arc::clone(storage),
+        storage: Arc::clone(context.storage()),
+        context: Arc::clone(context),
         identity,
         limits,
         tail: Mutex::new(Tail::new(next_id, open)),
@@ -88,7 +88,7 @@ impl Found {
     }
 }
 
-fn reader_for(storage: &Arc<dyn Storage>, segment: &Found, later_first_id: Option<u64>) -> Segment {
+fn reader_for(context: &Arc<ReadContext>, segment: &Found, later_first_id: Option<u64>) -> Segment {
     let seed = segment.slot.map(|(slot, _)| {
         SegmentSeed::new(slot.constants.salt, slot.constants.stream_number, segment.first_id)
     });
@@ -101,7 +101,7 @@ fn reader_for(storage: &Arc<dyn Storage>, segment: &Found, later_first_id: Optio
     let mut index = if read_from == HEADER_LEN { Index::empty() } else { Index::unread(read_from) };
     index.extend(&segment.frames.points);
     let extent = (end.synced_to, next_id);
-    Segment::new(Arc::clone(storage), segment.path.clone(), segment.first_id, seed, extent, index)
+    Segment::new(Arc::clone(context), segment.path.clone(), segment.first_id, seed, extent, index)
 }
 
 impl Found {

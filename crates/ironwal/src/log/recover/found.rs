@@ -11,7 +11,7 @@ use crate::format::seal::{Point, Seal};
 use crate::format::{BLOCK_LEN, Unreadable};
 use crate::segment::reader::read_seal;
 use crate::segment::recovery::{self, Cut, Header, Tail};
-use crate::segment::source::FileSource;
+use crate::segment::source::{FileSource, Handle};
 use crate::segment::walk::{WALK_READ_LEN, Walk};
 use crate::segment::{Damage, first_id_of, path_of};
 use crate::storage::{self, EntryKind, OpenMode, Storage};
@@ -88,7 +88,7 @@ pub(in crate::log) fn read_header(
     let merged = Slot::merge(slot_at(0)?, slot_at(BLOCK_LEN)?);
     // Both blocks were durable before the file had its name.
     let merged = if file_len < HEADER_LEN { Err(Unreadable::Damaged) } else { merged };
-    let seal = read_seal(&*file, file_len, Some(salt), first_id)?;
+    let seal = read_seal(&file, file_len, Some(salt), first_id)?;
     let mut newer = 0;
     let (header, slot) = match (merged, &seal) {
         (Ok(slot), _) => (Header::Whole, Some(slot)),
@@ -260,7 +260,8 @@ impl Found {
             proven_end: proven.synced_to,
             proven_id: proven.next_id,
         };
-        let mut source = FileSource::new(storage.open(&self.path, OpenMode::Read)?, WALK_READ_LEN);
+        let file = Handle::File(storage.open(&self.path, OpenMode::Read)?);
+        let mut source = FileSource::new(file, WALK_READ_LEN, limit);
         Ok(Walk::over(&mut source, extent, start.digest)?)
     }
 
@@ -271,7 +272,7 @@ impl Found {
             && self.frames.tail == Tail::Sealed
         {
             let file = storage.open(&self.path, OpenMode::Read)?;
-            let again = read_seal(&*file, file.len()?, Some(slot.constants.salt), self.first_id)?;
+            let again = read_seal(&file, file.len()?, Some(slot.constants.salt), self.first_id)?;
             if again != Some(*seal) {
                 return Ok(false);
             }

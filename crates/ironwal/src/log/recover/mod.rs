@@ -21,7 +21,7 @@ use crate::format::seal::Seal;
 use crate::options::CorruptionPolicy;
 use crate::segment::index::Index;
 use crate::segment::recovery::{self, Action, Cut, Facts, Header, Next};
-use crate::segment::{Segment, path_of};
+use crate::segment::{ReadContext, Segment, path_of};
 use crate::storage::Storage;
 use crate::sync::{Arc, OnceLock};
 use build::build;
@@ -30,13 +30,14 @@ use repair::repair;
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
 pub(crate) fn recover(
-    storage: &Arc<dyn Storage>,
+    context: &Arc<ReadContext>,
     files: &Arc<OpenFiles>,
     (name, dir): (String, PathBuf),
     salt: u64,
     limits: Limits,
     policy: CorruptionPolicy,
 ) -> Result<Option<Log>> {
+    let storage = context.storage();
     let mut found = list(&**storage, &dir, salt)?;
     if found.is_empty() {
         return Ok(None);
@@ -70,7 +71,7 @@ pub(crate) fn recover(
     let number = number.unwrap_or_default();
     let identity = Identity { name, dir, number, salt };
     let kept = repair(storage, &identity, found, &actions, first_kept)?;
-    Ok(Some(build(storage, files, identity, limits, &kept, first_kept)))
+    Ok(Some(build(context, files, identity, limits, &kept, first_kept)))
 }
 
 /// What a segment file outside of its stream says of itself.
@@ -101,14 +102,14 @@ pub(crate) fn examine(
 
 impl Examined {
     /// A reader of the segment under its name in `dir`, where it was copied to.
-    pub(crate) fn reader(&self, storage: &Arc<dyn Storage>, dir: &Path) -> Segment {
+    pub(crate) fn reader(&self, context: &Arc<ReadContext>, dir: &Path) -> Segment {
         let Constants { salt, stream_number, first_id, .. } = self.slot.constants;
         let seed = SegmentSeed::new(salt, stream_number, first_id);
         let Proof { synced_to: end, next_id, .. } = self.end;
         let path = path_of(dir, first_id);
         let extent = (end, next_id);
         let index = Index::unread(end);
-        let reader = Segment::new(Arc::clone(storage), path, first_id, Some(seed), extent, index);
+        let reader = Segment::new(Arc::clone(context), path, first_id, Some(seed), extent, index);
         reader.set_proven();
         reader
     }

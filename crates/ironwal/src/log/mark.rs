@@ -1,0 +1,287 @@
+//! The watermark: what a writing process tells readers in other processes, through shared memory.
+//!
+//! ```text
+//! word  0       1       2           4                                   8
+//!       | count | epoch | (unused)  | number + 1 | changes | first | next | …
+//!                                   '----------- a stream -------------'
+//! ```
+//!
+//! It holds if and only if somebody holds the lock on its file, which a writer takes when recovery is
+//! over. `epoch` is another one for each writer. A stream that is not listed is as it was then. One
+//! is listed before anything of it changes; from then on `next` is the id behind its last committed
+//! entry, and `first` the first one that is kept. `changes` counts what is more than appending and
+//! pruning, and is odd while such a change is going on.
+//!
+//! Nothing of it is ever synced: it says something only of a process that lives.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::storage::{Lock, SharedWords, Storage};
+use crate::sync::{Arc, Mutex, lock};
+
+/// The name of the file in the root.
+const NAME: &str = ".ironwal.watermark";
+
+const COUNT: usize = 0;
+const EPOCH: usize = 1;
+const FIRST_STREAM: usize = 4;
+const STREAM_WORDS: usize = 4;
+
+/// For how many streams there is room at first.
+const STREAMS_MIN: usize = 255;
+
+/// What is told of one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Even: how often it was changed other than by appending and pruning.
+    pub(crate) changes: u64,
+    pub(crate) first_id: u64,
+    pub(crate) next_id: u64,
+}
+
+/// The writer's side, for all streams.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    storage: Arc<dyn Storage>,
+    path: PathBuf,
+    /// `None`: nothing is told, and readers wait for the end of this process.
+    table: Mutex<Option<Table>>,
+}
+
+#[derive(Debug)]
+struct Table {
+    words: Arc<dyn SharedWords>,
+    /// Where each stream is, by its number.
+    places: BTreeMap<u64, usize>,
+    _lock: Option<Box<dyn Lock>>,
+}
+
+/// The writer's side of one stream.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    words: Arc<dyn SharedWords>,
+    at: usize,
+}
+
+impl Marks {
+    /// Begins a watermark in `root`, whose lock this process has; it does not hold yet. Without the
+    /// means to, nothing is told.
+    pub(crate) fn begin(storage: &Arc<dyn Storage>, root: &Path) -> Self {
+        let path = root.join(NAME);
+        let table = share(&**storage, &path, STREAMS_MIN).map(|words| {
+            words.store(EPOCH, 0);
+            words.store(COUNT, 0);
+            Table { words, places: BTreeMap::new(), _lock: None }
+        });
+        let table = Mutex::new(table.ok());
+        Self { storage: Arc::clone(storage), path, table }
+    }
+
+    /// Recovery is over: from now on the watermark holds, until this is dropped.
+    pub(crate) fn hold(&self, epoch: u64) {
+        let mut table = lock(&self.table);
+        let Some(mut told) = table.take() else { return };
+        told.words.store(EPOCH, epoch.max(1));
+        // Somebody who stops while he looks whether it is locked keeps us from locking it.
+        if let Ok(held) = self.storage.lock(&self.path) {
+            told._lock = Some(held);
+            *table = Some(told);
+        }
+    }
+
+    /// Lists a stream, before anything of it changes; `None` if nothing can be told.
+    pub(crate) fn list(&self, number: u64, first_id: u64, next_id: u64) -> Option<Mark> {
+        let mut table = lock(&self.table);
+        let at = match table.as_mut()?.place(&*self.storage, &self.path, number) {
+            Ok(at) => at,
+            Err(error) => {
+                tracing::warn!(%error, "no watermark any more: readers in other processes wait");
+                // Gives up the lock too.
+                *table = None;
+                return None;
+            }
+        };
+        let words = Arc::clone(&table.as_ref()?.words);
+        let mark = Mark { words, at };
+        mark.begin_change();
+        mark.words.store(at, number.wrapping_add(1));
+        mark.end_change(first_id, next_id);
+        let listed = (at - FIRST_STREAM) / STREAM_WORDS + 1;
+        let count = mark.words.load(COUNT);
+        mark.words.store(COUNT, count.max(listed as u64));
+        Some(mark)
+    }
+}
+
+impl Table {
+    /// Where the stream with this number is, or is going to be.
+    fn place(&mut self, storage: &dyn Storage, path: &Path, number: u64) -> io::Result<usize> {
+        if let Some(at) = self.places.get(&number) {
+            return Ok(*at);
+        }
+        let count = self.places.len();
+        let at = FIRST_STREAM + count * STREAM_WORDS;
+        if at + STREAM_WORDS > self.words.count() {
+            // The same memory, longer.
+            self.words = share(storage, path, 2 * count + 1)?;
+        }
+        self.words.store(at + 1, 0);
+        self.places.insert(number, at);
+        Ok(at)
+    }
+}
+
+fn share(storage: &dyn Storage, path: &Path, streams: usize) -> io::Result<Arc<dyn SharedWords>> {
+    let words = storage.share(path, FIRST_STREAM + streams * STREAM_WORDS)?;
+    if words.count() < FIRST_STREAM + streams * STREAM_WORDS {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(words)
+}
+
+impl Mark {
+    /// Entries up to `next_id` are committed.
+    pub(crate) fn committed(&self, next_id: u64) {
+        self.words.store(self.at + 3, next_id);
+    }
+
+    /// Entries below `first_id` are pruned.
+    pub(crate) fn pruned(&self, first_id: u64) {
+        self.words.store(self.at + 2, first_id);
+    }
+
+    /// Something is going to change that readers cannot follow step by step. Whoever calls it has
+    /// the lead of the stream.
+    pub(crate) fn begin_change(&self) {
+        let changes = self.words.load(self.at + 1);
+        self.words.store(self.at + 1, changes | 1);
+    }
+
+    /// It has changed.
+    pub(crate) fn end_change(&self, first_id: u64, next_id: u64) {
+        self.pruned(first_id);
+        self.committed(next_id);
+        let changes = self.words.load(self.at + 1);
+        self.words.store(self.at + 1, (changes | 1).wrapping_add(1));
+    }
+}
+
+/// The reader's side, for all streams.
+#[derive(Debug)]
+pub(crate) struct Watermark {
+    storage: Arc<dyn Storage>,
+    path: PathBuf,
+    /// The lock of whoever writes, from before recovery on.
+    lock_path: PathBuf,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    words: Option<Arc<dyn SharedWords>>,
+    epoch: u64,
+    places: BTreeMap<u64, usize>,
+    /// How many streams are in `places`.
+    count: usize,
+}
+
+/// Who writes to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// Nobody. `epoch` changes when somebody begins.
+    Nobody { epoch: u64 },
+    /// Somebody who cannot tell, or cannot tell yet, what is committed.
+    Unknown,
+    /// Somebody who tells; `None`: the stream is as it was when he had recovered it.
+    Somebody { epoch: u64, told: Option<Told> },
+}
+
+impl Watermark {
+    pub(crate) fn new(storage: Arc<dyn Storage>, root: &Path, lock_path: PathBuf) -> Self {
+        Self { storage, path: root.join(NAME), lock_path, seen: Mutex::default() }
+    }
+
+    /// Whether nothing can have changed since `before` was found; costs no system call.
+    pub(crate) fn is_as_before(&self, number: Option<u64>, before: Writing) -> bool {
+        let mut seen = lock(&self.seen);
+        let Some(words) = &seen.words else { return false };
+        let epoch = words.load(EPOCH);
+        match before {
+            Writing::Nobody { epoch: seen } => epoch == seen,
+            Writing::Unknown => false,
+            Writing::Somebody { epoch: seen_then, told } => {
+                epoch == seen_then
+                    && number.is_some()
+                    && seen.told(number).is_ok_and(|now| now == told)
+            }
+        }
+    }
+
+    /// Who writes, and what he tells of the stream with this number.
+    pub(crate) fn look(&self, number: Option<u64>) -> io::Result<Writing> {
+        let mut seen = lock(&self.seen);
+        if self.storage.is_locked(&self.path)? {
+            let epoch = self.map(&mut seen)?;
+            return Ok(match seen.told(number) {
+                Ok(told) if epoch != 0 => Writing::Somebody { epoch, told },
+                _ => Writing::Unknown,
+            });
+        }
+        if self.storage.is_locked(&self.lock_path)? {
+            return Ok(Writing::Unknown);
+        }
+        match self.map(&mut seen) {
+            Ok(epoch) => Ok(Writing::Nobody { epoch }),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::Unsupported => {
+                    Ok(Writing::Nobody { epoch: 0 })
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Maps what is shared by now; returns the epoch.
+    fn map(&self, seen: &mut Seen) -> io::Result<u64> {
+        let is_whole = |words: &Arc<dyn SharedWords>| {
+            let count = usize::try_from(words.load(COUNT)).unwrap_or(usize::MAX);
+            count <= words.count().saturating_sub(FIRST_STREAM) / STREAM_WORDS
+        };
+        let words = match seen.words.take() {
+            Some(words) if is_whole(&words) => words,
+            _ => self.storage.shared(&self.path)?,
+        };
+        let epoch = words.load(EPOCH);
+        if epoch != seen.epoch {
+            (seen.epoch, seen.count) = (epoch, 0);
+            seen.places.clear();
+        }
+        seen.words = Some(words);
+        Ok(epoch)
+    }
+}
+
+impl Seen {
+    /// What is told of a stream; an error while it is being changed.
+    fn told(&mut self, number: Option<u64>) -> Result<Option<Told>, ()> {
+        let (Some(number), Some(words)) = (number, &self.words) else { return Ok(None) };
+        let listed = usize::try_from(words.load(COUNT)).unwrap_or(usize::MAX);
+        if listed > words.count().saturating_sub(FIRST_STREAM) / STREAM_WORDS {
+            return Err(());
+        }
+        while self.count < listed {
+            let at = FIRST_STREAM + self.count * STREAM_WORDS;
+            self.places.insert(words.load(at).wrapping_sub(1), at);
+            self.count += 1;
+        }
+        let Some(&at) = self.places.get(&number) else { return Ok(None) };
+        let changes = words.load(at + 1);
+        let told = Told { changes, first_id: words.load(at + 2), next_id: words.load(at + 3) };
+        if changes % 2 == 1 || words.load(at + 1) != changes {
+            return Err(());
+        }
+        Ok(Some(told))
+    }
+}

@@ -1,0 +1,302 @@
+//! Decoded frames, and runs of them: the frames from one point of the sparse index to the next.
+
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::reader::{Damage, DamageKind, ReadError, Segment};
+use super::source::FileSource;
+use crate::format::checksum::SegmentSeed;
+use crate::format::frame::{self, FRAME_HEADER_BYTES, Fault, Frame, Unpacked};
+use crate::format::header::HEADER_LEN;
+use crate::format::scan::{Extent, Gap, Scanner, Step};
+use crate::format::seal::Point;
+use crate::sync::Arc;
+
+/// Longer runs are not cached, in bytes on the disk: most of one would be read in vain.
+const CACHED_RUN_LEN_MAX: u64 = 1024 * 1024;
+
+/// The most that is read at once of a run, in bytes.
+const RUN_READ_LEN_MAX: u64 = 1024 * 1024;
+
+/// What a cached frame takes beside its payload, in bytes.
+const FRAME_OVERHEAD: u64 = 64;
+
+/// What a cached block takes beside its frames, in bytes.
+const BLOCK_OVERHEAD: u64 = 128;
+
+/// A valid frame, its payload uncompressed and its table whole.
+#[derive(Debug, Clone)]
+pub(super) struct Decoded {
+    pub(super) ids: Range<u64>,
+    count: u32,
+    payload: Bytes,
+    /// Whether the payload is memory of its own, and no slice of what was read.
+    pub(super) unpacked: bool,
+}
+
+impl Decoded {
+    /// Decodes a frame that the scanner found. What the inner error says contradicts a checksum
+    /// that matches.
+    pub(super) fn read(
+        source: &mut FileSource,
+        frame: &Frame,
+        first_id: u64,
+    ) -> io::Result<Result<Self, DamageKind>> {
+        let Ok(len) = usize::try_from(frame.payload_len) else {
+            return Ok(Err(DamageKind::Frame(Fault::Short)));
+        };
+        let Some(stored) = source.slice(frame.offset + FRAME_HEADER_BYTES, len)? else {
+            return Ok(Err(DamageKind::Frame(Fault::Short)));
+        };
+        let payload = if frame.compressed {
+            match frame::unpack(frame, &stored) {
+                Ok(raw) => Bytes::from(raw),
+                Err(Unpacked::Contradiction) => return Ok(Err(DamageKind::Compression)),
+                Err(Unpacked::Unsupported) => return Err(unsupported()),
+            }
+        } else {
+            stored
+        };
+        if !frame::has_whole_table(&payload, frame.count) {
+            return Ok(Err(DamageKind::Table));
+        }
+        let (ids, count) = (frame.ids(first_id), frame.count);
+        Ok(Ok(Self { ids, count, payload, unpacked: frame.compressed }))
+    }
+
+    /// The entry with this id, if it is one of the frame's.
+    pub(super) fn entry(&self, id: u64) -> Option<Bytes> {
+        let nth = u32::try_from(id.checked_sub(self.ids.start)?).ok()?;
+        frame::entry(&self.payload, self.count, nth).map(|range| self.payload.slice(range))
+    }
+
+    /// The bytes of the uncompressed payload.
+    pub(super) fn payload_len(&self) -> usize {
+        self.payload.len()
+    }
+}
+
+fn unsupported() -> io::Error {
+    let what = "the entry is compressed, and this program was built without the feature \
+                `compression` of ironwal";
+    io::Error::new(io::ErrorKind::Unsupported, what)
+}
+
+/// The frames from one point of the sparse index to the next, or to the end of what is committed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    /// Where the first frame begins.
+    pub(super) offset: u64,
+    /// The id of its first entry.
+    pub(super) first_id: u64,
+    /// Where the next run begins.
+    pub(super) end: u64,
+    /// The id of the first entry there.
+    end_id: u64,
+    /// Whether nothing will ever be added.
+    closed: bool,
+}
+
+/// A piece of a run: whole, or not.
+#[derive(Debug)]
+pub(super) enum Part {
+    Frame(Decoded),
+    Damaged(Damage),
+}
+
+impl Part {
+    pub(super) fn ids(&self) -> &Range<u64> {
+        match self {
+            Self::Frame(frame) => &frame.ids,
+            Self::Damaged(damage) => &damage.ids,
+        }
+    }
+}
+
+/// A run that is whole and will never change.
+#[derive(Debug)]
+pub(crate) struct Block {
+    frames: Vec<Decoded>,
+    weight: u64,
+}
+
+impl Block {
+    /// The bytes that it takes in memory.
+    pub(super) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// The entry with this id, if it is one of the block's.
+    pub(super) fn entry(&self, id: u64) -> Option<Bytes> {
+        let behind = self.frames.partition_point(|frame| frame.ids.start <= id);
+        self.frames.get(behind.checked_sub(1)?)?.entry(id)
+    }
+}
+
+/// What was read last of a run, or of several that damage joins, to be taken from its end.
+#[derive(Debug)]
+pub(crate) struct Backwards {
+    segment: Arc<Segment>,
+    parts: Vec<Part>,
+}
+
+impl Backwards {
+    /// What is there of entry `id`, if it is one of these and still part of the stream. Ids are
+    /// asked for in falling order.
+    pub(crate) fn take(&mut self, id: u64) -> Option<Result<Bytes, Damage>> {
+        if self.segment.retired_from() <= id {
+            return None;
+        }
+        while self.parts.last()?.ids().start > id {
+            self.parts.pop();
+        }
+        match self.parts.last()? {
+            Part::Frame(frame) => frame.entry(id).map(Ok),
+            Part::Damaged(damage) if damage.ids.contains(&id) => Some(Err(damage.clone())),
+            Part::Damaged(_) => None,
+        }
+    }
+}
+
+impl Segment {
+    /// The run that holds `id`, which the segment holds.
+    pub(super) fn run(&self, id: u64, seed: SegmentSeed) -> Result<Run, ReadError> {
+        let (point, next) = self.points_around(id, seed)?;
+        // The end is published before the id, so it is read after it.
+        let next_id = self.next_id();
+        let end = self.end();
+        let id_of = |point: Point| self.first_id() + u64::from(point.index);
+        let next = next.filter(|next| next.offset() < end);
+        Ok(Run {
+            offset: point.map_or(HEADER_LEN, Point::offset),
+            first_id: point.map_or(self.first_id(), id_of),
+            end: next.map_or(end, Point::offset),
+            end_id: next.map_or(next_id, id_of),
+            closed: next.is_some() || self.is_proven(),
+        })
+    }
+
+    /// Reads a whole run.
+    fn parts(
+        &self,
+        source: &mut FileSource,
+        run: Run,
+        seed: SegmentSeed,
+    ) -> Result<Vec<Part>, ReadError> {
+        let mut scanner = Scanner::new(Extent {
+            seed,
+            first_id: self.first_id(),
+            offset: run.offset,
+            next_id: run.first_id,
+            limit: run.end,
+            proven_end: run.end,
+            proven_id: run.end_id,
+        });
+        let mut parts = Vec::new();
+        loop {
+            match scanner.step(source)? {
+                Step::Frame(frame) => {
+                    let decoded = Decoded::read(source, &frame, self.first_id())?;
+                    parts.push(match decoded {
+                        Ok(decoded) => Part::Frame(decoded),
+                        Err(kind) => Part::Damaged(self.frame_damage(&frame, kind)),
+                    });
+                }
+                Step::Damaged(gap) => parts.push(Part::Damaged(self.gap_damage(gap))),
+                Step::Torn | Step::End => break,
+            }
+        }
+        if scanner.next_id() < run.end_id {
+            let ids = scanner.next_id()..run.end_id;
+            let gap = Gap { offset: scanner.offset(), ids, fault: Fault::Short };
+            parts.push(Part::Damaged(self.gap_damage(gap)));
+        }
+        Ok(parts)
+    }
+
+    fn source_for(&self, run: Run) -> Result<FileSource, ReadError> {
+        let len = run.end.saturating_sub(run.offset).min(RUN_READ_LEN_MAX);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        Ok(FileSource::new(self.handle()?, len, run.end))
+    }
+
+    /// The run that holds `id`, decoded, to be read backwards.
+    ///
+    /// Damage that begins with the run may have begun before it: then the runs before it are read
+    /// too, so that it is the same damage, with the same ids, as when it is met from the front. An
+    /// iterator that stands at `floor` does not look below it.
+    pub(crate) fn backwards(self: &Arc<Self>, id: u64, floor: u64) -> Result<Backwards, ReadError> {
+        let seed = self.seed_or_damage()?;
+        let mut run = self.run(id, seed)?;
+        let mut source = self.source_for(run)?;
+        let mut parts = self.parts(&mut source, run, seed)?;
+        while let Some(Part::Damaged(damage)) = parts.first()
+            && damage.is_gap()
+            && run.first_id > floor.max(self.first_id())
+        {
+            run = self.run(run.first_id - 1, seed)?;
+            let mut lower = self.parts(&mut source, run, seed)?;
+            if let (Some(Part::Damaged(before)), Some(Part::Damaged(behind))) =
+                (lower.last_mut(), parts.first())
+                && before.is_gap()
+                && behind.is_gap()
+            {
+                before.ids.end = before.ids.end.max(behind.ids.end);
+                parts.remove(0);
+            }
+            lower.append(&mut parts);
+            parts = lower;
+        }
+        let is_there = parts.iter().any(|part| part.ids().contains(&id));
+        if !is_there {
+            let ids = id..id + 1;
+            let gap = Gap { offset: run.offset, ids, fault: Fault::Short };
+            return Err(ReadError::Damaged(self.gap_damage(gap)));
+        }
+        Ok(Backwards { segment: Arc::clone(self), parts })
+    }
+
+    /// The block that holds `id`, from the cache or for the cache; `None` if it is not one to be
+    /// cached: it may still grow, is too long, or is damaged.
+    pub(super) fn block(
+        &self,
+        id: u64,
+        seed: SegmentSeed,
+    ) -> Result<Option<Arc<Block>>, ReadError> {
+        if !self.context().caches_blocks() {
+            return Ok(None);
+        }
+        let run = self.run(id, seed)?;
+        if !run.closed || run.end - run.offset > CACHED_RUN_LEN_MAX {
+            return Ok(None);
+        }
+        if let Some(block) = self.context().block(self.number(), run.offset) {
+            return if self.is_retired() { Err(ReadError::Retired) } else { Ok(Some(block)) };
+        }
+        let mut source = self.source_for(run)?;
+        let parts = self.parts(&mut source, run, seed)?;
+        let mut frames = Vec::with_capacity(parts.len());
+        let mut weight = BLOCK_OVERHEAD + run.end - run.offset;
+        for part in parts {
+            let Part::Frame(mut frame) = part else { return Ok(None) };
+            if frame.unpacked {
+                weight += frame.payload.len() as u64;
+            } else if source.is_mapped() {
+                // What is cached must not keep the file mapped.
+                frame.payload = Bytes::copy_from_slice(&frame.payload);
+            }
+            weight += FRAME_OVERHEAD;
+            frames.push(frame);
+        }
+        let block = Arc::new(Block { frames, weight });
+        self.context().keep_block(self.number(), run.offset, Arc::clone(&block));
+        if self.is_retired() {
+            // Whoever retired it may have been through with the cache before this one was in it.
+            self.context().forget_block(self.number(), run.offset);
+            return Err(ReadError::Retired);
+        }
+        Ok(Some(block))
+    }
+}

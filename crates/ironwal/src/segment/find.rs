@@ -1,0 +1,129 @@
+//! Reading entries by id.
+
+use bytes::Bytes;
+
+use super::block::{Block, Decoded};
+use super::reader::{ReadError, Segment};
+use super::source::FileSource;
+use crate::format::checksum::SegmentSeed;
+use crate::format::frame::{FRAME_HEADER_LEN, Fault};
+use crate::format::scan::{Gap, Scanner, Step};
+use crate::sync::Arc;
+
+/// The most that a read by id asks for at once, unless one frame is longer, in bytes. A run of the
+/// index is hardly ever longer, so that one read does.
+const LOOKUP_LEN_MAX: u64 = 64 * 1024;
+
+/// An entry that is smaller than this part of what was read for it is copied out, so that whoever
+/// keeps it does not keep all of that.
+const HELD_FACTOR_MAX: usize = 4;
+
+/// Reads entries of one segment by id; neighbours share what was read.
+#[derive(Debug)]
+pub(crate) struct Finder {
+    segment: Arc<Segment>,
+    seed: SegmentSeed,
+    source: Option<FileSource>,
+    /// Behind the frame that was found last: its offset and the id there.
+    behind: Option<(u64, u64)>,
+    frame: Option<Decoded>,
+    block: Option<Arc<Block>>,
+}
+
+impl Finder {
+    /// Reads nothing yet.
+    pub(crate) fn new(segment: Arc<Segment>) -> Result<Self, ReadError> {
+        let seed = segment.seed_or_damage()?;
+        Ok(Self { segment, seed, source: None, behind: None, frame: None, block: None })
+    }
+
+    /// Whether this is the segment that it reads.
+    pub(crate) fn reads(&self, segment: &Arc<Segment>) -> bool {
+        Arc::ptr_eq(&self.segment, segment)
+    }
+
+    /// The entry with this id, which the segment holds.
+    pub(crate) fn get(&mut self, id: u64) -> Result<Bytes, ReadError> {
+        if self.segment.is_retired() {
+            return Err(ReadError::Retired);
+        }
+        if let Some(entry) = self.block.as_ref().and_then(|block| block.entry(id)) {
+            return Ok(entry);
+        }
+        if let Some(entry) = self.in_frame(id) {
+            return Ok(entry);
+        }
+        if let Some(block) = self.segment.block(id, self.seed)?
+            && let Some(entry) = block.entry(id)
+        {
+            self.block = Some(block);
+            return Ok(entry);
+        }
+        self.find(id)?;
+        // The frame holds the id and its table is whole.
+        self.in_frame(id).ok_or_else(|| self.nothing_at(id))
+    }
+
+    /// Reads the frame that holds this id.
+    fn find(&mut self, id: u64) -> Result<(), ReadError> {
+        let segment = Arc::clone(&self.segment);
+        let run = segment.run(id, self.seed)?;
+        let (offset, next_id) = match self.behind {
+            Some((offset, next_id)) if offset >= run.offset && next_id <= id => (offset, next_id),
+            _ => (run.offset, run.first_id),
+        };
+        let extent = segment.extent(self.seed, offset, next_id);
+        let run_len = run.end.saturating_sub(offset).min(LOOKUP_LEN_MAX);
+        let read_len = usize::try_from(run_len).unwrap_or(0).max(FRAME_HEADER_LEN);
+        let source = match &mut self.source {
+            Some(source) => {
+                source.set_read_len(read_len);
+                source.set_limit(extent.limit);
+                source
+            }
+            none => none.insert(FileSource::new(segment.handle()?, read_len, extent.limit)),
+        };
+        // So that its buffer can be used again.
+        self.frame = None;
+        let mut scanner = Scanner::new(extent);
+        loop {
+            match scanner.step(source)? {
+                Step::Frame(frame) => {
+                    if !frame.ids(segment.first_id()).contains(&id) {
+                        continue;
+                    }
+                    self.behind = Some((scanner.offset(), scanner.next_id()));
+                    let decoded = Decoded::read(source, &frame, segment.first_id())?;
+                    let decoded = decoded
+                        .map_err(|kind| ReadError::Damaged(segment.frame_damage(&frame, kind)))?;
+                    self.frame = Some(decoded);
+                    return Ok(());
+                }
+                Step::Damaged(gap) if gap.ids.contains(&id) => {
+                    return Err(ReadError::Damaged(segment.gap_damage(gap)));
+                }
+                Step::Damaged(_) => {}
+                Step::Torn | Step::End => {
+                    let ids = scanner.next_id()..segment.next_id().max(id.saturating_add(1));
+                    let gap = Gap { offset: scanner.offset(), ids, fault: Fault::Short };
+                    return Err(ReadError::Damaged(segment.gap_damage(gap)));
+                }
+            }
+        }
+    }
+
+    fn in_frame(&self, id: u64) -> Option<Bytes> {
+        let frame = self.frame.as_ref()?;
+        let entry = frame.entry(id)?;
+        let source = self.source.as_ref()?;
+        let held = if frame.unpacked { frame.payload_len() } else { source.held_len() };
+        let is_map = source.is_mapped() && !frame.unpacked;
+        let small = entry.len().saturating_mul(HELD_FACTOR_MAX) < held;
+        Some(if small && !is_map { Bytes::copy_from_slice(&entry) } else { entry })
+    }
+
+    fn nothing_at(&self, id: u64) -> ReadError {
+        let gap = Gap { offset: 0, ids: id..id.saturating_add(1), fault: Fault::Short };
+        ReadError::Damaged(self.segment.gap_damage(gap))
+    }
+}

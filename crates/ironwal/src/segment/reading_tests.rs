@@ -1,0 +1,461 @@
+//! Reading segments whose files the tests build, on a disk that counts and interferes.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::context::ReadContext;
+use super::index::{Index, PointPicker};
+use super::reader::{DamageKind, ReadError, Segment};
+use super::{Cursor, Finder};
+use crate::format::checksum::SegmentSeed;
+use crate::format::frame::{self, Fault, Packed, Place};
+use crate::format::header::HEADER_LEN;
+use crate::format::seal::Point;
+use crate::options::{ReadStrategy, WalOptions};
+use crate::storage::sim::CallKind;
+use crate::storage::{DirEntry, File, Lock, OpenMode, SimDisk, Storage};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock};
+
+const FIRST_ID: u64 = 100;
+const PATH: &str = "/00000000000000000100.wal";
+
+fn seed() -> SegmentSeed {
+    SegmentSeed::new(1, 2, FIRST_ID)
+}
+
+/// A segment's file in memory.
+struct Built {
+    bytes: Vec<u8>,
+    points: Vec<Point>,
+    picker: PointPicker,
+    count: u32,
+}
+
+impl Built {
+    fn new() -> Self {
+        let bytes = vec![0; HEADER_LEN as usize];
+        Self { bytes, points: Vec::new(), picker: PointPicker::new(), count: 0 }
+    }
+
+    fn frame(mut self, entries: &[&[u8]], packed: Option<&Packed>) -> Self {
+        let offset = self.bytes.len() as u64;
+        let place = Place { seed: seed(), offset, index: self.count, synced_to: HEADER_LEN };
+        frame::encode(&mut self.bytes, place, entries, packed).unwrap();
+        self.points.extend(self.picker.pick(self.count, offset));
+        self.count += entries.len() as u32;
+        self
+    }
+
+    /// `count` entries of 1000 bytes each.
+    fn entries(mut self, count: u32) -> Self {
+        for _ in 0..count {
+            let entry = entry(FIRST_ID + u64::from(self.count));
+            self = self.frame(&[&entry], None);
+        }
+        self
+    }
+
+    fn segment(&self, context: &Arc<ReadContext>) -> Arc<Segment> {
+        let end = (self.bytes.len() as u64, FIRST_ID + u64::from(self.count));
+        let mut index = Index::empty();
+        index.extend(&self.points);
+        Arc::new(Segment::new(
+            Arc::clone(context),
+            PathBuf::from(PATH),
+            FIRST_ID,
+            Some(seed()),
+            end,
+            index,
+        ))
+    }
+}
+
+fn entry(id: u64) -> Vec<u8> {
+    vec![id as u8; 1000]
+}
+
+/// A disk that does something when a file is opened, and can map.
+#[derive(Clone)]
+struct Interfering {
+    disk: SimDisk,
+    before_open: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    maps: Option<Bytes>,
+    open: Arc<AtomicU64>,
+}
+
+impl Interfering {
+    fn new(built: &Built) -> Self {
+        let disk = SimDisk::new(1);
+        disk.replace(Path::new(PATH), &built.bytes).unwrap();
+        Self { disk, before_open: Arc::default(), maps: None, open: Arc::default() }
+    }
+
+    fn context(&self, options: &WalOptions) -> Arc<ReadContext> {
+        ReadContext::new(Arc::new(self.clone()), options)
+    }
+
+    fn reads(&self) -> u64 {
+        self.disk.calls(CallKind::Read)
+    }
+}
+
+impl fmt::Debug for Interfering {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Interfering")
+    }
+}
+
+impl Storage for Interfering {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        if let Some(hook) = lock(&self.before_open).take() {
+            hook();
+        }
+        let file = self.disk.open(path, mode)?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Mapped { file, of: self.clone() }))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.disk.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_file(path)
+    }
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.remove_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        self.disk.lock(path)
+    }
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.disk.is_locked(path)
+    }
+}
+
+#[derive(Debug)]
+struct Mapped {
+    file: Arc<dyn File>,
+    of: Interfering,
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        self.of.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl File for Mapped {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(buf, offset)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.reserve(offset, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+    fn map(&self) -> io::Result<Option<Bytes>> {
+        Ok(self.of.maps.clone())
+    }
+}
+
+fn get(segment: &Arc<Segment>, id: u64) -> Result<Bytes, ReadError> {
+    Finder::new(Arc::clone(segment))?.get(id)
+}
+
+fn cursor(segment: &Arc<Segment>, id: u64) -> Cursor {
+    segment.cursor(id, 4096).unwrap()
+}
+
+/// What is wrong with an entry, asked for in every way there is.
+fn damage(segment: &Arc<Segment>, id: u64) -> DamageKind {
+    let by_id = get(segment, id).unwrap_err();
+    let in_order = cursor(segment, id).next().unwrap_err();
+    let backwards = match segment.backwards(id, 0) {
+        Ok(mut backwards) => backwards.take(id).unwrap().unwrap_err(),
+        Err(ReadError::Damaged(damage)) => damage,
+        Err(error) => panic!("{error:?}"),
+    };
+    let (ReadError::Damaged(by_id), ReadError::Damaged(in_order)) = (by_id, in_order) else {
+        panic!("it is not damaged");
+    };
+    assert_eq!(by_id, in_order);
+    assert_eq!(by_id, backwards);
+    by_id.kind
+}
+
+fn cached_options(len: u64) -> WalOptions {
+    WalOptions { block_cache_size: Some(len), ..WalOptions::default() }
+}
+
+/// A file whose frame claims, with checksums that match, to be a gigabyte uncompressed: that is
+/// seen before anything is allocated for it.
+#[test]
+fn a_frame_that_claims_too_much_is_damage() {
+    let disk = |raw_len: u32, block: &[u8]| {
+        let packed = Packed::forged(raw_len, block);
+        let built = Built::new().entries(1).frame(&[b"x", b"y"], Some(&packed)).entries(1);
+        (Interfering::new(&built), built)
+    };
+    for options in [WalOptions::default(), cached_options(1 << 20)] {
+        for raw_len in [255 * 8 + 1, 1 << 30, u32::MAX] {
+            let (disk, built) = disk(raw_len, &[0x1F; 8]);
+            let segment = built.segment(&disk.context(&options));
+            assert_eq!(damage(&segment, 101), DamageKind::Frame(Fault::RawLength));
+            assert_eq!(get(&segment, 103).unwrap(), entry(103));
+        }
+    }
+}
+
+#[test]
+#[cfg(feature = "compression")]
+fn a_compressed_payload_that_contradicts_itself_is_damage() {
+    let forged = Packed::forged(1000, &[0xFF; 8]);
+    // Two entries, of which the first ends behind the data.
+    let table = lz4_flex::block::compress(&[99, 0, 0, 0, 1, 2]);
+    let table = Packed::forged(6, &table);
+    for (packed, kind) in [(forged, DamageKind::Compression), (table, DamageKind::Table)] {
+        let built = Built::new().entries(1).frame(&[b"x", b"y"], Some(&packed)).entries(1);
+        let context = Interfering::new(&built).context(&cached_options(1 << 20));
+        let segment = built.segment(&context);
+        segment.set_proven();
+        assert_eq!(damage(&segment, 101), kind);
+        assert_eq!(damage(&segment, 102), kind);
+        assert_eq!(get(&segment, 100).unwrap(), entry(100));
+        assert_eq!(get(&segment, 103).unwrap(), entry(103));
+        assert_eq!(context.cached_blocks().0, 0, "damage is never cached");
+    }
+}
+
+#[test]
+#[cfg(not(feature = "compression"))]
+fn a_compressed_entry_needs_the_feature_and_is_not_damaged() {
+    let packed = Packed::forged(9, &[0x1F; 8]);
+    let built = Built::new().entries(1).frame(&[b"x"], Some(&packed)).entries(1);
+    let segment = built.segment(&Interfering::new(&built).context(&cached_options(1 << 20)));
+    segment.set_proven();
+    for error in [get(&segment, 101).unwrap_err(), cursor(&segment, 101).next().unwrap_err()] {
+        let ReadError::Io(error) = error else { panic!("{error:?}") };
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("`compression`"), "{error}");
+    }
+    assert_eq!(get(&segment, 102).unwrap(), entry(102));
+}
+
+#[test]
+fn an_entry_costs_one_read_and_neighbours_share_it() {
+    let built = Built::new().entries(40);
+    let disk = Interfering::new(&built);
+    let segment = built.segment(&disk.context(&WalOptions::default()));
+    for id in [100, 117, 139] {
+        let before = disk.reads();
+        assert_eq!(get(&segment, id).unwrap(), entry(id));
+        assert_eq!(disk.reads() - before, 1);
+    }
+    assert_eq!(disk.open.load(Ordering::Relaxed), 1, "the file stays open");
+    let before = disk.reads();
+    let mut finder = Finder::new(Arc::clone(&segment)).unwrap();
+    for id in 100..140 {
+        assert_eq!(finder.get(id).unwrap(), entry(id));
+    }
+    // A point every four entries.
+    assert_eq!(disk.reads() - before, 10);
+}
+
+#[test]
+fn a_small_entry_does_not_hold_what_was_read_around_it() {
+    let built = Built::new().frame(&[b"small"], None).entries(10);
+    let segment = built.segment(&Interfering::new(&built).context(&WalOptions::default()));
+    let small = get(&segment, 100).unwrap();
+    assert!(small.is_unique());
+    assert_eq!(small.try_into_mut().unwrap().capacity(), 5);
+}
+
+#[test]
+fn blocks_are_read_once_and_stay_in_their_bounds() {
+    let built = Built::new().entries(200);
+    let disk = Interfering::new(&built);
+    let context = disk.context(&cached_options(64 * 1024));
+    let segment = built.segment(&context);
+    for id in 100..300 {
+        let before = disk.reads();
+        assert_eq!(get(&segment, id).unwrap(), entry(id));
+        let first_of_block = (id - 100).is_multiple_of(4);
+        let grows = id >= 296;
+        assert_eq!(disk.reads() - before, u64::from(first_of_block || grows), "{id}");
+    }
+    let (count, weight) = context.cached_blocks();
+    assert!(count >= 8 && weight <= 64 * 1024, "{count} blocks of {weight} bytes");
+    // Nothing will be added any more.
+    segment.set_proven();
+    get(&segment, 299).unwrap();
+    let before = disk.reads();
+    assert_eq!(get(&segment, 296).unwrap(), entry(296));
+    assert_eq!(disk.reads(), before);
+
+    let context = disk.context(&WalOptions::default());
+    get(&built.segment(&context), 100).unwrap();
+    assert_eq!(context.cached_blocks(), (0, 0), "nothing is cached unless it is asked for");
+}
+
+#[test]
+fn a_segment_that_was_made_again_meets_nothing_of_its_former_life() {
+    let built = Built::new().entries(40);
+    let disk = Interfering::new(&built);
+    let context = disk.context(&cached_options(1 << 20));
+    let old = built.segment(&context);
+    assert_eq!(get(&old, 100).unwrap(), entry(100));
+    assert_eq!((context.open_files(), context.cached_blocks().0), (1, 1));
+    old.retire(FIRST_ID);
+    assert_eq!((context.open_files(), context.cached_blocks().0), (0, 0));
+    assert!(matches!(get(&old, 100), Err(ReadError::Retired)));
+
+    let new = Built::new().frame(&[b"new"], None).entries(9);
+    disk.disk.remove(Path::new(PATH)).unwrap();
+    disk.disk.replace(Path::new(PATH), &new.bytes).unwrap();
+    assert!(matches!(get(&old, 100), Err(ReadError::Retired)));
+    assert_eq!(get(&new.segment(&context), 100).unwrap(), &b"new"[..]);
+    assert!(matches!(old.cursor(100, 4096), Err(ReadError::Retired)));
+    assert!(matches!(old.backwards(100, 0), Err(ReadError::Retired)));
+}
+
+/// The segment is retired, and its file replaced, just before a reader opens it.
+#[test]
+fn a_file_that_is_opened_after_the_segment_was_retired_is_not_used() {
+    let built = Built::new().entries(40);
+    for removed in [false, true] {
+        let disk = Interfering::new(&built);
+        let context = disk.context(&cached_options(1 << 20));
+        let segment = built.segment(&context);
+        let (retired, files) = (Arc::clone(&segment), disk.disk.clone());
+        *lock(&disk.before_open) = Some(Box::new(move || {
+            retired.retire(FIRST_ID);
+            files.remove(Path::new(PATH)).unwrap();
+            if !removed {
+                let other = Built::new().frame(&[b"other"], None);
+                files.replace(Path::new(PATH), &other.bytes).unwrap();
+            }
+        }));
+        assert!(matches!(get(&segment, 100), Err(ReadError::Retired)));
+        assert_eq!((context.open_files(), context.cached_blocks().0), (0, 0));
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_is_damage_and_not_an_error_of_the_disk() {
+    let built = Built::new().entries(40);
+    let disk = Interfering::new(&built);
+    let segment = built.segment(&disk.context(&WalOptions::default()));
+    disk.disk.remove(Path::new(PATH)).unwrap();
+    let Err(ReadError::Damaged(damage)) = get(&segment, 120) else { panic!("it is there") };
+    assert_eq!((damage.kind, damage.ids), (DamageKind::Missing, 100..140));
+    assert!(matches!(segment.cursor(120, 4096), Err(ReadError::Damaged(_))));
+    assert!(matches!(segment.backwards(120, 0), Err(ReadError::Damaged(_))));
+}
+
+#[test]
+fn who_has_the_file_goes_on_to_where_the_segment_was_cut() {
+    let built = Built::new().entries(40);
+    let disk = Interfering::new(&built);
+    let segment = built.segment(&disk.context(&WalOptions::default()));
+    let mut cursor = cursor(&segment, 110);
+    let mut backwards = segment.backwards(123, 0).unwrap();
+    assert_eq!(cursor.next().unwrap().unwrap().0, 110);
+    segment.retire(122);
+    for id in 111..122 {
+        assert_eq!(cursor.next().unwrap().unwrap(), (id, Bytes::from(entry(id))));
+    }
+    assert_eq!(cursor.next().unwrap(), None);
+    assert_eq!(cursor.next_id(), 122);
+    assert!(backwards.take(123).is_none());
+    assert_eq!(backwards.take(121).unwrap().unwrap(), entry(121));
+}
+
+#[test]
+fn full_and_durable_segments_are_mapped_and_others_read() {
+    let built = Built::new().entries(40);
+    let mut disk = Interfering::new(&built);
+    let map = Bytes::from(built.bytes.clone());
+    disk.maps = Some(map.clone());
+    let inside = |entry: &Bytes| map.as_ptr_range().contains(&entry.as_ptr());
+
+    let by_reading = WalOptions::default();
+    let by_mapping = WalOptions { read_strategy: ReadStrategy::Mmap, ..by_reading.clone() };
+    for (options, proven, maps) in
+        [(&by_mapping, true, true), (&by_mapping, false, false), (&by_reading, true, false)]
+    {
+        let context = disk.context(options);
+        let segment = built.segment(&context);
+        if proven {
+            segment.set_proven();
+        }
+        let before = disk.reads();
+        assert_eq!(inside(&get(&segment, 120).unwrap()), maps);
+        assert_eq!(inside(&cursor(&segment, 100).next().unwrap().unwrap().1), maps);
+        assert_eq!(disk.reads() == before, maps);
+        assert_eq!(disk.open.load(Ordering::Relaxed), u64::from(!maps), "files that are open");
+        assert_eq!(context.open_files(), 1);
+    }
+
+    // It is mapped once it is proven, also if the file was open.
+    let options = WalOptions { block_cache_size: Some(1 << 20), ..by_mapping };
+    let segment = built.segment(&disk.context(&options));
+    let read = cursor(&segment, 100).next().unwrap().unwrap().1;
+    segment.set_proven();
+    let mapped = cursor(&segment, 100).next().unwrap().unwrap().1;
+    assert_eq!((inside(&read), inside(&mapped)), (false, true));
+    assert_eq!(disk.open.load(Ordering::Relaxed), 0);
+    // A cached block must not keep the map.
+    assert!(!inside(&get(&segment, 120).unwrap()));
+
+    disk.maps = None;
+    let segment = built.segment(&disk.context(&options));
+    segment.set_proven();
+    assert_eq!(get(&segment, 120).unwrap(), entry(120), "what cannot be mapped is read");
+}
+
+/// Damage over several runs of the index is one, from wherever it is met.
+#[test]
+fn damage_over_several_runs_is_one() {
+    let built = Built::new().entries(60);
+    let disk = Interfering::new(&built);
+    let frame_len = 1024;
+    let start = HEADER_LEN + 12 * frame_len;
+    disk.disk.overwrite(Path::new(PATH), start, &vec![0x55; 20 * 1024]).unwrap();
+    let segment = built.segment(&disk.context(&WalOptions::default()));
+    let Err(ReadError::Damaged(expected)) = cursor(&segment, 112).next() else {
+        panic!("nothing is damaged")
+    };
+    assert_eq!(expected.ids, 112..132);
+    for id in [131, 122, 113, 112] {
+        let mut backwards = segment.backwards(id, 0).unwrap();
+        let found = backwards.take(id).unwrap().unwrap_err();
+        assert_eq!(found.ids.start, 112, "from {id}");
+        if id == 131 {
+            assert_eq!(found, expected);
+        }
+    }
+    let mut backwards = segment.backwards(131, 121).unwrap();
+    let found = backwards.take(131).unwrap().unwrap_err();
+    assert!(found.ids.start <= 121 && found.ids.start > 112, "{found:?}");
+}
