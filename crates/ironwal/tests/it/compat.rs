@@ -363,7 +363,8 @@ mod appending {
             assert_eq!(wal.append_batch("a", &[b"one", b"", b"three"]).unwrap(), 1..4);
             assert_eq!(wal.append("a", b"").unwrap(), 4);
             let expected = ["zero", "one", "", "three", ""].map(|text| text.as_bytes().to_vec());
-            let read = |wal: &Wal| wal.iter("a", 0).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+            let read =
+                |wal: &Wal| wal.iter("a", 0).unwrap().map(Result::unwrap).collect::<Vec<_>>();
             assert_eq!(read(&wal), expected, "{mode:?}");
             drop(wal);
             assert_eq!(read(&open(&dir, mode)), expected, "{mode:?}");
