@@ -92,7 +92,17 @@ impl Lead<'_> {
         }
         let named = storage.sync_dir(dir);
 
-        // The ends first, so that an id which is in no segment any more is known to be cut off.
+        // Whoever reads what an earlier cut replaced sees the end of that, which is higher.
+        let cut_off = &mut self.writer.cut_off;
+        cut_off.retain(|segment| {
+            segment.upgrade().is_some_and(|segment| {
+                segment.retire(id);
+                true
+            })
+        });
+        cut_off.extend(gone.iter().map(Arc::downgrade));
+
+        let change = log.change();
         log.committed.store(id, Ordering::Release);
         log.durable.store(id, Ordering::Release);
         let mut index = Index::empty();
@@ -108,6 +118,7 @@ impl Lead<'_> {
         let mut left = segments[..behind].to_vec();
         left.push(Arc::new(reader));
         log.set_segments(left);
+        drop(change);
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         let newest = SlotPlace::First;
@@ -159,9 +170,11 @@ impl Lead<'_> {
             }
         }
         lock(&log.tail).delete();
+        let change = log.change();
         log.first_kept.store(log.next_id(), Ordering::Release);
         let segments = log.segments();
         log.set_segments(Vec::new());
+        drop(change);
         // Whoever is in the middle of one goes on to its end.
         segments.iter().for_each(|segment| segment.retire(segment.next_id()));
         self.writer.active = None;

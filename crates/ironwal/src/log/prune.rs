@@ -55,9 +55,10 @@ impl Lead<'_> {
         let first_kept = log.first_kept();
         let first_kept = FirstKept { id: id.max(first_kept.id), ..first_kept };
         self.record(first_kept)?;
-        // In this order: an id that is in no segment any more is known to be pruned.
+        let change = log.change();
         log.set_first_kept(first_kept);
         log.set_segments(log.segments()[freed.len()..].to_vec());
+        drop(change);
         for segment in &freed {
             // Whoever is in the middle of one goes on to its end.
             segment.retire(segment.next_id());
@@ -77,6 +78,7 @@ impl Lead<'_> {
         self.record(first_kept)?;
         let mut segments: Vec<_> = oldest.into_iter().map(Arc::new).collect();
         segments.extend(log.segments().iter().cloned());
+        let _change = log.change();
         log.set_segments(segments);
         log.set_first_kept(first_kept);
         Ok(())

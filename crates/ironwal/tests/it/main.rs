@@ -6,6 +6,7 @@ mod compat;
 mod contract;
 mod documents;
 mod hooked;
+mod iterating;
 mod kill;
 mod model;
 mod modules;

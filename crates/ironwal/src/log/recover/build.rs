@@ -69,6 +69,7 @@ pub(super) fn build(
         committed: AtomicU64::new(next_id),
         durable: AtomicU64::new(next_id),
         first_kept: AtomicU64::new(first_kept.id),
+        changes: AtomicU64::new(0),
         kept: Mutex::new(first_kept),
         end_lost,
         files: Arc::clone(files),
