@@ -153,11 +153,17 @@ impl Lead<'_> {
     pub(crate) fn delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
         let log = self.log;
         self.stop_staging();
+        let segments = log.segments();
+        // Before the names go: a file that is not found is missing, unless its segment is retired.
+        // Whoever is in the middle of one goes on to its end.
+        segments.iter().for_each(|segment| segment.retire(segment.next_id()));
+        let reinstate = || segments.iter().for_each(|segment| segment.reinstate());
         let moved = log.storage.rename(&log.identity.dir, aside);
         match moved {
             // Nothing was ever appended.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
+                reinstate();
                 self.resume_staging();
                 return Err(error.into());
             }
@@ -165,6 +171,7 @@ impl Lead<'_> {
                 if let Err(error) = log.storage.sync_dir(root) {
                     // It is open whether it is deleted; what was committed can be read on.
                     let _ = log.storage.rename(aside, &log.identity.dir);
+                    reinstate();
                     return Err(log.fail(error));
                 }
             }
@@ -172,11 +179,8 @@ impl Lead<'_> {
         lock(&log.tail).delete();
         let change = log.change();
         log.first_kept.store(log.next_id(), Ordering::Release);
-        let segments = log.segments();
         log.set_segments(Vec::new());
         drop(change);
-        // Whoever is in the middle of one goes on to its end.
-        segments.iter().for_each(|segment| segment.retire(segment.next_id()));
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         lock(&log.unproven).clear();

@@ -375,3 +375,39 @@ fn a_deeper_cut_reaches_readers_of_what_an_earlier_one_replaced() {
     let rest: Vec<u64> = range.map(|entry| entry.unwrap().0).collect();
     assert_eq!(rest, [3, 4, 5], "a range ends where it was cut off");
 }
+
+/// Deleting a stream renamed its directory, and told its segments after the sync of that. Meanwhile a
+/// reader that opened a segment did not find the file and reported damage.
+#[test]
+fn a_reader_takes_no_deletion_for_damage() {
+    let disk = disk(16);
+    let options = WalOptions { max_entries_per_segment: 2, ..options(SyncMode::Strict) };
+    let wal = open(&disk, &options).unwrap();
+    for id in 0..6 {
+        assert_eq!(wal.append("s", b"entry").unwrap(), id);
+    }
+    wal.close().unwrap();
+
+    let (tell, told) = std::sync::mpsc::channel();
+    let slow = Hooked::new(&disk).before_sync_dir(move || {
+        let _ = tell.send(());
+        for _ in 0..1000 {
+            std::thread::yield_now();
+        }
+    });
+    let wal = open_on(Arc::new(slow), &options).unwrap();
+    let mut iterator = wal.iter("s", 0).unwrap();
+    // What opening synced.
+    while told.try_recv().is_ok() {}
+    std::thread::scope(|scope| {
+        let (log, iterator) = (&wal, &mut iterator);
+        let reader = scope.spawn(move || {
+            told.recv().unwrap();
+            (log.get("s", 3), iterator.next().transpose())
+        });
+        wal.delete_stream("s").unwrap();
+        let (by_id, iterated) = reader.join().unwrap();
+        assert_eq!(by_id.unwrap(), None);
+        assert_eq!(iterated.unwrap(), None);
+    });
+}
