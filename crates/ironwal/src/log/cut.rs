@@ -33,7 +33,9 @@ impl Lead<'_> {
     /// cut. After an error of a write or sync the stream is poisoned, and it is open whether it was.
     pub(crate) fn cut_from(&mut self, id: u64) -> Result<Vec<PathBuf>> {
         self.stop_staging();
+        self.begin_change();
         let cut = self.try_cut_from(id);
+        self.end_change();
         self.resume_staging();
         cut
     }
@@ -151,6 +153,13 @@ impl Lead<'_> {
     /// Deletes the stream by giving its directory, which is in `root`, the name `aside`, durably. The
     /// files are to be deleted there. Appends that are staged fail.
     pub(crate) fn delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
+        self.begin_change();
+        let deleted = self.try_delete(root, aside);
+        self.end_change();
+        deleted
+    }
+
+    fn try_delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
         let log = self.log;
         self.stop_staging();
         let segments = log.segments();

@@ -79,6 +79,11 @@ impl Marks {
         Self { storage: Arc::clone(storage), path, table }
     }
 
+    /// Tells nobody anything.
+    pub(crate) fn none(storage: &Arc<dyn Storage>) -> Self {
+        Self { storage: Arc::clone(storage), path: PathBuf::new(), table: Mutex::new(None) }
+    }
+
     /// Recovery is over: from now on the watermark holds, until this is dropped.
     pub(crate) fn hold(&self, epoch: u64) {
         let mut table = lock(&self.table);
@@ -89,6 +94,11 @@ impl Marks {
             told._lock = Some(held);
             *table = Some(told);
         }
+    }
+
+    /// The log is closed: the watermark holds no longer.
+    pub(crate) fn end(&self) {
+        *lock(&self.table) = None;
     }
 
     /// Lists a stream, before anything of it changes; `None` if nothing can be told.

@@ -14,10 +14,12 @@
 
 mod cut;
 pub(crate) mod files;
+pub(crate) mod mark;
 mod prune;
 pub(crate) mod range;
 pub(crate) mod read;
 pub(crate) mod recover;
+mod remote;
 mod rotate;
 pub(crate) mod tail;
 pub(crate) mod write;
@@ -33,6 +35,8 @@ use crate::segment::{Damage, ReadContext, Segment};
 use crate::storage::Storage;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock, lock};
 use files::OpenFiles;
+use mark::{Mark, Marks};
+use remote::Remote;
 use tail::{Append, Limits, Staged, State, Tail};
 use write::Writer;
 
@@ -49,11 +53,24 @@ pub(crate) struct Identity {
     pub(crate) salt: u64,
 }
 
+/// What all streams that are written to share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) files: Arc<OpenFiles>,
+    /// How readers in other processes are told what is committed.
+    pub(crate) marks: Arc<Marks>,
+}
+
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Log {
     storage: Arc<dyn Storage>,
-    files: Arc<OpenFiles>,
+    /// `None`: it is open for reading only.
+    shared: Option<Shared>,
+    /// What other processes are told; nothing, if there is `None` inside.
+    mark: OnceLock<Option<Mark>>,
+    /// What is told by another process that writes.
+    remote: Option<Remote>,
     context: Arc<ReadContext>,
     identity: Identity,
     limits: Limits,
@@ -84,23 +101,29 @@ pub(crate) struct Log {
     /// Whether somebody knows that the stream is to be synced before long.
     sync_is_due: AtomicBool,
     /// The end of the stream cannot be known: the header of its newest segment is lost.
-    end_lost: Option<Damage>,
+    end_lost: OnceLock<Damage>,
 }
 
 impl Log {
     /// A stream that does not exist yet. Its first append creates it.
     pub(crate) fn new(
         context: Arc<ReadContext>,
-        files: Arc<OpenFiles>,
+        shared: Shared,
         identity: Identity,
         limits: Limits,
     ) -> Self {
+        Self { shared: Some(shared), limits, ..Self::without_writer(context, identity) }
+    }
+
+    fn without_writer(context: Arc<ReadContext>, identity: Identity) -> Self {
         Self {
             storage: Arc::clone(context.storage()),
             context,
-            files,
+            shared: None,
+            mark: OnceLock::new(),
+            remote: None,
+            limits: Limits::default(),
             identity,
-            limits,
             tail: Mutex::new(Tail::new(0, None)),
             staged: AtomicU32::new(0),
             writer: Mutex::new(Writer::new()),
@@ -115,7 +138,7 @@ impl Log {
             kept: Mutex::default(),
             has_file: AtomicBool::new(false),
             sync_is_due: AtomicBool::new(false),
-            end_lost: None,
+            end_lost: OnceLock::new(),
         }
     }
 
@@ -132,6 +155,11 @@ impl Log {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.identity.name
+    }
+
+    /// What other processes are told, if it is anything yet.
+    fn mark(&self) -> Option<&Mark> {
+        self.mark.get()?.as_ref()
     }
 
     /// The first id that can be read.
@@ -152,7 +180,7 @@ impl Log {
     /// The id behind the last entry that is committed, or that was lost with the end of the stream.
     fn committed_or_lost_end(&self) -> u64 {
         let next_id = self.next_id();
-        let lost = self.end_lost.as_ref().filter(|damage| damage.ids.contains(&next_id));
+        let lost = self.end_lost.get().filter(|damage| damage.ids.contains(&next_id));
         lost.map_or(next_id, |damage| damage.ids.end)
     }
 
@@ -281,7 +309,7 @@ impl Log {
     /// Whether appends are possible in this state.
     fn check(&self, state: &State) -> Result<()> {
         match state {
-            State::Open => match &self.end_lost {
+            State::Open => match self.end_lost.get() {
                 None => Ok(()),
                 Some(damage) => Err(self.damaged(damage)),
             },

@@ -30,6 +30,8 @@ pub(crate) struct Span {
 impl Span {
     /// The entries from `start` to before `end`, of those that are committed now.
     pub(crate) fn new(log: Arc<Log>, start: u64, end: u64, read_len: usize) -> Self {
+        // If it fails, reading says so.
+        let _ = log.refresh();
         // The committed end first: every segment that it reaches into is listed by then.
         let committed = log.committed_or_lost_end();
         let known = log.segments();
@@ -78,11 +80,13 @@ impl Span {
             }
             let segment = match self.log.place_of(id) {
                 Place::Absent => return self.over(),
+                Place::Lost(damage) if self.log.is_changed(id, &damage)? => continue,
                 Place::Lost(damage) => return self.damaged(&damage),
                 Place::In(segment) => segment,
             };
             match segment.backwards(id, self.front.next_id()) {
                 Ok(tail) => self.tail = Some(tail),
+                Err(ReadError::Damaged(damage)) if self.log.is_changed(id, &damage)? => {}
                 Err(ReadError::Damaged(damage)) => return self.damaged(&damage),
                 Err(ReadError::Io(error)) => {
                     self.over = true;

@@ -83,9 +83,14 @@ impl Log {
     /// The entry with this id, with the finder that read its neighbour, if that is of use.
     fn find(&self, id: u64, finder: &mut Option<Finder>) -> Result<Option<Bytes>> {
         let mut patience = Patience::default();
+        self.refresh()?;
         loop {
             let segment = match self.place_of(id) {
                 Place::Absent => return Ok(None),
+                Place::Lost(damage) if self.is_changed(id, &damage)? => {
+                    patience.wait()?;
+                    continue;
+                }
                 Place::Lost(damage) => return Err(self.damaged(&damage)),
                 Place::In(segment) => segment,
             };
@@ -98,9 +103,31 @@ impl Log {
             match found {
                 Ok(entry) => return Ok(Some(entry)),
                 Err(ReadError::Retired) => patience.wait()?,
+                Err(ReadError::Damaged(damage)) if self.is_changed(id, &damage)? => {
+                    patience.wait()?;
+                }
                 Err(error) => return Err(self.read_error(error)),
             }
         }
+    }
+
+    /// Whether what looked like damage is that another process has pruned or cut the stream: `id` is
+    /// not any more where it was.
+    pub(super) fn is_changed(&self, id: u64, damage: &Damage) -> Result<bool> {
+        if self.remote.is_none() {
+            return Ok(false);
+        }
+        self.refresh()?;
+        Ok(match self.place_of(id) {
+            Place::Absent => true,
+            Place::In(segment) => segment.path() != damage.file,
+            Place::Lost(lost) => lost != *damage,
+        })
+    }
+
+    /// Whether there is an entry `id` by now, of a stream that another process writes to.
+    fn has_grown_to(&self, id: u64) -> Result<bool> {
+        Ok(self.remote.is_some() && self.refresh()? && id < self.next_id())
     }
 
     pub(super) fn place_of(&self, id: u64) -> Place {
@@ -109,7 +136,7 @@ impl Log {
             // The committed end first: every segment that it reaches into is listed by then.
             let end = self.next_id();
             if id >= end {
-                return match &self.end_lost {
+                return match self.end_lost.get() {
                     Some(damage) if damage.ids.contains(&id) => Place::Lost(damage.clone()),
                     _ => Place::Absent,
                 };
@@ -196,7 +223,10 @@ impl Entries {
                         return Err(self.log.read_error(error));
                     }
                 }
-                if self.next >= self.log.next_id() && !self.at_lost_end() {
+                if self.next >= self.log.next_id()
+                    && !self.at_lost_end()
+                    && !self.log.has_grown_to(self.next)?
+                {
                     return Ok(None);
                 }
                 self.cursor = None;
@@ -206,8 +236,12 @@ impl Entries {
                     first if self.next < first => self.next = first,
                     // It was pruned or not there yet when it was looked for, and is there now.
                     _ if self.next < self.log.next_id() => {}
+                    _ if self.log.has_grown_to(self.next)? => {}
                     _ => return Ok(None),
                 },
+                Place::Lost(damage) if self.log.is_changed(self.next, &damage)? => {
+                    patience.wait()?;
+                }
                 Place::Lost(damage) => {
                     self.next = damage.ids.end;
                     return Err(self.log.damaged(&damage));
@@ -216,6 +250,11 @@ impl Entries {
                     Ok(cursor) => self.cursor = Some(cursor),
                     Err(ReadError::Io(error)) => return Err(Error::Io(error)),
                     Err(ReadError::Retired) => patience.wait()?,
+                    Err(ReadError::Damaged(damage))
+                        if self.log.is_changed(self.next, &damage)? =>
+                    {
+                        patience.wait()?;
+                    }
                     Err(ReadError::Damaged(damage)) => {
                         self.next = damage.ids.end;
                         return Err(self.log.damaged(&damage));
@@ -226,6 +265,6 @@ impl Entries {
     }
 
     fn at_lost_end(&self) -> bool {
-        self.log.end_lost.as_ref().is_some_and(|damage| damage.ids.contains(&self.next))
+        self.log.end_lost.get().is_some_and(|damage| damage.ids.contains(&self.next))
     }
 }

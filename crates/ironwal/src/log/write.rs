@@ -216,6 +216,9 @@ impl Lead<'_> {
             active.reader.publish(proof.synced_to, proof.next_id, &pending.points);
         }
         self.log.committed.store(proof.next_id, Ordering::Release);
+        if let Some(mark) = self.log.mark() {
+            mark.committed(proof.next_id);
+        }
         if synced {
             self.note_synced(proof.next_id);
         }

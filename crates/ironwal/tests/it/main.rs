@@ -10,6 +10,7 @@ mod iterating;
 mod kill;
 mod model;
 mod modules;
+mod readers;
 mod recovery;
 mod rot;
 mod stories;
