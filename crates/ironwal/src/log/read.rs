@@ -153,7 +153,8 @@ impl Log {
                     // Only growth leaves ends and segments that fit each other, whenever they are
                     // looked at. The ends alone do not tell: what was cut off may have grown again.
                     let damage = self.missing(before, next);
-                    if changes % 2 == 0 && self.changes.load(Ordering::Acquire) == changes {
+                    if changes.is_multiple_of(2) && self.changes.load(Ordering::Acquire) == changes
+                    {
                         return Place::Lost(damage);
                     }
                     std::thread::yield_now();

@@ -12,6 +12,7 @@ mod model;
 mod modules;
 mod readers;
 mod recovery;
+mod reshaping;
 mod rot;
 mod stories;
 mod surface;
