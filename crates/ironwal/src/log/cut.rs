@@ -94,7 +94,17 @@ impl Lead<'_> {
         }
         let named = storage.sync_dir(dir);
 
-        // The ends first, so that an id which is in no segment any more is known to be cut off.
+        // Whoever reads what an earlier cut replaced sees the end of that, which is higher.
+        let cut_off = &mut self.writer.cut_off;
+        cut_off.retain(|segment| {
+            segment.upgrade().is_some_and(|segment| {
+                segment.retire(id);
+                true
+            })
+        });
+        cut_off.extend(gone.iter().map(Arc::downgrade));
+
+        let change = log.change();
         log.committed.store(id, Ordering::Release);
         log.durable.store(id, Ordering::Release);
         let mut index = Index::empty();
@@ -110,6 +120,7 @@ impl Lead<'_> {
         let mut left = segments[..behind].to_vec();
         left.push(Arc::new(reader));
         log.set_segments(left);
+        drop(change);
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         let newest = SlotPlace::First;
@@ -151,11 +162,17 @@ impl Lead<'_> {
     fn try_delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
         let log = self.log;
         self.stop_staging();
+        let segments = log.segments();
+        // Before the names go: a file that is not found is missing, unless its segment is retired.
+        // Whoever is in the middle of one goes on to its end.
+        segments.iter().for_each(|segment| segment.retire(segment.next_id()));
+        let reinstate = || segments.iter().for_each(|segment| segment.reinstate());
         let moved = log.storage.rename(&log.identity.dir, aside);
         match moved {
             // Nothing was ever appended.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
+                reinstate();
                 self.resume_staging();
                 return Err(error.into());
             }
@@ -163,16 +180,16 @@ impl Lead<'_> {
                 if let Err(error) = log.storage.sync_dir(root) {
                     // It is open whether it is deleted; what was committed can be read on.
                     let _ = log.storage.rename(aside, &log.identity.dir);
+                    reinstate();
                     return Err(log.fail(error));
                 }
             }
         }
         lock(&log.tail).delete();
+        let change = log.change();
         log.first_kept.store(log.next_id(), Ordering::Release);
-        let segments = log.segments();
         log.set_segments(Vec::new());
-        // Whoever is in the middle of one goes on to its end.
-        segments.iter().for_each(|segment| segment.retire(segment.next_id()));
+        drop(change);
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         lock(&log.unproven).clear();

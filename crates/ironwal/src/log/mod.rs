@@ -91,6 +91,9 @@ pub(crate) struct Log {
     /// The id behind the last entry that survives power loss.
     durable: AtomicU64,
     first_kept: AtomicU64,
+    /// Counts the changes of the ends and the segments other than growth, twice each: odd while there
+    /// is one.
+    changes: AtomicU64,
     /// The same, as slots say it; never ahead of what is durable.
     kept: Mutex<FirstKept>,
     /// Whether the active segment's file is open for writing.
@@ -131,6 +134,7 @@ impl Log {
             committed: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             first_kept: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             kept: Mutex::default(),
             has_file: AtomicBool::new(false),
             sync_is_due: AtomicBool::new(false),
@@ -248,6 +252,13 @@ impl Log {
         Arc::clone(&segments)
     }
 
+    /// To be held, by one thread at a time, while the list of segments shrinks or gets older ones, and
+    /// an end changes with it: readers do not believe that something is missing meanwhile.
+    fn change(&self) -> Change<'_> {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        Change { changes: &self.changes }
+    }
+
     fn set_segments(&self, segments: Vec<Arc<Segment>>) {
         *self.segments.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Arc::new(segments);
@@ -352,6 +363,17 @@ impl Log {
             found,
             reason: damage.reason().to_string(),
         }
+    }
+}
+
+/// A change of a stream that is more than growth, until it is dropped.
+struct Change<'a> {
+    changes: &'a AtomicU64,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 }
 

@@ -56,12 +56,13 @@ impl Lead<'_> {
         let first_kept = FirstKept { id: id.max(first_kept.id), ..first_kept };
         self.list_for_others();
         self.record(first_kept)?;
-        // In this order: an id that is in no segment any more is known to be pruned.
+        let change = log.change();
         log.set_first_kept(first_kept);
         if let Some(mark) = log.mark() {
             mark.pruned(first_kept.id);
         }
         log.set_segments(log.segments()[freed.len()..].to_vec());
+        drop(change);
         for segment in &freed {
             // Whoever is in the middle of one goes on to its end.
             segment.retire(segment.next_id());
@@ -85,6 +86,7 @@ impl Lead<'_> {
         }
         let mut segments: Vec<_> = oldest.into_iter().map(Arc::new).collect();
         segments.extend(log.segments().iter().cloned());
+        let _change = log.change();
         log.set_segments(segments);
         log.set_first_kept(first_kept);
         self.end_change();

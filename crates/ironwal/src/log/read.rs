@@ -9,7 +9,7 @@ use super::Log;
 use crate::error::{Error, Result};
 use crate::segment::reader::{DamageKind, ReadError};
 use crate::segment::{Cursor, Damage, Finder, Segment, path_of};
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 /// How often a reader that met a retired segment yields before it pauses.
 const YIELDS_MAX: u32 = 1000;
@@ -132,6 +132,7 @@ impl Log {
 
     pub(super) fn place_of(&self, id: u64) -> Place {
         loop {
+            let changes = self.changes.load(Ordering::Acquire);
             // The committed end first: every segment that it reaches into is listed by then.
             let end = self.next_id();
             if id >= end {
@@ -148,10 +149,16 @@ impl Log {
             let next = segments.get(behind);
             match behind.checked_sub(1).map(|position| &segments[position]) {
                 Some(segment) if id < segment.next_id() => return Place::In(Arc::clone(segment)),
-                // The segments were listed after the ends were looked at: if they know nothing of
-                // the id because it was pruned or cut off meanwhile, the ends say so by now.
-                _ if id < self.first_id() || self.next_id() < end => {}
-                before => return Place::Lost(self.missing(before, next)),
+                before => {
+                    // Only growth leaves ends and segments that fit each other, whenever they are
+                    // looked at. The ends alone do not tell: what was cut off may have grown again.
+                    let damage = self.missing(before, next);
+                    if changes.is_multiple_of(2) && self.changes.load(Ordering::Acquire) == changes
+                    {
+                        return Place::Lost(damage);
+                    }
+                    std::thread::yield_now();
+                }
             }
         }
     }
@@ -226,11 +233,13 @@ impl Entries {
                 self.cursor = None;
             }
             match self.log.place_of(self.next) {
-                Place::Absent if self.next < self.log.first_id() => {
-                    self.next = self.log.first_id();
-                }
-                Place::Absent if self.log.has_grown_to(self.next)? => {}
-                Place::Absent => return Ok(None),
+                Place::Absent => match self.log.first_id() {
+                    first if self.next < first => self.next = first,
+                    // It was pruned or not there yet when it was looked for, and is there now.
+                    _ if self.next < self.log.next_id() => {}
+                    _ if self.log.has_grown_to(self.next)? => {}
+                    _ => return Ok(None),
+                },
                 Place::Lost(damage) if self.log.is_changed(self.next, &damage)? => {
                     patience.wait()?;
                 }

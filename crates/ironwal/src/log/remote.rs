@@ -146,9 +146,11 @@ impl Log {
         if first_id <= self.first_id() {
             return;
         }
+        let change = self.change();
         self.set_first_kept(FirstKept { id: first_id, ..self.first_kept() });
         let freed = self.full_segments_before(first_id);
         self.set_segments(self.segments()[freed.len()..].to_vec());
+        drop(change);
         freed.iter().for_each(|segment| segment.retire(segment.next_id()));
     }
 
@@ -242,6 +244,7 @@ impl Log {
             .zip(&kept)
             .map(|(surveyed, kept)| kept.clone().unwrap_or(surveyed.segment))
             .collect();
+        let change = self.change();
         // The ends in this order: an id that is in no segment any more is known to be gone.
         if next_id < self.next_id() {
             self.committed.store(next_id, Ordering::Release);
@@ -252,6 +255,7 @@ impl Log {
         self.set_segments(segments.clone());
         self.set_first_kept(first_kept);
         self.committed.store(next_id, Ordering::Release);
+        drop(change);
         for segment in before.iter() {
             if !segments.iter().any(|it| Arc::ptr_eq(it, segment)) {
                 // Cut or pruned: whoever reads it goes on in what has taken its place.

@@ -11,7 +11,7 @@ use super::{Log, shared_error};
 use crate::error::{Error, Result};
 use crate::format::header::{FirstKept, Proof, Slot, SlotPlace};
 use crate::segment::{Segment, SegmentWriter};
-use crate::sync::{Arc, MutexGuard, Ordering, lock};
+use crate::sync::{Arc, MutexGuard, Ordering, Weak, lock};
 
 /// What only the leader touches.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Writer {
     /// What a new segment says of the one before it: where it ends, and whether it was synced.
     pub(super) predecessor: (u64, bool),
     pub(super) cut_number: u64,
+    /// Segments that were cut off or replaced by a cut, while somebody reads them.
+    pub(super) cut_off: Vec<Weak<Segment>>,
     /// Whether the directory of a stream without segments has been made durable.
     pub(super) dir_confirmed: bool,
     /// Whether frames have been written since the last sync.
@@ -72,6 +74,7 @@ impl Writer {
             idle: None,
             predecessor: (0, false),
             cut_number: 0,
+            cut_off: Vec::new(),
             dir_confirmed: false,
             frames_unsynced: false,
             permit: None,
