@@ -38,7 +38,7 @@ pub(crate) fn recover(
     policy: CorruptionPolicy,
 ) -> Result<Option<Log>> {
     let storage = context.storage();
-    let mut found = list(&**storage, &dir, salt)?;
+    let (mut found, doomed) = list(&**storage, &dir, salt)?;
     if found.is_empty() {
         return Ok(None);
     }
@@ -71,6 +71,9 @@ pub(crate) fn recover(
     let number = number.unwrap_or_default();
     let identity = Identity { name, dir, number, salt };
     let kept = repair(storage, &identity, found, &actions, first_kept)?;
+    for path in &doomed {
+        storage.remove_file(path)?;
+    }
     Ok(Some(build(context, files, identity, limits, &kept, first_kept)))
 }
 
