@@ -216,9 +216,8 @@ impl Stream {
             lead.give(None);
             done
         });
-        if self.log.has_file() {
-            self.files.opened(self);
-        }
+        // Also if its file is full by now and closed to appends: until it is durable it is open.
+        self.files.opened(self);
         done
     }
 

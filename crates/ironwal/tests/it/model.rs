@@ -224,7 +224,9 @@ impl StreamModel {
         let Some(nth) = found else {
             let lives: Vec<_> =
                 self.past.iter().map(|past| (past.entries.len(), past.archived_to)).collect();
-            panic!("stream {name}: {start}..{end} was restored, which was never archived: {lives:?}");
+            panic!(
+                "stream {name}: {start}..{end} was restored, which was never archived: {lives:?}"
+            );
         };
         let mut life = self.past.remove(nth);
         life.entries.truncate(end);
@@ -264,7 +266,8 @@ impl StreamModel {
             self.bounds.push(self.entries.len());
             self.entries.extend(entries);
         }
-        for (id, (found, expected)) in (start..).zip(seen.entries.iter().zip(&self.entries[start..]))
+        for (id, (found, expected)) in
+            (start..).zip(seen.entries.iter().zip(&self.entries[start..]))
         {
             assert_eq!(found, expected, "stream {name}: entry {id} differs");
         }

@@ -26,6 +26,7 @@ use crate::storage::Storage;
 use crate::sync::{Arc, OnceLock};
 use build::build;
 use found::{Found, list, mark_pruned, mark_stale, read_frames};
+pub(crate) use repair::Keep;
 use repair::repair;
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
@@ -36,6 +37,7 @@ pub(crate) fn recover(
     salt: u64,
     limits: Limits,
     policy: CorruptionPolicy,
+    archive: Option<Keep<'_>>,
 ) -> Result<Option<Log>> {
     let storage = context.storage();
     let (mut found, doomed) = list(&**storage, &dir, salt)?;
@@ -70,7 +72,7 @@ pub(crate) fn recover(
     let number = number.map(|(slot, _)| OnceLock::from(slot.constants.stream_number));
     let number = number.unwrap_or_default();
     let identity = Identity { name, dir, number, salt };
-    let kept = repair(storage, &identity, found, &actions, first_kept)?;
+    let kept = repair(storage, &identity, found, &actions, first_kept, archive)?;
     for path in &doomed {
         storage.remove_file(path)?;
     }
