@@ -246,10 +246,10 @@ impl Stream {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::WalOptions;
     use crate::log::mark::Marks;
     use crate::log::tail::Limits;
     use crate::log::{Identity, Shared};
+    use crate::options::WalOptions;
     use crate::segment::ReadContext;
     use crate::storage::{SimDisk, Storage};
 

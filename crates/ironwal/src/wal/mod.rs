@@ -16,7 +16,7 @@ mod txn;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use iter::{WalIdIterator, WalIterator};
@@ -29,7 +29,7 @@ use crate::environment::{Environment, Maintenance};
 use crate::error::{Error, Result};
 use crate::format::{MAX_SEGMENT_LEN, frame};
 use crate::log::mark::{Marks, Watermark};
-use crate::log::recover::recover;
+use crate::log::recover::{Keep, recover};
 use crate::log::tail::{Append, Limits};
 use crate::log::{Identity, Log, Shared};
 use crate::options::{CorruptionPolicy, SyncMode, WalOptions};
@@ -585,8 +585,13 @@ impl Inner {
     /// Recovers the stream in a directory, if there is one.
     fn recover_one(&self, name: String, dir: PathBuf) -> Result<Option<commit::Stream>> {
         reshape::remove_unfinished_copy(&*self.environment.storage, &dir);
-        let (context, shared, of) = (&self.context, &self.shared, (name, dir));
-        let log = recover(context, shared, of, self.salt, self.limits, self.on_corruption)?;
+        let archive = self.archive(&dir);
+        let keep = |path: &Path, first_id| {
+            archive.as_ref().map_or(Ok(()), |archive| archive.keep(path, first_id))
+        };
+        let keep = archive.is_some().then_some(&keep as Keep<'_>);
+        let (context, shared, of) = (&self.context, &self.shared, (name, dir.clone()));
+        let log = recover(context, shared, of, self.salt, self.limits, self.on_corruption, keep)?;
         Ok(log.map(|log| commit::Stream::new(log, Arc::clone(&self.files))))
     }
 }

@@ -171,7 +171,7 @@ impl Inner {
         Ok(chain.len())
     }
 
-    fn archive(&self, stream_dir: &Path) -> Option<Archive<'_>> {
+    pub(super) fn archive(&self, stream_dir: &Path) -> Option<Archive<'_>> {
         let path = self.archive_path.as_deref()?;
         Some(Archive::new(&*self.environment.storage, path, stream_dir, self.salt))
     }

@@ -1,7 +1,9 @@
 //! What a log must hold, as a model: the judge of every simulation.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ironwal::storage::{SimDisk, Storage};
 use ironwal::{Environment, Maintenance, Wal, WalOptions};
@@ -13,24 +15,74 @@ pub(crate) fn open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal>
 
 /// The same on any disk.
 pub(crate) fn open_on(storage: Arc<dyn Storage>, options: &WalOptions) -> ironwal::Result<Wal> {
+    open_at(storage, options, || Duration::ZERO)
+}
+
+/// The same by any clock.
+pub(crate) fn open_at(
+    storage: Arc<dyn Storage>,
+    options: &WalOptions,
+    clock: impl Fn() -> Duration + Send + Sync + 'static,
+) -> ironwal::Result<Wal> {
     let environment = Environment::default()
         .with_storage(storage)
         .with_entropy(|| 0x5A17)
+        .with_clock(clock)
         .with_maintenance(Maintenance::Inline);
     Wal::open_with(options.clone(), environment)
 }
 
-/// What is known of one stream.
+/// What is known of one stream: of its present life, from its first append to its deletion, and of
+/// earlier ones as far as they may be in the archive.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StreamModel {
-    /// The committed entries.
+    /// The committed entries from id 0 on, those that were pruned included.
     pub(crate) entries: Vec<Vec<u8>>,
+    /// Ids below this one are pruned.
+    pub(crate) first: u64,
     /// Where the appends begin that the entries came in: a crash never cuts one through.
     bounds: Vec<usize>,
     /// How many entries must survive power loss.
     pub(crate) power_safe: usize,
-    /// An append that failed: it may be there after a crash, whole, or not.
-    failed: Option<Vec<Vec<u8>>>,
+    /// What failed, of which it is open whether it was done.
+    doubt: Option<Doubt>,
+    /// A deletion failed: the stream is there whole or gone.
+    may_be_gone: bool,
+    /// A restoration of a deleted stream failed: the stream is there as it was archived, or not.
+    may_be_back: bool,
+    /// It was deleted, and nothing was appended since.
+    is_deleted: bool,
+    /// Lives that were deleted, oldest first.
+    past: Vec<Past>,
+}
+
+/// What failed and poisoned the stream. Only one thing can.
+#[derive(Debug, Clone)]
+enum Doubt {
+    /// An append: whole or not.
+    Append(Vec<Vec<u8>>),
+    /// A cut to this end. The process that failed may see it done.
+    Cut { end: usize, seen: bool },
+    /// Something that moves the first id.
+    First(RangeInclusive<u64>),
+}
+
+/// A life that ended.
+#[derive(Debug, Clone)]
+struct Past {
+    entries: Vec<Vec<u8>>,
+    bounds: Vec<usize>,
+    /// Entries below this id are in the archive.
+    archived_to: u64,
+}
+
+/// What a stream looks like.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Whether it is listed.
+    pub(crate) listed: bool,
+    pub(crate) first: u64,
+    pub(crate) entries: Vec<Vec<u8>>,
 }
 
 /// What is known of a log.
@@ -51,12 +103,43 @@ pub(crate) enum After {
     PowerLoss,
 }
 
+impl Seen {
+    fn end(&self) -> usize {
+        self.first as usize + self.entries.len()
+    }
+}
+
 impl StreamModel {
+    /// The id behind the last committed entry, as this process sees it.
+    pub(crate) fn end(&self) -> usize {
+        match self.doubt {
+            Some(Doubt::Cut { end, seen: true }) => end,
+            _ => self.entries.len(),
+        }
+    }
+
+    /// The entry that must be readable at `id`, if one must.
+    pub(crate) fn entry(&self, id: u64) -> Option<&Vec<u8>> {
+        let is_kept = id >= self.first && id < self.end() as u64;
+        if is_kept { self.entries.get(id as usize) } else { None }
+    }
+
+    /// Whether this process may have lost sight of it.
+    pub(crate) fn is_in_limbo(&self) -> bool {
+        self.may_be_gone || self.may_be_back
+    }
+
+    /// Whether something failed, so that nothing is appended any more.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some() || self.is_in_limbo()
+    }
+
     /// An append was acknowledged.
     pub(crate) fn committed(&mut self, entries: &[Vec<u8>], power_safe: bool) {
-        assert!(self.failed.is_none(), "an append succeeded on a poisoned stream");
+        assert!(self.doubt.is_none(), "an append succeeded on a poisoned stream");
         self.bounds.push(self.entries.len());
         self.entries.extend_from_slice(entries);
+        (self.is_deleted, self.may_be_back) = (false, false);
         if power_safe {
             self.synced();
         }
@@ -64,44 +147,161 @@ impl StreamModel {
 
     /// Everything was made durable.
     pub(crate) fn synced(&mut self) {
-        self.power_safe = self.entries.len();
+        if !matches!(self.doubt, Some(Doubt::Cut { .. })) {
+            self.power_safe = self.entries.len();
+        }
     }
 
     /// An append was refused; it may have been written. Later ones on a poisoned stream are not.
     pub(crate) fn failed(&mut self, entries: &[Vec<u8>]) {
-        self.failed.get_or_insert_with(|| entries.to_vec());
+        self.is_deleted = false;
+        self.doubt.get_or_insert_with(|| Doubt::Append(entries.to_vec()));
+    }
+
+    /// Everything from `end` on was cut off, for ever.
+    pub(crate) fn cut(&mut self, end: u64) {
+        assert!(self.doubt.is_none(), "a cut succeeded on a poisoned stream");
+        self.entries.truncate(end as usize);
+        self.bounds.retain(|bound| *bound < end as usize);
+        self.synced();
+    }
+
+    /// A cut failed and poisoned the stream; `seen`: the process sees it done.
+    pub(crate) fn cut_failed(&mut self, end: u64, seen: bool) {
+        let end = end as usize;
+        self.doubt.get_or_insert(Doubt::Cut { end, seen });
+    }
+
+    /// The first id is another one now, durably, and with it everything behind.
+    pub(crate) fn first_is(&mut self, first: u64) {
+        self.first = first;
+        self.synced();
+    }
+
+    /// The first id was to be moved to one of these; that failed and poisoned the stream.
+    pub(crate) fn first_may_be(&mut self, firsts: RangeInclusive<u64>) {
+        self.doubt.get_or_insert(Doubt::First(firsts));
+    }
+
+    /// It was deleted, for ever. Entries below `archived_to` are in the archive.
+    pub(crate) fn deleted(&mut self, archived_to: u64) {
+        let life = std::mem::take(self);
+        self.past = life.past;
+        let bounds = life.bounds.into_iter().chain([life.entries.len()]).collect();
+        self.past.push(Past { entries: life.entries, bounds, archived_to });
+        self.is_deleted = true;
+    }
+
+    /// Its deletion failed.
+    pub(crate) fn may_be_gone(&mut self) {
+        self.may_be_gone = true;
+    }
+
+    /// A restoration of an earlier life failed.
+    pub(crate) fn may_be_back(&mut self) {
+        self.may_be_back = true;
+    }
+
+    /// A restoration found nothing in the archive.
+    pub(crate) fn nothing_was_archived(&self, name: &str) {
+        let lost = self.past.iter().find(|past| past.archived_to > 0);
+        assert!(lost.is_none(), "stream {name}: what was archived of a deleted stream is gone");
+    }
+
+    /// An earlier life was restored, as far as it was archived.
+    pub(crate) fn is_back(&mut self, name: &str, seen: &Seen) {
+        let (start, end) = (seen.first as usize, seen.end());
+        let mut newer_are_empty = true;
+        let found = self.past.iter().rposition(|past| {
+            let fits = newer_are_empty
+                && past.bounds.contains(&end)
+                && end >= past.archived_to as usize
+                && (past.archived_to == 0 || start == 0)
+                && past.entries.get(start..end) == Some(&seen.entries[..]);
+            newer_are_empty &= past.archived_to == 0;
+            fits
+        });
+        let Some(nth) = found else {
+            let lives: Vec<_> =
+                self.past.iter().map(|past| (past.entries.len(), past.archived_to)).collect();
+            panic!(
+                "stream {name}: {start}..{end} was restored, which was never archived: {lives:?}"
+            );
+        };
+        let mut life = self.past.remove(nth);
+        life.entries.truncate(end);
+        life.bounds.retain(|bound| *bound < end);
+        self.entries = life.entries;
+        self.bounds = life.bounds;
+        self.first = seen.first;
+        self.power_safe = end;
+        (self.may_be_gone, self.may_be_back, self.is_deleted) = (false, false, false);
+        self.doubt = None;
     }
 
     /// Checks what was recovered, and takes it for what is known from now on.
-    pub(crate) fn recovered(&mut self, name: &str, recovered: Vec<Vec<u8>>, after: After) {
-        let mut all = self.entries.clone();
-        let committed = all.len();
-        let mut bounds = self.bounds.clone();
-        if let Some(failed) = &self.failed {
-            bounds.push(all.len());
-            all.extend_from_slice(failed);
+    pub(crate) fn recovered(&mut self, name: &str, seen: Seen, after: After) {
+        if self.may_be_gone && !seen.listed {
+            assert_eq!(seen.end(), 0, "stream {name}");
+            // What was archived of it is not known that exactly.
+            return self.deleted(0);
         }
-        bounds.push(all.len());
+        if self.may_be_back && self.entries.is_empty() && seen.end() > 0 {
+            return self.is_back(name, &seen);
+        }
+        assert!(!(self.is_deleted && seen.listed), "stream {name} is back");
+        self.check_end(name, &seen, after);
+        let firsts = match &self.doubt {
+            Some(Doubt::First(firsts)) => firsts.clone(),
+            _ => self.first..=self.first,
+        };
+        assert!(
+            seen.first == self.first || firsts.contains(&seen.first),
+            "stream {name} begins at {}, it began at {}, and {firsts:?} was possible",
+            seen.first,
+            self.first
+        );
+        let (start, end) = (seen.first as usize, seen.end());
+        if let Some(Doubt::Append(entries)) = self.doubt.take() {
+            self.bounds.push(self.entries.len());
+            self.entries.extend(entries);
+        }
+        for (id, (found, expected)) in
+            (start..).zip(seen.entries.iter().zip(&self.entries[start..]))
+        {
+            assert_eq!(found, expected, "stream {name}: entry {id} differs");
+        }
+        self.entries.truncate(end);
+        self.bounds.retain(|bound| *bound < end);
+        self.first = seen.first;
+        self.power_safe = end;
+        (self.may_be_gone, self.may_be_back) = (false, false);
+    }
+
+    fn check_end(&self, name: &str, seen: &Seen, after: After) {
+        let committed = self.entries.len();
+        let mut bounds = self.bounds.clone();
+        bounds.push(committed);
+        let mut all = committed;
+        match &self.doubt {
+            Some(Doubt::Append(entries)) => {
+                all += entries.len();
+                bounds.push(all);
+            }
+            Some(Doubt::Cut { end, .. }) if seen.end() == *end => return,
+            _ => {}
+        }
         let floor = match after {
             After::Close | After::Kill => committed,
             After::PowerLoss => self.power_safe,
         };
-        let count = recovered.len();
+        let end = seen.end();
         assert!(
-            count >= floor,
-            "stream {name}: {count} entries recovered, {floor} were acknowledged ({after:?})"
+            end >= floor,
+            "stream {name}: {end} entries recovered, {floor} were acknowledged ({after:?})"
         );
-        assert!(
-            count <= all.len(),
-            "stream {name}: {count} entries, {} were ever appended",
-            all.len()
-        );
-        for (id, (found, expected)) in recovered.iter().zip(&all).enumerate() {
-            assert_eq!(found, expected, "stream {name}: entry {id} differs");
-        }
-        assert!(bounds.contains(&count), "stream {name}: a batch was cut through at {count}");
-        bounds.retain(|bound| *bound < count);
-        *self = Self { entries: recovered, bounds, power_safe: count, failed: None };
+        assert!(end <= all, "stream {name}: {end} entries, {all} were ever appended");
+        assert!(bounds.contains(&end), "stream {name}: a batch was cut through at {end}");
     }
 }
 
@@ -117,8 +317,7 @@ impl Model {
             assert!(self.streams.contains_key(&name), "stream {name} was invented");
         }
         for (name, stream) in &mut self.streams {
-            let recovered = read_all(wal, name);
-            stream.recovered(name, recovered, after);
+            stream.recovered(name, see(wal, name), after);
             let handle = wal.stream(name).unwrap();
             let end = stream.entries.len() as u64;
             assert_eq!((handle.next_id(), handle.durable_end()), (end, end), "stream {name}");
@@ -128,20 +327,31 @@ impl Model {
     /// Checks that exactly what is committed can be read.
     pub(crate) fn check_reads(&self, wal: &Wal) {
         for (name, stream) in &self.streams {
-            assert_eq!(read_all(wal, name), stream.entries, "stream {name}");
-            let count = stream.entries.len() as u64;
-            assert_eq!(wal.get(name, count).unwrap(), None);
+            if stream.is_in_limbo() {
+                continue;
+            }
+            let seen = see(wal, name);
+            assert_eq!(seen.first, stream.first, "stream {name}");
+            let expected = &stream.entries[stream.first as usize..stream.end()];
+            assert_eq!(seen.entries, expected, "stream {name}");
+            for id in [0, stream.first.saturating_sub(1), stream.first, seen.end() as u64] {
+                let found = wal.get(name, id).unwrap();
+                assert_eq!(found.as_ref(), stream.entry(id), "stream {name}: {id}");
+            }
         }
     }
 }
 
-/// All entries, read in order, with their ids checked.
-pub(crate) fn read_all(wal: &Wal, name: &str) -> Vec<Vec<u8>> {
+/// What a stream looks like, read in order, with its ids checked.
+pub(crate) fn see(wal: &Wal, name: &str) -> Seen {
+    let handle = wal.stream(name).unwrap();
+    let first = handle.first_id();
     let mut entries = Vec::new();
     for entry in wal.iter_with_ids(name, 0).unwrap() {
         let (id, entry) = entry.unwrap();
-        assert_eq!(id, entries.len() as u64, "stream {name}: ids are not consecutive");
+        assert_eq!(id, first + entries.len() as u64, "stream {name}: ids are not consecutive");
         entries.push(entry);
     }
-    entries
+    assert_eq!(handle.next_id(), first + entries.len() as u64, "stream {name}: not all was read");
+    Seen { listed: wal.streams().iter().any(|listed| listed == name), first, entries }
 }

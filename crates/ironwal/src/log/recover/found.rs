@@ -13,8 +13,8 @@ use crate::segment::reader::read_seal;
 use crate::segment::recovery::{self, Cut, Header, Tail};
 use crate::segment::source::{FileSource, Handle};
 use crate::segment::walk::{WALK_READ_LEN, Walk};
-use crate::segment::{Damage, first_id_of, path_of};
-use crate::storage::{self, EntryKind, OpenMode, Storage};
+use crate::segment::{DELETED_PREFIX, Damage, first_id_of, path_of};
+use crate::storage::{self, DirEntry, EntryKind, OpenMode, Storage};
 
 /// One segment file, as it was found.
 pub(in crate::log) struct Found {
@@ -49,12 +49,23 @@ pub(in crate::log) struct Frames {
     pub(super) durable: bool,
 }
 
-/// All segments in the directory, oldest first, with their headers and seals.
-pub(super) fn list(storage: &dyn Storage, dir: &Path, salt: u64) -> Result<Vec<Found>> {
+/// All segments in the directory, oldest first, with their headers and seals; and the files that were
+/// cut off and lost their names, but are not deleted yet.
+pub(super) fn list(
+    storage: &dyn Storage,
+    dir: &Path,
+    salt: u64,
+) -> Result<(Vec<Found>, Vec<PathBuf>)> {
     let mut found = Vec::new();
+    let mut doomed = Vec::new();
     let mut number = None;
     for entry in storage.list(dir)? {
-        let Some(first_id) = first_id_of(&entry.name) else { continue };
+        let Some(first_id) = first_id_of(&entry.name) else {
+            if is_doomed(&entry) {
+                doomed.push(dir.join(entry.name));
+            }
+            continue;
+        };
         if entry.kind != EntryKind::File {
             continue;
         }
@@ -68,7 +79,12 @@ pub(super) fn list(storage: &dyn Storage, dir: &Path, salt: u64) -> Result<Vec<F
         }
         found.push(segment);
     }
-    Ok(found)
+    Ok((found, doomed))
+}
+
+fn is_doomed(entry: &DirEntry) -> bool {
+    let name = entry.name.to_str();
+    entry.kind == EntryKind::File && name.is_some_and(|name| name.starts_with(DELETED_PREFIX))
 }
 
 /// One segment, with its header and its seal.

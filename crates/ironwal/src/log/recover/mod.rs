@@ -25,6 +25,7 @@ use crate::storage::Storage;
 use crate::sync::{Arc, OnceLock};
 use build::build;
 use found::{Found, list, mark_pruned, mark_stale, read_frames};
+pub(crate) use repair::Keep;
 use repair::repair;
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
@@ -35,9 +36,10 @@ pub(crate) fn recover(
     salt: u64,
     limits: Limits,
     policy: CorruptionPolicy,
+    archive: Option<Keep<'_>>,
 ) -> Result<Option<Log>> {
     let storage = context.storage();
-    let Some(Plan { found, actions, first_kept }) = plan(&**storage, &dir, salt)? else {
+    let Some(Plan { found, actions, first_kept, doomed }) = plan(&**storage, &dir, salt)? else {
         return Ok(None);
     };
     for (segment, action) in found.iter().zip(&actions) {
@@ -53,7 +55,10 @@ pub(crate) fn recover(
     let number = number.map(|(slot, _)| OnceLock::from(slot.constants.stream_number));
     let number = number.unwrap_or_default();
     let identity = Identity { name, dir, number, salt };
-    let kept = repair(storage, &identity, found, &actions, first_kept)?;
+    let kept = repair(storage, &identity, found, &actions, first_kept, archive)?;
+    for path in &doomed {
+        storage.remove_file(path)?;
+    }
     Ok(Some(build(context, shared, identity, limits, &kept, first_kept)))
 }
 
@@ -62,11 +67,13 @@ struct Plan {
     found: Vec<Found>,
     actions: Vec<Action>,
     first_kept: FirstKept,
+    /// Files that were going to be deleted.
+    doomed: Vec<PathBuf>,
 }
 
 /// Gathers the facts about the stream in `dir` and decides; changes nothing.
 fn plan(storage: &dyn Storage, dir: &Path, salt: u64) -> Result<Option<Plan>> {
-    let mut found = list(storage, dir, salt)?;
+    let (mut found, doomed) = list(storage, dir, salt)?;
     if found.is_empty() {
         return Ok(None);
     }
@@ -82,7 +89,7 @@ fn plan(storage: &dyn Storage, dir: &Path, salt: u64) -> Result<Option<Plan>> {
             supported: FORMAT_VERSION,
         });
     }
-    Ok(Some(Plan { found, actions, first_kept }))
+    Ok(Some(Plan { found, actions, first_kept, doomed }))
 }
 
 /// A stream as recovery would leave it.
@@ -104,7 +111,8 @@ pub(crate) struct Surveyed {
 
 /// Looks at the stream in `dir` without changing anything; `None` if there is no segment of ours.
 pub(crate) fn survey(context: &Arc<ReadContext>, dir: &Path, salt: u64) -> Result<Option<Survey>> {
-    let Some(Plan { found, actions, first_kept }) = plan(&**context.storage(), dir, salt)? else {
+    let Some(Plan { found, actions, first_kept, .. }) = plan(&**context.storage(), dir, salt)?
+    else {
         return Ok(None);
     };
     let number = found.iter().find_map(|segment| segment.slot);

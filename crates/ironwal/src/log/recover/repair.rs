@@ -1,6 +1,7 @@
 //! Doing what was decided. The only part of recovery that writes.
 
 use std::io;
+use std::path::Path;
 
 use super::found::{Found, Frames};
 use crate::error::{Error, Result};
@@ -13,6 +14,9 @@ use crate::segment::recovery::{Action, Cut, Tail};
 use crate::storage::{self, OpenMode, Storage};
 use crate::sync::Arc;
 
+/// Copies a segment with this first id into the archive, durably.
+pub(crate) type Keep<'a> = &'a dyn Fn(&Path, u64) -> Result<()>;
+
 /// Does what was decided, and returns what is left, oldest first.
 pub(super) fn repair(
     storage: &Arc<dyn Storage>,
@@ -20,6 +24,7 @@ pub(super) fn repair(
     found: Vec<Found>,
     actions: &[Action],
     first_kept: FirstKept,
+    archive: Option<Keep<'_>>,
 ) -> Result<Vec<(Found, Action)>> {
     let cut_number = found
         .iter()
@@ -29,14 +34,14 @@ pub(super) fn repair(
         .unwrap_or(0);
     let mut kept: Vec<(Found, Action)> = Vec::new();
     let mut deleted = Vec::new();
-    let mut pruned = false;
+    let mut pruned = Vec::new();
     let mut over = false;
     // What is going to be deleted is behind nothing: a segment before it can be the newest.
     let last = actions.iter().rposition(|action| *action != Action::Delete).unwrap_or(0);
     for (nth, (mut segment, action)) in found.into_iter().zip(actions).enumerate() {
         if over || *action == Action::Delete {
-            pruned |= segment.cut == Cut::Pruned;
-            deleted.push(segment.path);
+            let cause = if segment.cut == Cut::Pruned { &mut pruned } else { &mut deleted };
+            cause.push((segment.path, segment.first_id));
             continue;
         }
         let newest = nth == last || *action == Action::CutStream;
@@ -53,15 +58,26 @@ pub(super) fn repair(
         }
         kept.push((segment, *action));
     }
-    if pruned {
+    if !pruned.is_empty() {
         confirm_pruning(&**storage, &mut kept, first_kept)?;
     }
+    if let Some(archive) = archive {
+        // A segment is pruned without being archived if it could not be sealed at that time.
+        pruned.retain(|(path, first_id)| match archive(path, *first_id) {
+            Ok(()) => true,
+            Err(error) => {
+                let path = path.display();
+                tracing::error!(%path, %error, "was pruned and cannot be archived; it is left there");
+                false
+            }
+        });
+    }
     // Newest first, so that what a crash leaves behind still begins where a later cut says.
-    for path in deleted.iter().rev() {
+    for (path, _) in pruned.iter().chain(&deleted).rev() {
         storage.remove_file(path)?;
     }
     remove_unfinished(&**storage, &identity.dir)?;
-    if !deleted.is_empty() {
+    if !deleted.is_empty() || !pruned.is_empty() {
         storage.sync_dir(&identity.dir)?;
     }
     Ok(kept)
