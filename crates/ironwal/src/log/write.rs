@@ -358,7 +358,9 @@ mod tests {
         };
         let files = Files::new(8);
         let context = ReadContext::new(Arc::new(disk.clone()), &WalOptions::default());
-        let log = Log::new(context, Arc::clone(files.budget()), identity, limits);
+        let marks = Arc::new(crate::log::mark::Marks::none(context.storage()));
+        let shared = crate::log::Shared { files: Arc::clone(files.budget()), marks };
+        let log = Log::new(context, shared, identity, limits);
         let stream = Arc::new(Stream::new(log, files));
         for entry in [&b"one"[..], b"two"] {
             let entries = &[entry];

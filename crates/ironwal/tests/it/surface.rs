@@ -1,5 +1,6 @@
 //! Programs written for 0.6 compile: every item of its public API, with its exact signature. Most of
 //! this only has to compile.
+#![allow(clippy::type_complexity)] // Spelt out is what they are here for.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
