@@ -72,7 +72,8 @@ impl Log {
             if now == Writing::Unknown {
                 return Ok(false);
             }
-            if now == state.seen {
+            // One that is not there yet may be by now, and still not be told of.
+            if now == state.seen && self.number().is_some() {
                 return Ok(true);
             }
             if let Some(told) = follows(state.seen, now)

@@ -331,14 +331,8 @@ impl Lead<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::super::Identity;
-    use super::super::tail::{Append, Limits};
     use super::*;
-    use crate::WalOptions;
-    use crate::commit::{Files, Stream};
-    use crate::segment::ReadContext;
+    use crate::commit::tests::{append, unsynced_stream};
     use crate::storage::SimDisk;
     use crate::storage::sim::CallKind;
 
@@ -347,27 +341,9 @@ mod tests {
     #[test]
     fn a_failed_sync_of_a_full_segment_is_never_tried_again() {
         let disk = SimDisk::new(5);
-        let root = Path::new("/");
-        let identity =
-            Identity { name: "s".into(), dir: root.join("s"), number: 0.into(), salt: 1 };
-        let limits = Limits {
-            segment_len_max: 1000,
-            entries_max: 1,
-            sync_on_rotation: false,
-            staged_len_max: 1000,
-        };
-        let files = Files::new(8);
-        let context = ReadContext::new(Arc::new(disk.clone()), &WalOptions::default());
-        let marks = Arc::new(crate::log::mark::Marks::none(context.storage()));
-        let shared = crate::log::Shared { files: Arc::clone(files.budget()), marks };
-        let log = Log::new(context, shared, identity, limits);
-        let stream = Arc::new(Stream::new(log, files));
-        for entry in [&b"one"[..], b"two"] {
-            let entries = &[entry];
-            let append =
-                Append { entries, batch: false, sync: false, expected: None, packed: None };
-            stream.append(root, &append).unwrap();
-        }
+        let stream = unsynced_stream(&disk, 1);
+        append(&stream, b"one");
+        append(&stream, b"two");
         disk.fail_nth(CallKind::Sync, 1, io::ErrorKind::Other);
         stream.log().prove_full_segments().unwrap_err();
         stream.log().prove_full_segments().unwrap_err();

@@ -153,7 +153,7 @@ impl Wal {
         };
         let streams = inner.recover_all(dirs)?;
         *inner.streams.write().unwrap_or_else(PoisonError::into_inner) = streams;
-        inner.shared.marks.hold((inner.environment.entropy)());
+        inner.shared.marks.hold();
         Ok(Self { inner: Arc::new(inner) })
     }
 

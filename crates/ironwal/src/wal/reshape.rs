@@ -23,6 +23,13 @@ pub(super) enum Prune {
 }
 
 impl Inner {
+    /// Makes the present segment the last one before it is full.
+    pub(super) fn rotate(&self, stream: &Arc<commit::Stream>) -> Result<()> {
+        self.with_space(|| stream.rotate())?;
+        self.maintainer.appended(stream, self.interval);
+        Ok(())
+    }
+
     /// Prunes, archives what is pruned if there is an archive, and returns how many segments went.
     pub(super) fn prune(&self, stream: &Arc<commit::Stream>, what: Prune) -> Result<usize> {
         let _reshaping = stream.reshape();

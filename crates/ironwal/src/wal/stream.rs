@@ -178,7 +178,7 @@ impl Stream {
     pub fn rotate(&self) -> Result<()> {
         self.wal.check_open()?;
         self.wal.inner.check_writable()?;
-        self.wal.inner.with_space(|| self.core.rotate())
+        self.wal.inner.rotate(&self.core)
     }
 
     /// Prunes every entry below `id`, or all entries if `id` is behind the end: [`Stream::first_id`]

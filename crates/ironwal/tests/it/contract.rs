@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fastrand::Rng;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::{CallKind, SimConfig};
-use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
+use ironwal::{CompressionType, CorruptionPolicy, Error, ReadStrategy, SyncMode, Wal, WalOptions};
 
 use crate::hooked::Hooked;
 use crate::model::{After, Model, open, open_on};
@@ -55,6 +55,16 @@ fn run_seeds(mode: SyncMode) {
     }
 }
 
+#[cfg(feature = "compression")]
+fn lz4_or_none(rng: &mut Rng) -> CompressionType {
+    if rng.bool() { CompressionType::Lz4 } else { CompressionType::None }
+}
+
+#[cfg(not(feature = "compression"))]
+fn lz4_or_none(_rng: &mut Rng) -> CompressionType {
+    CompressionType::None
+}
+
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
 }
@@ -91,6 +101,11 @@ impl Simulation {
             max_segment_size: [0, 100, 400, 3000, 20_000, 1 << 26][rng.usize(..6)],
             max_entries_per_segment: [0, 1, 3, 20, u64::MAX][rng.usize(..5)],
             read_buffer_size: [0, 5000, 1 << 17][rng.usize(..3)],
+            max_open_read_segments: [1, 128][rng.usize(..2)],
+            block_cache_size: [None, Some(5000)][rng.usize(..2)],
+            read_strategy: [ReadStrategy::StandardIo, ReadStrategy::Mmap][rng.usize(..2)],
+            compression: lz4_or_none(&mut rng),
+            min_compression_size: [0, 100][rng.usize(..2)],
             sync_mode: mode,
             on_corruption: if rng.bool() {
                 CorruptionPolicy::Error

@@ -11,6 +11,7 @@ mod kill;
 mod model;
 mod modules;
 mod readers;
+mod reading;
 mod recovery;
 mod reshaping;
 mod rot;

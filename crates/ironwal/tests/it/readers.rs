@@ -21,7 +21,6 @@ fn reader(disk: &SimDisk, options: &WalOptions) -> Wal {
 struct Known {
     first_id: u64,
     entries: Vec<Vec<u8>>,
-    archived_from: u64,
     handle: Option<Stream>,
 }
 
@@ -67,7 +66,11 @@ fn run(seed: u64, mode: SyncMode) {
         let which = rng.usize(..2);
         let (name, known) = (NAMES[which], &mut streams[which]);
         let stream = writer.stream(name).unwrap();
-        match rng.u8(..24) {
+        let what = rng.u8(..24);
+        if std::env::var_os("IRONWAL_SEED").is_some() {
+            eprintln!("{what} on {name}");
+        }
+        match what {
             0..8 => {
                 let entry = vec![rng.u8(..); rng.usize(..300)];
                 assert_eq!(stream.append(&entry).unwrap(), known.next_id());
@@ -118,6 +121,7 @@ fn run(seed: u64, mode: SyncMode) {
             }
             19 => {
                 // As a process that is gone: the reader's is another one.
+                drop(stream);
                 drop(std::mem::replace(&mut writer, reader.clone()));
                 check(seed, &reader, name, known, &mut rng);
                 writer = open(&disk, &options).unwrap();
