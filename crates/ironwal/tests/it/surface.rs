@@ -169,6 +169,8 @@ fn methods_that_0_6_did_not_have() {
     is_choice::<WalStats>();
 
     let _: fn(WalOptions, Environment) -> Result<Wal> = Wal::open_with;
+    let _: fn(WalOptions) -> Result<Wal> = Wal::open_read_only;
+    let _: fn(WalOptions, Environment) -> Result<Wal> = Wal::open_read_only_with;
     let _: fn(&Wal, &str) -> Result<Stream> = Wal::stream;
     let _: fn(&Wal) -> Vec<String> = Wal::streams;
     let _: fn(&Wal) -> Result<()> = Wal::sync_all;
