@@ -153,8 +153,8 @@ impl Log {
                     // Only growth leaves ends and segments that fit each other, whenever they are
                     // looked at. The ends alone do not tell: what was cut off may have grown again.
                     let damage = self.missing(before, next);
-                    if changes.is_multiple_of(2) && self.changes.load(Ordering::Acquire) == changes
-                    {
+                    let now = self.changes.load(Ordering::Acquire);
+                    if changes == now && now.is_multiple_of(2) {
                         return Place::Lost(damage);
                     }
                     std::thread::yield_now();
@@ -267,5 +267,54 @@ impl Entries {
 
     fn at_lost_end(&self) -> bool {
         self.log.end_lost.get().is_some_and(|damage| damage.ids.contains(&self.next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::log::Identity;
+    use crate::options::WalOptions;
+    use crate::segment::ReadContext;
+    use crate::segment::index::Index;
+    use crate::storage::SimDisk;
+    use crate::sync::AtomicBool;
+
+    /// A reader looks at the end, then at the segments. In between, the stream is cut off and grows
+    /// again to the same end: the end that it looks at once more tells nothing, and what it did not
+    /// find in the segments was taken for missing.
+    #[test]
+    fn what_was_cut_off_and_has_grown_again_is_not_missing() {
+        let dir = Path::new("/s").to_path_buf();
+        let identity = Identity { name: "s".into(), dir, number: 0.into(), salt: 1 };
+        let context = ReadContext::new(Arc::new(SimDisk::new(1)), &WalOptions::default());
+        let log = Log::without_writer(Arc::clone(&context), identity);
+        let segment = |ids: std::ops::Range<u64>| {
+            let path = path_of(&log.identity.dir, ids.start);
+            let (context, end) = (Arc::clone(&context), (8192, ids.end));
+            Arc::new(Segment::new(context, path, ids.start, None, end, Index::empty()))
+        };
+        let both = vec![segment(0..10), segment(10..20)];
+        log.set_segments(both.clone());
+        log.committed.store(20, Ordering::Release);
+        let cutting = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..4_000_000 {
+                    let change = log.change();
+                    log.committed.store(10, Ordering::Release);
+                    log.set_segments(both[..1].to_vec());
+                    drop(change);
+                    log.set_segments(both.clone());
+                    log.committed.store(20, Ordering::Release);
+                }
+                cutting.store(false, Ordering::Relaxed);
+            });
+            while cutting.load(Ordering::Relaxed) {
+                assert!(!matches!(log.place_of(15), Place::Lost(_)));
+            }
+        });
     }
 }

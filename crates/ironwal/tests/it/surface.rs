@@ -1,5 +1,6 @@
 //! Programs written for 0.6 compile: every item of its public API, with its exact signature. Most of
 //! this only has to compile.
+#![allow(clippy::type_complexity)] // Spelt out is what they are here for.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -168,6 +169,8 @@ fn methods_that_0_6_did_not_have() {
     is_choice::<WalStats>();
 
     let _: fn(WalOptions, Environment) -> Result<Wal> = Wal::open_with;
+    let _: fn(WalOptions) -> Result<Wal> = Wal::open_read_only;
+    let _: fn(WalOptions, Environment) -> Result<Wal> = Wal::open_read_only_with;
     let _: fn(&Wal, &str) -> Result<Stream> = Wal::stream;
     let _: fn(&Wal) -> Vec<String> = Wal::streams;
     let _: fn(&Wal) -> Result<()> = Wal::sync_all;
