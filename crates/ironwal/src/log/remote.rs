@@ -258,8 +258,10 @@ impl Log {
         drop(change);
         for segment in before.iter() {
             if !segments.iter().any(|it| Arc::ptr_eq(it, segment)) {
-                // Cut or pruned: whoever reads it goes on in what has taken its place.
-                segment.retire(segment.first_id());
+                // Whoever reads one that was pruned goes on to its end. What was cut is looked up
+                // anew in what has taken its place.
+                let pruned = segment.next_id() <= first_kept.id;
+                segment.retire(if pruned { segment.next_id() } else { segment.first_id() });
             }
         }
         state.cuts = cuts;

@@ -10,7 +10,7 @@ use ironwal::storage::sim::{CallKind, SimConfig};
 use ironwal::{CompressionType, CorruptionPolicy, Error, ReadStrategy, SyncMode, Wal, WalOptions};
 
 use crate::hooked::Hooked;
-use crate::model::{After, Model, open, open_at};
+use crate::model::{After, Model, open_at};
 
 const ROOT: &str = "/data/log";
 const ARCHIVE: &str = "/data/archive";
@@ -125,7 +125,8 @@ impl Simulation {
             self.after = After::PowerLoss;
         }
         self.faulty = true;
-        let wal = match open(&self.disk, &self.options) {
+        let storage = Arc::new(self.disk.process());
+        let wal = match open_at(storage, &self.options, self.now()) {
             Ok(wal) => wal,
             Err(error) => {
                 assert!(
@@ -261,11 +262,15 @@ impl Simulation {
                 cache.evict();
             }
         });
-        let clock = Arc::clone(&self.clock);
-        let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
-        let opened = open_at(Arc::new(disk), &self.options, now);
+        let opened = open_at(Arc::new(disk), &self.options, self.now());
         // Later it would take entries with it that were acknowledged and not synced.
         (opened, reads.swap(u64::MAX / 2, Ordering::Relaxed) >= at)
+    }
+
+    /// The simulation's clock.
+    fn now(&self) -> impl Fn() -> Duration + Send + Sync + use<> {
+        let clock = Arc::clone(&self.clock);
+        move || Duration::from_millis(clock.load(Ordering::Relaxed))
     }
 
     fn end_process(&mut self, crash: bool) {
