@@ -10,15 +10,17 @@
 
 use std::error::Error as StdError;
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ironwal::{CorruptionPolicy, Wal, WalOptions};
 
 type Result<T> = std::result::Result<T, Box<dyn StdError>>;
+
+/// How many threads append and read. A new stream costs several syncs, which none can share yet.
+const THREADS: u64 = 8;
 
 /// How many segments are kept open for writing, and how many for reading.
 const OPEN_SEGMENTS_MAX: usize = 16;
@@ -28,6 +30,9 @@ const STREAM_BYTES_MAX: u64 = 16 * 1024;
 
 /// How long opening may take after a clean close.
 const OPEN_MAX: Duration = Duration::from_secs(5);
+
+/// How often it is said how far it is.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often open descriptors are counted.
 const SAMPLE_PAUSE: Duration = Duration::from_millis(2);
@@ -110,19 +115,33 @@ fn entry(nth: u64) -> Vec<u8> {
     entry
 }
 
-/// Does something for each stream, and says now and then how far it is.
-fn each(count: u64, work: impl Fn(u64) -> Result<()>) -> Result<()> {
-    let mut told = Instant::now();
-    for nth in 0..count {
-        work(nth)?;
-        if told.elapsed() > Duration::from_secs(1) {
-            told = Instant::now();
-            eprint!("\r  {nth} of {count} ");
-            std::io::stderr().flush()?;
-        }
-    }
-    eprint!("\r{:30}\r", "");
-    Ok(())
+/// Does something for each stream, from several threads, and says now and then how far it is.
+fn each(count: u64, work: impl Fn(u64) -> Result<()> + Sync) -> Result<()> {
+    let work = |nth| work(nth).map_err(|error| error.to_string());
+    let done = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS)
+            .map(|first| {
+                let (work, done) = (&work, &done);
+                scope.spawn(move || {
+                    let mut told = Instant::now();
+                    for nth in (first..count).step_by(THREADS as usize) {
+                        work(nth)?;
+                        let done = done.fetch_add(1, Ordering::Relaxed);
+                        if first == 0 && told.elapsed() > PROGRESS_PAUSE {
+                            told = Instant::now();
+                            eprintln!("  … {done} of {count}");
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(done) => done.map_err(|error: String| error.into()),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
 }
 
 fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -195,7 +214,10 @@ fn report_disk(dir: &Path, count: u64) -> Result<()> {
     let mean = total as f64 / count as f64 / 1024.0;
     println!("  disk per stream, mean    {mean:>10.2} KiB");
     println!("  disk per stream, at most {:>10.2} KiB", most as f64 / 1024.0);
-    println!("  the root directory       {:>10.2} MiB", fs::metadata(dir)?.size() as f64 / 1048576.0);
+    println!(
+        "  the root directory       {:>10.2} MiB",
+        fs::metadata(dir)?.size() as f64 / 1048576.0
+    );
     match most <= STREAM_BYTES_MAX {
         true => Ok(()),
         false => Err(format!("a stream takes {most} bytes, more than {STREAM_BYTES_MAX}").into()),
