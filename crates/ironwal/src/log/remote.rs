@@ -22,6 +22,11 @@ const LOOKS_MAX: u32 = 100;
 /// How long to wait between two looks.
 const PAUSE: std::time::Duration = std::time::Duration::from_micros(200);
 
+/// How often, and after which pauses, it is looked whether a writer that is opening the log has
+/// recovered it.
+const OPENING_LOOKS_MAX: u32 = 10_000;
+const OPENING_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+
 /// What is known of a stream that another process writes to.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -58,9 +63,26 @@ impl Log {
         Self { remote: Some(remote), ..Self::without_writer(context, identity) }
     }
 
-    /// Takes note of what another process has committed, if one writes to the stream. `false`:
-    /// somebody writes who cannot tell (yet) what is committed, and what was known stays.
-    pub(crate) fn refresh(&self) -> Result<bool> {
+    /// Takes note of what another process has committed, if one writes to the stream. Waits while that
+    /// process recovers the log: what had been committed before, it has acknowledged, so what was
+    /// known is not good enough.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`]: it cannot tell what is committed. What was known stays.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        for _ in 0..OPENING_LOOKS_MAX {
+            if self.try_refresh()? {
+                return Ok(());
+            }
+            std::thread::sleep(OPENING_PAUSE);
+        }
+        let dir = &self.identity.dir;
+        Err(Error::Locked(dir.parent().unwrap_or(dir).to_path_buf()))
+    }
+
+    /// `false`: somebody writes who cannot tell (yet) what is committed.
+    fn try_refresh(&self) -> Result<bool> {
         let Some(remote) = &self.remote else { return Ok(true) };
         let mut state = lock(&remote.state);
         let number = self.number();
@@ -161,8 +183,14 @@ impl Log {
             _ => None,
         };
         let dir = &self.identity.dir;
+        let is_missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
         let surveyed = match survey(&self.context, dir, self.identity.salt) {
-            Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(Error::Io(error)) if is_missing(&error) => match self.storage.list(dir) {
+                // A segment was pruned between the list and the look at it.
+                Ok(_) => return Ok(false),
+                Err(error) if is_missing(&error) => None,
+                Err(error) => return Err(error.into()),
+            },
             surveyed => surveyed?,
         };
         let Some(surveyed) = surveyed else {

@@ -127,24 +127,17 @@ impl Inner {
     pub(super) fn look_at(&self, name: &str) -> Result<Option<Arc<commit::Stream>>> {
         let Some(watermark) = &self.watermark else { return Ok(None) };
         let known = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        if let Some(known) = known
-            && known.log().refresh()?
-            && !known.log().is_gone()
-        {
-            return Ok(Some(known));
+        if let Some(known) = known {
+            known.log().refresh()?;
+            if !known.log().is_gone() {
+                return Ok(Some(known));
+            }
         }
         let dir = self.root_path.join(names::encode(name)?);
         let number = OnceLock::new();
         let identity = Identity { name: name.to_string(), dir, number, salt: self.salt };
         let log = Log::remote(Arc::clone(&self.context), identity, Arc::clone(watermark));
-        let mut looks = 0;
-        while !log.refresh()? {
-            looks += 1;
-            if looks > LOOKS_MAX {
-                return Err(Error::Locked(self.root_path.clone()));
-            }
-            std::thread::sleep(PAUSE);
-        }
+        log.refresh()?;
         let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         streams.insert(name.to_string(), Arc::clone(&stream));
