@@ -17,14 +17,14 @@ use crate::storage::OpenMode;
 use crate::sync::{Arc, Mutex, Ordering, lock};
 
 /// How often a stream is looked up anew that changes under our eyes.
-const LOOKS_MAX: u32 = 100;
+const LOOKS_MAX: u32 = 5;
 
 /// How long to wait between two looks.
 const PAUSE: std::time::Duration = std::time::Duration::from_micros(200);
 
 /// How often, and after which pauses, it is looked whether a writer that is opening the log has
 /// recovered it.
-const OPENING_LOOKS_MAX: u32 = 10_000;
+const OPENING_LOOKS_MAX: u32 = 5_000;
 const OPENING_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// What is known of a stream that another process writes to.

@@ -21,8 +21,8 @@ pub(crate) struct Walk {
     pub(crate) proven_end: u64,
     /// The points of the sparse index.
     pub(crate) points: Vec<Point>,
-    /// The damage on the way.
-    pub(crate) gaps: Vec<Gap>,
+    /// The first damage on the way. Not all of it: there can be as much as there are frames.
+    pub(crate) gap: Option<Gap>,
     /// Whether a torn tail stands behind the frames.
     pub(crate) torn: bool,
 }
@@ -32,7 +32,7 @@ impl Walk {
     pub(crate) fn over(source: &mut FileSource, extent: Extent, digest: u32) -> io::Result<Self> {
         let mut scanner = Scanner::new(extent);
         let mut picker = PointPicker::new();
-        let (mut points, mut gaps) = (Vec::new(), Vec::new());
+        let (mut points, mut first_gap) = (Vec::new(), None);
         let mut digest = digest;
         let torn = loop {
             match scanner.step(source)? {
@@ -40,13 +40,13 @@ impl Walk {
                     digest = extend_digest(digest, frame.checksum);
                     points.extend(picker.pick(frame.index, frame.offset));
                 }
-                Step::Damaged(gap) => gaps.push(gap),
+                Step::Damaged(gap) => _ = first_gap.get_or_insert(gap),
                 Step::Torn => break true,
                 Step::End => break false,
             }
         };
         let end = Proof { synced_to: scanner.offset(), next_id: scanner.next_id(), digest };
-        Ok(Self { end, proven_end: scanner.proven_end(), points, gaps, torn })
+        Ok(Self { end, proven_end: scanner.proven_end(), points, gap: first_gap, torn })
     }
 }
 

@@ -241,7 +241,7 @@ fn frames_of(
 fn scan(storage: &dyn Storage, segment: &Found, slot: Slot, frames: &mut Frames) -> Result<()> {
     let limit = segment.seal.map_or(segment.file_len, |seal| seal.end);
     let walk = segment.walk(storage, slot.proof, limit, slot.proof)?;
-    if let Some(gap) = walk.gaps.into_iter().next() {
+    if let Some(gap) = walk.gap {
         frames.proof = recovery::Proof::Short;
         frames.damage = Some(Damage::of_gap(gap, &segment.path));
     }
