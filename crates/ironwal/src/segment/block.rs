@@ -20,6 +20,10 @@ const CACHED_RUN_LEN_MAX: u64 = 1024 * 1024;
 /// The most that is read at once of a run, in bytes.
 const RUN_READ_LEN_MAX: u64 = 1024 * 1024;
 
+/// How many bytes of a run are kept when it is read backwards. Only a forged index makes longer ones,
+/// but for a single frame.
+const KEPT_RUN_LEN_MAX: u64 = 4 * 1024 * 1024;
+
 /// What a cached frame takes beside its payload, in bytes.
 const FRAME_OVERHEAD: u64 = 64;
 
@@ -107,6 +111,15 @@ pub(super) enum Part {
 }
 
 impl Part {
+    /// The bytes that it takes in memory, or keeps there.
+    fn weight(&self) -> u64 {
+        let held = match self {
+            Self::Frame(frame) => frame.payload_len(),
+            Self::Damaged(damage) => damage.file.as_os_str().len(),
+        };
+        FRAME_OVERHEAD + size_of::<Self>() as u64 + held as u64
+    }
+
     pub(super) fn ids(&self) -> &Range<u64> {
         match self {
             Self::Frame(frame) => &frame.ids,
@@ -178,6 +191,30 @@ impl Segment {
         })
     }
 
+    /// Reads a whole run, or what is kept of it of what ends with the part that holds `until`; the
+    /// flag says if that is not its beginning.
+    fn parts_until(
+        &self,
+        source: &mut FileSource,
+        run: Run,
+        seed: SegmentSeed,
+        until: u64,
+    ) -> Result<(Vec<Part>, bool), ReadError> {
+        let (mut parts, mut weight, mut dropped) = (Vec::new(), 0, false);
+        self.each_part(source, run, seed, |part| {
+            let is_last = part.ids().contains(&until);
+            weight += part.weight();
+            parts.push(part);
+            if weight > KEPT_RUN_LEN_MAX && parts.len() > 1 {
+                parts.drain(..parts.len() - 1);
+                weight = parts.iter().map(Part::weight).sum();
+                dropped = true;
+            }
+            !is_last
+        })?;
+        Ok((parts, dropped))
+    }
+
     /// Reads a whole run.
     fn parts(
         &self,
@@ -185,6 +222,22 @@ impl Segment {
         run: Run,
         seed: SegmentSeed,
     ) -> Result<Vec<Part>, ReadError> {
+        let mut parts = Vec::new();
+        self.each_part(source, run, seed, |part| {
+            parts.push(part);
+            true
+        })?;
+        Ok(parts)
+    }
+
+    /// Reads a run as long as `go_on` says so of each part.
+    fn each_part(
+        &self,
+        source: &mut FileSource,
+        run: Run,
+        seed: SegmentSeed,
+        mut go_on: impl FnMut(Part) -> bool,
+    ) -> Result<(), ReadError> {
         let mut scanner = Scanner::new(Extent {
             seed,
             first_id: self.first_id(),
@@ -194,26 +247,25 @@ impl Segment {
             proven_end: run.end,
             proven_id: run.end_id,
         });
-        let mut parts = Vec::new();
         loop {
-            match scanner.step(source)? {
-                Step::Frame(frame) => {
-                    let decoded = Decoded::read(source, &frame, self.first_id())?;
-                    parts.push(match decoded {
-                        Ok(decoded) => Part::Frame(decoded),
-                        Err(kind) => Part::Damaged(self.frame_damage(&frame, kind)),
-                    });
-                }
-                Step::Damaged(gap) => parts.push(Part::Damaged(self.gap_damage(gap))),
+            let part = match scanner.step(source)? {
+                Step::Frame(frame) => match Decoded::read(source, &frame, self.first_id())? {
+                    Ok(decoded) => Part::Frame(decoded),
+                    Err(kind) => Part::Damaged(self.frame_damage(&frame, kind)),
+                },
+                Step::Damaged(gap) => Part::Damaged(self.gap_damage(gap)),
                 Step::Torn | Step::End => break,
+            };
+            if !go_on(part) {
+                return Ok(());
             }
         }
         if scanner.next_id() < run.end_id {
             let ids = scanner.next_id()..run.end_id;
             let gap = Gap { offset: scanner.offset(), ids, fault: Fault::Short };
-            parts.push(Part::Damaged(self.gap_damage(gap)));
+            go_on(Part::Damaged(self.gap_damage(gap)));
         }
-        Ok(parts)
+        Ok(())
     }
 
     fn source_for(&self, run: Run) -> Result<FileSource, ReadError> {
@@ -231,13 +283,15 @@ impl Segment {
         let seed = self.seed_or_damage()?;
         let mut run = self.run(id, seed)?;
         let mut source = self.source_for(run)?;
-        let mut parts = self.parts(&mut source, run, seed)?;
+        let (mut parts, mut dropped) = self.parts_until(&mut source, run, seed, id)?;
         while let Some(Part::Damaged(damage)) = parts.first()
             && damage.is_gap()
+            && !dropped
             && run.first_id > floor.max(self.first_id())
         {
             run = self.run(run.first_id - 1, seed)?;
-            let mut lower = self.parts(&mut source, run, seed)?;
+            let mut lower;
+            (lower, dropped) = self.parts_until(&mut source, run, seed, u64::MAX)?;
             if let (Some(Part::Damaged(before)), Some(Part::Damaged(behind))) =
                 (lower.last_mut(), parts.first())
                 && before.is_gap()
