@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use ironwal::storage::SimDisk;
 use ironwal::storage::sim::{CallKind, SimConfig};
+use ironwal::storage::{SimDisk, Storage};
 use ironwal::{CompressionType, CorruptionPolicy, Error, ReadStrategy, SyncMode, Wal, WalOptions};
 
 use crate::hooked::Hooked;
-use crate::model::{After, Model, open, open_at};
+use crate::model::{After, Model, open_at};
 
 const ROOT: &str = "/data/log";
 const ARCHIVE: &str = "/data/archive";
@@ -125,7 +125,7 @@ impl Simulation {
             self.after = After::PowerLoss;
         }
         self.faulty = true;
-        let wal = match open(&self.disk, &self.options) {
+        let wal = match self.open_on(Arc::new(self.disk.process())) {
             Ok(wal) => wal,
             Err(error) => {
                 assert!(
@@ -261,11 +261,15 @@ impl Simulation {
                 cache.evict();
             }
         });
-        let clock = Arc::clone(&self.clock);
-        let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
-        let opened = open_at(Arc::new(disk), &self.options, now);
+        let opened = self.open_on(Arc::new(disk));
         // Later it would take entries with it that were acknowledged and not synced.
         (opened, reads.swap(u64::MAX / 2, Ordering::Relaxed) >= at)
+    }
+
+    fn open_on(&self, disk: Arc<dyn Storage>) -> ironwal::Result<Wal> {
+        let clock = Arc::clone(&self.clock);
+        let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
+        open_at(disk, &self.options, now)
     }
 
     fn end_process(&mut self, crash: bool) {
