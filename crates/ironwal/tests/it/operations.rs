@@ -393,7 +393,7 @@ impl Simulation {
         match result {
             Ok(restored) if was_there => {
                 // A file that is still to be deleted can hide that older ones are in the archive.
-                let is_whole = oldest_file == 0 || first == 0;
+                let is_whole = oldest_file == 0 || first <= model.origin;
                 assert!(is_whole, "stream {name} is back to {first} only, of {oldest_file}");
                 assert!(first <= model.first && (restored > 0 || first == model.first), "{name}");
                 if first < model.first {

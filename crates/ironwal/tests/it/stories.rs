@@ -468,3 +468,27 @@ fn a_stream_whose_restoration_failed_is_not_there_or_safe() {
         assert_eq!(found.as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
     }
 }
+
+/// The sync of a cut's rename failed. The next process found the shorter segment, which was not on
+/// the disk, and appended to it; after a power loss the longer one was back, with entries that had
+/// been cut off in place of those that had been acknowledged.
+#[test]
+fn a_segment_that_a_failed_cut_left_is_given_its_name_again() {
+    for seed in 0..100 {
+        let disk = disk(seed);
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        for id in 0..4_u8 {
+            wal.append("s", &[id; 8]).unwrap();
+        }
+        disk.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+        wal.stream("s").unwrap().truncate_after(Some(1)).unwrap_err();
+        disk.kill();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let id = wal.append("s", b"acknowledged").unwrap();
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let found = wal.get("s", id).unwrap();
+        assert_eq!(found.as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
+        assert_eq!(wal.stream("s").unwrap().next_id(), id + 1, "seed {seed}");
+    }
+}

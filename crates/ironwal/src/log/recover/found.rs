@@ -54,12 +54,13 @@ pub(in crate::log) struct Frames {
 pub(super) fn list(
     storage: &dyn Storage,
     dir: &Path,
+    entries: Vec<DirEntry>,
     salt: u64,
 ) -> Result<(Vec<Found>, Vec<PathBuf>)> {
     let mut found = Vec::new();
     let mut doomed = Vec::new();
     let mut number = None;
-    for entry in storage.list(dir)? {
+    for entry in entries {
         let Some(first_id) = first_id_of(&entry.name) else {
             if is_doomed(&entry) {
                 doomed.push(dir.join(entry.name));

@@ -27,7 +27,7 @@ use crate::sync::{Arc, OnceLock};
 use build::build;
 use found::{Found, list, mark_pruned, mark_stale, read_frames};
 pub(crate) use repair::Keep;
-use repair::repair;
+use repair::{finish_renaming, repair};
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
 pub(crate) fn recover(
@@ -40,7 +40,8 @@ pub(crate) fn recover(
     archive: Option<Keep<'_>>,
 ) -> Result<Option<Log>> {
     let storage = context.storage();
-    let (mut found, doomed) = list(&**storage, &dir, salt)?;
+    let entries = finish_renaming(&**storage, &dir)?;
+    let (mut found, doomed) = list(&**storage, &dir, entries, salt)?;
     if found.is_empty() {
         return Ok(None);
     }

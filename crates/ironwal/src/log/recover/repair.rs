@@ -9,9 +9,9 @@ use crate::format::header::{FirstKept, Proof};
 use crate::format::seal::Point;
 use crate::log::Identity;
 use crate::log::rotate::remove_unfinished;
-use crate::segment::SegmentWriter;
 use crate::segment::recovery::{Action, Cut, Tail};
-use crate::storage::{self, OpenMode, Storage};
+use crate::segment::{RENAMED_PREFIX, SegmentWriter, first_id_of};
+use crate::storage::{self, DirEntry, OpenMode, Storage};
 use crate::sync::Arc;
 
 /// Copies a segment with this first id into the archive, durably.
@@ -38,6 +38,7 @@ pub(super) fn repair(
     let mut over = false;
     // What is going to be deleted is behind nothing: a segment before it can be the newest.
     let last = actions.iter().rposition(|action| *action != Action::Delete).unwrap_or(0);
+    confirm_cut(&**storage, &identity.dir, &found[..=last])?;
     for (nth, (mut segment, action)) in found.into_iter().zip(actions).enumerate() {
         if over || *action == Action::Delete {
             let cause = if segment.cut == Cut::Pruned { &mut pruned } else { &mut deleted };
@@ -81,6 +82,39 @@ pub(super) fn repair(
         storage.sync_dir(&identity.dir)?;
     }
     Ok(kept)
+}
+
+/// Makes durable that the newest segment has its name, if it got that by a cut: the process that
+/// renamed it may have seen the sync of that fail. Until then nothing may be appended to it, and
+/// nothing be deleted that stood behind the segment whose name it took.
+fn confirm_cut(storage: &dyn Storage, dir: &Path, found: &[Found]) -> Result<()> {
+    let Some((newest, before)) = found.split_last() else { return Ok(()) };
+    let cut_number = |segment: &Found| Some(segment.slot?.0.constants.cut_number);
+    let before = before.iter().filter(|segment| segment.cut == Cut::Current);
+    if cut_number(newest) <= before.filter_map(cut_number).max().or(Some(0)) {
+        return Ok(());
+    }
+    // By two renames, for a copy would take space. The next opening finishes it.
+    let name = newest.path.file_name().unwrap_or_default();
+    let other = dir.join(format!("{RENAMED_PREFIX}{}", name.display()));
+    storage.rename(&newest.path, &other)?;
+    storage.rename(&other, &newest.path)?;
+    Ok(storage.sync_dir(dir)?)
+}
+
+/// What is in the directory of a stream, once a segment that was being given its name again has it.
+/// Another file that has it after a crash is the one from before the cut.
+pub(super) fn finish_renaming(storage: &dyn Storage, dir: &Path) -> Result<Vec<DirEntry>> {
+    let entries = storage.list(dir)?;
+    let mut any = false;
+    for entry in &entries {
+        let name = entry.name.to_str().and_then(|name| name.strip_prefix(RENAMED_PREFIX));
+        if let Some(name) = name.filter(|name| first_id_of(name.as_ref()).is_some()) {
+            storage.rename(&dir.join(&entry.name), &dir.join(name))?;
+            any = true;
+        }
+    }
+    if any { Ok(storage.list(dir)?) } else { Ok(entries) }
 }
 
 /// Makes durable what says that the segments which are going to be deleted were pruned: the process
