@@ -249,7 +249,9 @@ impl StreamModel {
             // What was archived of it is not known that exactly.
             return self.deleted(0);
         }
-        if self.may_be_back && self.entries.is_empty() && seen.end() > 0 {
+        let is_new =
+            matches!(&self.doubt, Some(Doubt::Append(entries)) if *entries == seen.entries);
+        if self.may_be_back && self.entries.is_empty() && seen.end() > 0 && !is_new {
             return self.is_back(name, &seen);
         }
         assert!(!(self.is_deleted && seen.listed), "stream {name} is back");
