@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::Log;
 use super::read::Place;
 use super::recover::found::read_header;
-use super::tail::OpenSegment;
+use super::tail::{OpenSegment, State};
 use super::write::{IdleSegment, Lead};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
@@ -169,23 +169,27 @@ impl Lead<'_> {
         let reinstate = || segments.iter().for_each(|segment| segment.reinstate());
         let moved = log.storage.rename(&log.identity.dir, aside);
         match moved {
-            // Nothing was ever appended.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Nothing was ever appended; or it was moved before, and it is open whether for good.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let state = lock(&log.tail).state().clone();
+                if let State::Poisoned(_) = state {
+                    return log.check(&state);
+                }
+            }
             Err(error) => {
                 reinstate();
                 self.resume_staging();
                 return Err(error.into());
             }
-            Ok(()) => {
-                if let Err(error) = log.storage.sync_dir(root) {
-                    // It is open whether it is deleted; what was committed can be read on.
-                    let _ = log.storage.rename(aside, &log.identity.dir);
-                    reinstate();
-                    return Err(log.fail(error));
-                }
-            }
+            Ok(()) => {}
         }
-        lock(&log.tail).delete();
+        // If it fails, it is open whether the stream is deleted, and it stays where it is: if it were
+        // found under its name again, nothing would say that this name may not be durable. Where it
+        // is, the next opening moves it once more, and syncs that.
+        let synced = log.storage.sync_dir(root).map_err(|error| log.fail(error));
+        if synced.is_ok() {
+            lock(&log.tail).delete();
+        }
         let change = log.change();
         log.first_kept.store(log.next_id(), Ordering::Release);
         log.set_segments(Vec::new());
@@ -193,7 +197,7 @@ impl Lead<'_> {
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         lock(&log.unproven).clear();
-        Ok(())
+        synced
     }
 }
 

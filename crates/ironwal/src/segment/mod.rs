@@ -33,6 +33,9 @@ pub(crate) const UNFINISHED_NAME: &str = ".next.tmp";
 /// How the names of files and directories begin that are about to be deleted.
 pub(crate) const DELETED_PREFIX: &str = ".deleted.";
 
+/// How the name of a segment begins while it is being given its own name again.
+pub(crate) const RENAMED_PREFIX: &str = ".renamed.";
+
 /// The path of the segment of the stream in `dir` that begins with `first_id`.
 pub(crate) fn path_of(dir: &Path, first_id: u64) -> PathBuf {
     dir.join(format!("{first_id:020}.wal"))

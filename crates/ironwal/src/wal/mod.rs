@@ -358,7 +358,8 @@ impl Wal {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`], [`Error::Closed`], [`Error::Io`]: it is open whether it was deleted.
+    /// [`Error::Config`], [`Error::Closed`]. [`Error::Io`], [`Error::Poisoned`]: it is open whether it
+    /// was deleted, and until the log is opened again it may neither be read nor appended to.
     pub fn delete_stream(&self, stream: &str) -> Result<()> {
         self.check_open()?;
         self.inner.check_writable()?;

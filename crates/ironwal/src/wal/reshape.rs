@@ -162,7 +162,11 @@ impl Inner {
         // An empty directory can be there, of a stream that was never appended to.
         delete(&**storage, &Doomed::Dir(dir.to_path_buf()));
         storage.rename(&unfinished, dir)?;
-        storage.sync_dir(root)?;
+        if let Err(error) = storage.sync_dir(root) {
+            // Found there, it would be taken for a stream whose name is durable.
+            storage.rename(dir, &unfinished)?;
+            return Err(error.into());
+        }
         if let Some(stream) = self.recover_one(name.to_string(), dir.to_path_buf())? {
             let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
             streams.insert(name.to_string(), Arc::new(stream));

@@ -411,3 +411,154 @@ fn a_reader_takes_no_deletion_for_damage() {
         assert_eq!(iterated.unwrap(), None);
     });
 }
+
+/// The names of the files in a directory.
+fn files_in(disk: &SimDisk, dir: &str) -> Vec<String> {
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_string();
+    disk.files().iter().filter(|path| path.parent() == Some(Path::new(dir))).map(name).collect()
+}
+
+/// A process cut off a few segments and died before it deleted them. They had lost their names by
+/// then, and no opening looked for the names that they had got, so that their space was gone.
+#[test]
+fn segments_that_were_cut_off_are_deleted_by_the_next_opening() {
+    let disk = disk(1);
+    let options = WalOptions { max_segment_size: 0, ..options(SyncMode::Strict) };
+    let wal = open(&disk, &options).unwrap();
+    for id in 0..5_u8 {
+        wal.append("s", &[id; 8]).unwrap();
+    }
+    disk.fail_nth(CallKind::RemoveFile, 1, std::io::ErrorKind::Other);
+    wal.stream("s").unwrap().truncate_after(Some(1)).unwrap();
+    assert!(files_in(&disk, "/log/s").iter().any(|name| name.starts_with(".deleted.")));
+    disk.kill();
+    let wal = open(&disk, &options).unwrap();
+    assert_eq!(wal.stream("s").unwrap().next_id(), 2);
+    assert!(files_in(&disk, "/log/s").iter().all(|name| name.ends_with(".wal")));
+}
+
+/// `rotate` left a full segment whose file stayed open until it was durable, on behalf of a stream
+/// that nobody knew had one: with a limit of one open file, the next stream waited for ever.
+#[test]
+fn a_rotated_stream_gives_its_file_back() {
+    for mode in [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async] {
+        let disk = disk(1);
+        let options = WalOptions { max_open_segments: 1, ..options(mode) };
+        let wal = open(&disk, &options).unwrap();
+        wal.append("a", b"of a").unwrap();
+        wal.close().unwrap();
+        let wal = open(&disk, &options).unwrap();
+        wal.stream("a").unwrap().rotate().unwrap();
+        assert_eq!(wal.append("b", b"of b").unwrap(), 0);
+        assert_eq!(wal.append("a", b"of a").unwrap(), 1);
+        assert!(wal.stats().open_segments <= 1);
+    }
+}
+
+/// All entries of a stream were pruned on a full disk, so that their segment could not be sealed and
+/// stayed the active one. When there was room again, a segment began behind it, and the next opening
+/// took the old one for a leftover of pruning and deleted it: it had never been archived.
+#[test]
+fn what_is_pruned_on_a_full_disk_is_archived_later() {
+    let disk = disk(1);
+    let options = WalOptions {
+        max_entries_per_segment: 4,
+        archive_path: Some("/archive".into()),
+        ..options(SyncMode::Strict)
+    };
+    let wal = open(&disk, &options).unwrap();
+    let stream = wal.stream("s").unwrap();
+    for id in 0..4_u8 {
+        stream.append(&[id; 8]).unwrap();
+    }
+    let used = disk.used_bytes();
+    disk.configure(|config| config.capacity = Some(used));
+    assert_eq!(stream.truncate_before(4).unwrap(), 0);
+    assert_eq!((stream.first_id(), stream.next_id()), (4, 4));
+    disk.configure(|config| config.capacity = None);
+    stream.append(&[4; 8]).unwrap();
+    wal.close().unwrap();
+    let wal = open(&disk, &options).unwrap();
+    assert_eq!(wal.stream("s").unwrap().first_id(), 4);
+    assert_eq!(wal.restore_archived("s").unwrap(), 1);
+    assert_eq!(wal.iter("s", 0).unwrap().count(), 5);
+}
+
+/// The sync of a deletion failed, and the directory got its name back, but not on the disk. The next
+/// process found the stream, and nothing said that its name was in doubt: it acknowledged entries
+/// that were deleted with it after a power loss.
+#[test]
+fn a_stream_whose_deletion_failed_is_gone_or_safe() {
+    for seed in 0..200 {
+        let disk = disk(seed);
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        wal.append("s", b"before").unwrap();
+        disk.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+        wal.delete_stream("s").unwrap_err();
+        assert!(wal.delete_stream("s").is_err(), "nothing has made it durable since");
+        disk.kill();
+        disk.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+        open(&disk, &options(SyncMode::Strict)).unwrap_err();
+        disk.kill();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let id = wal.append("s", b"acknowledged").unwrap();
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let found = wal.get("s", id).unwrap();
+        assert_eq!(found.as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
+    }
+}
+
+/// The sync of the root failed at the end of a restoration. The next process found the stream under
+/// its name, which was not on the disk, and acknowledged entries in it; the opening after a power
+/// loss took all of it for an unfinished restoration.
+#[test]
+fn a_stream_whose_restoration_failed_is_not_there_or_safe() {
+    for seed in 0..200 {
+        let disk = disk(seed);
+        let options = WalOptions {
+            max_segment_size: 0,
+            archive_path: Some("/archive".into()),
+            ..options(SyncMode::Strict)
+        };
+        let wal = open(&disk, &options).unwrap();
+        for _ in 0..3 {
+            wal.append("s", b"archived").unwrap();
+        }
+        assert_eq!(wal.truncate("s", u64::MAX).unwrap(), 2);
+        wal.delete_stream("s").unwrap();
+        disk.fail_nth(CallKind::SyncDir, 2, std::io::ErrorKind::Other);
+        wal.restore_archived("s").unwrap_err();
+        disk.kill();
+        let wal = open(&disk, &options).unwrap();
+        let id = wal.append("s", b"acknowledged").unwrap();
+        disk.crash();
+        let wal = open(&disk, &options).unwrap();
+        let found = wal.get("s", id).unwrap();
+        assert_eq!(found.as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
+    }
+}
+
+/// The sync of a cut's rename failed. The next process found the shorter segment, which was not on
+/// the disk, and appended to it; after a power loss the longer one was back, with entries that had
+/// been cut off in place of those that had been acknowledged.
+#[test]
+fn a_segment_that_a_failed_cut_left_is_given_its_name_again() {
+    for seed in 0..100 {
+        let disk = disk(seed);
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        for id in 0..4_u8 {
+            wal.append("s", &[id; 8]).unwrap();
+        }
+        disk.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+        wal.stream("s").unwrap().truncate_after(Some(1)).unwrap_err();
+        disk.kill();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let id = wal.append("s", b"acknowledged").unwrap();
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let found = wal.get("s", id).unwrap();
+        assert_eq!(found.as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
+        assert_eq!(wal.stream("s").unwrap().next_id(), id + 1, "seed {seed}");
+    }
+}
