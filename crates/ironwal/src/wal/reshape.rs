@@ -67,6 +67,11 @@ impl Inner {
                 log.first_id()
             )));
         }
+        if let (Some(archive), Some(number), Some(oldest)) =
+            (self.archive(log.dir()), log.number(), log.oldest_segment())
+        {
+            archive.forget_behind(first_cut, number, oldest)?;
+        }
         let doomed = self.with_space(|| stream.cut_from(first_cut))?;
         self.maintainer.delete(doomed.into_iter().map(Doomed::File));
         Ok(())
