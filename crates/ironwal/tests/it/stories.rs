@@ -508,9 +508,9 @@ fn what_was_cut_off_does_not_come_back_from_the_archive() {
         wal.append("s", &[id; 8]).unwrap();
     }
     assert_eq!(wal.truncate("s", 2).unwrap(), 1);
-    disk.fail_nth(CallKind::SyncDir, 2, std::io::ErrorKind::Other);
+    disk.fail_nth(CallKind::Rename, 2, std::io::ErrorKind::Other);
     wal.truncate("s", 6).unwrap_err();
-    assert_eq!(files_in(&disk, "/archive/s").len(), 3);
+    assert!(files_in(&disk, "/archive/s").iter().any(|name| name.ends_with("2.wal")));
     wal.stream("s").unwrap().truncate_after(Some(2)).unwrap();
     wal.delete_stream("s").unwrap();
     assert_eq!(wal.restore_archived("s").unwrap(), 1);
