@@ -7,6 +7,7 @@ use super::deletion::{Doomed, aside, delete};
 use super::{Inner, names};
 use crate::commit;
 use crate::error::{Error, Result};
+use crate::segment::first_id_of;
 use crate::storage::{self, EntryKind, Storage};
 use crate::sync::{Arc, PoisonError, lock};
 
@@ -74,6 +75,11 @@ impl Inner {
                 log.first_id()
             )));
         }
+        if let (Some(archive), Some(number), Some(oldest)) =
+            (self.archive(log.dir()), log.number(), log.oldest_segment())
+        {
+            archive.forget_behind(first_cut, number, oldest)?;
+        }
         let doomed = self.with_space(|| stream.cut_from(first_cut))?;
         self.maintainer.delete(doomed.into_iter().map(Doomed::File));
         Ok(())
@@ -135,6 +141,14 @@ impl Inner {
         else {
             return Ok(0);
         };
+        // What could neither be archived nor deleted when an opening found that it was pruned.
+        let storage = &*self.environment.storage;
+        for entry in storage.list(log.dir())? {
+            let leftover = first_id_of(&entry.name).filter(|leftover| *leftover < first_id);
+            if let Some(leftover) = leftover {
+                archive.keep(&log.dir().join(&entry.name), leftover)?;
+            }
+        }
         let chain = archive.chain(Some((number, first_id)))?;
         if chain.is_empty() {
             return Ok(0);

@@ -562,3 +562,27 @@ fn a_segment_that_a_failed_cut_left_is_given_its_name_again() {
         assert_eq!(wal.stream("s").unwrap().next_id(), id + 1, "seed {seed}");
     }
 }
+
+/// A pruning was interrupted after it had archived a segment; then the entries in it were cut off.
+/// When the stream was deleted and restored, they were back.
+#[test]
+fn what_was_cut_off_does_not_come_back_from_the_archive() {
+    let disk = disk(1);
+    let options = WalOptions {
+        max_entries_per_segment: 2,
+        archive_path: Some("/archive".into()),
+        ..options(SyncMode::Strict)
+    };
+    let wal = open(&disk, &options).unwrap();
+    for id in 0..7_u8 {
+        wal.append("s", &[id; 8]).unwrap();
+    }
+    assert_eq!(wal.truncate("s", 2).unwrap(), 1);
+    disk.fail_nth(CallKind::Rename, 2, std::io::ErrorKind::Other);
+    wal.truncate("s", 6).unwrap_err();
+    assert!(files_in(&disk, "/archive/s").iter().any(|name| name.ends_with("2.wal")));
+    wal.stream("s").unwrap().truncate_after(Some(2)).unwrap();
+    wal.delete_stream("s").unwrap();
+    assert_eq!(wal.restore_archived("s").unwrap(), 1);
+    assert_eq!(wal.stream("s").unwrap().next_id(), 2);
+}
