@@ -4,6 +4,8 @@
 //! has happened, the segments that are known are followed to the new end; otherwise they are looked
 //! up anew. Nothing is ever written.
 
+use std::time::Duration;
+
 use super::mark::{Told, Watermark, Writing};
 use super::recover::{Surveyed, survey};
 use super::{Identity, Log};
@@ -16,11 +18,10 @@ use crate::segment::{ReadContext, Segment, path_of};
 use crate::storage::OpenMode;
 use crate::sync::{Arc, Mutex, Ordering, lock};
 
-/// How often a stream is looked up anew that changes under our eyes.
-const LOOKS_MAX: u32 = 100;
-
-/// How long to wait between two looks.
-const PAUSE: std::time::Duration = std::time::Duration::from_micros(200);
+/// How often a stream is looked at that changes under our eyes, or that nobody tells of yet, and how
+/// long to wait between two looks: ten seconds together, or a little more.
+const LOOKS_MAX: u32 = 20_000;
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// What is known of a stream that another process writes to.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ struct State {
     picker: PointPicker,
     /// Its directory is gone, or another stream's.
     gone: bool,
+    /// Whether it is worth waiting for somebody to tell.
+    is_patient: bool,
 }
 
 impl Log {
@@ -53,45 +56,57 @@ impl Log {
             cuts: Vec::new(),
             picker: PointPicker::new(),
             gone: false,
+            is_patient: true,
         };
         let remote = Remote { watermark, state: Mutex::new(state) };
         Self { remote: Some(remote), ..Self::without_writer(context, identity) }
     }
 
-    /// Takes note of what another process has committed, if one writes to the stream. `false`:
-    /// somebody writes who cannot tell (yet) what is committed, and what was known stays.
+    /// Takes note of what another process has committed, if one writes to the stream; waits while it
+    /// recovers the log, or is in the middle of a change. `false`: somebody writes who cannot tell
+    /// what is committed, and what was known stays.
     pub(crate) fn refresh(&self) -> Result<bool> {
         let Some(remote) = &self.remote else { return Ok(true) };
         let mut state = lock(&remote.state);
-        let number = self.number();
-        if state.gone || remote.watermark.is_as_before(number, state.seen) {
+        if state.gone || remote.watermark.is_as_before(self.number(), state.seen) {
             return Ok(true);
         }
-        for _ in 0..LOOKS_MAX {
-            let now = remote.watermark.look(self.number())?;
-            if now == Writing::Unknown {
-                return Ok(false);
-            }
-            // One that is not there yet may be by now, and still not be told of.
-            if now == state.seen && self.number().is_some() {
+        let patience = if state.is_patient { LOOKS_MAX } else { 1 };
+        for look in 1..=patience {
+            if self.look(&remote.watermark, &mut state)? {
+                state.is_patient = true;
                 return Ok(true);
             }
-            if let Some(told) = follows(state.seen, now)
-                && self.follow(&mut state, told)?
-            {
-                state.seen = now;
-                return Ok(true);
+            if look < patience {
+                std::thread::sleep(PAUSE);
             }
-            if self.look_up(&mut state, now)? && remote.watermark.look(self.number())? == now {
-                state.seen = now;
-                return Ok(true);
-            }
-            if state.gone {
-                return Ok(true);
-            }
-            std::thread::sleep(PAUSE);
         }
+        // Whoever reads on waits no more, until something is known again.
+        state.is_patient = false;
         Ok(false)
+    }
+
+    /// Looks once. `false`: nobody tells, or it changed meanwhile.
+    fn look(&self, watermark: &Watermark, state: &mut State) -> Result<bool> {
+        let now = watermark.look(self.number())?;
+        if now == Writing::Unknown {
+            return Ok(false);
+        }
+        // One that is not there yet may be by now, and still not be told of.
+        if now == state.seen && self.number().is_some() {
+            return Ok(true);
+        }
+        if let Some(told) = follows(state.seen, now)
+            && self.follow(state, told)?
+        {
+            state.seen = now;
+            return Ok(true);
+        }
+        if self.look_up(state, now)? && watermark.look(self.number())? == now {
+            state.seen = now;
+            return Ok(true);
+        }
+        Ok(state.gone)
     }
 
     /// Whether the stream is gone for good: deleted by the process that writes.
