@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::mark::{Told, Watermark, Writing};
-use super::recover::{Surveyed, survey};
+use super::recover::{Survey, Surveyed, survey};
 use super::{Identity, Log};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
@@ -102,11 +102,35 @@ impl Log {
             state.seen = now;
             return Ok(true);
         }
-        if self.look_up(state, now)? && watermark.look(self.number())? == now {
-            state.seen = now;
-            return Ok(true);
+        let Some(found) = self.survey()? else { return Ok(false) };
+        let was_known = self.number().is_some();
+        if let Some(number) = found.as_ref().and_then(|found| found.number) {
+            self.identity.number.get_or_init(|| number);
         }
-        Ok(state.gone)
+        // What was found counts only if nothing but appending and pruning has happened meanwhile. What
+        // is told of a stream that was not known before is known only now.
+        let after = watermark.look(self.number())?;
+        let now = if was_known { now } else { after };
+        if now == Writing::Unknown || (now != after && follows(now, after).is_none()) {
+            return Ok(false);
+        }
+        match found {
+            Some(found) if found.number.is_none() || found.number == self.number() => {
+                if !self.take_over(state, found, now)? {
+                    return Ok(false);
+                }
+            }
+            // It is not there yet.
+            None if self.number().is_none() => {}
+            // It is gone, or another one has its directory.
+            _ => {
+                state.gone = true;
+                self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id());
+                self.first_kept.store(self.next_id(), Ordering::Release);
+            }
+        }
+        state.seen = now;
+        Ok(true)
     }
 
     /// Whether the stream is gone for good: deleted by the process that writes.
@@ -169,51 +193,38 @@ impl Log {
         freed.iter().for_each(|segment| segment.retire(segment.next_id()));
     }
 
-    /// Looks the segments up anew. `false`: they changed meanwhile.
-    fn look_up(&self, state: &mut State, now: Writing) -> Result<bool> {
-        let told = match now {
-            Writing::Somebody { told, .. } => told,
-            _ => None,
-        };
+    /// Looks the segments up anew; `Some(None)` if there is no such stream, `None` if files went away
+    /// meanwhile.
+    fn survey(&self) -> Result<Option<Option<Survey>>> {
         let dir = &self.identity.dir;
-        let surveyed = match survey(&self.context, dir, self.identity.salt) {
-            Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
-            surveyed => surveyed?,
-        };
-        let Some(surveyed) = surveyed else {
-            // It was never there, or it is gone.
-            state.gone = self.number().is_some();
-            if state.gone {
-                self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id());
-                self.first_kept.store(self.next_id(), Ordering::Release);
-            }
-            return Ok(told.is_none());
-        };
-        let number = surveyed.number.unwrap_or_default();
-        if *self.identity.number.get_or_init(|| number) != number {
-            state.gone = true;
-            self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id());
-            self.first_kept.store(self.next_id(), Ordering::Release);
-            return Ok(true);
+        let is_missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        match survey(&self.context, dir, self.identity.salt) {
+            Err(Error::Io(error)) if is_missing(&error) => match self.storage.list(dir) {
+                Err(error) if is_missing(&error) => Ok(Some(None)),
+                other => other.map(|_| None).map_err(Error::Io),
+            },
+            surveyed => surveyed.map(Some),
         }
-        let mut found = surveyed.segments;
-        let mut first_kept = surveyed.first_kept;
-        let mut next_id = surveyed.next_id;
-        if let Some(told) = told {
+    }
+
+    /// Takes over what was found, as far as it is committed. `false`: it is not what is told.
+    fn take_over(&self, state: &mut State, surveyed: Survey, now: Writing) -> Result<bool> {
+        let Survey { mut first_kept, mut next_id, durable, mut segments, end_lost, .. } = surveyed;
+        if let Writing::Somebody { told: Some(told), .. } = now {
             if next_id < told.next_id || first_kept.id > told.first_id {
                 return Ok(false);
             }
             first_kept.id = told.first_id;
-            if next_id > told.next_id && !self.end_at(&mut found, told.next_id)? {
+            if next_id > told.next_id && !self.end_at(&mut segments, told.next_id)? {
                 return Ok(false);
             }
             next_id = told.next_id;
         }
-        if let Some(damage) = surveyed.end_lost {
+        if let Some(damage) = end_lost {
             let _ = self.end_lost.set(damage);
         }
-        self.durable.store(surveyed.durable.min(next_id), Ordering::Release);
-        self.set_surveyed(state, found, first_kept, next_id);
+        self.durable.store(durable.min(next_id), Ordering::Release);
+        self.set_surveyed(state, segments, first_kept, next_id);
         Ok(true)
     }
 
