@@ -315,10 +315,18 @@ fn check_frame(built: &Built, frame: &Frame) {
         "invented: {frame:?}"
     );
     assert_eq!(frame::verify(there, frame, built.seed), Ok(()));
-    let payload = &there[FRAME_HEADER_LEN..][..frame.payload_len as usize];
+    let stored = &there[FRAME_HEADER_LEN..][..frame.payload_len as usize];
+    let payload = match frame.compressed {
+        true => frame::unpack(frame, stored).unwrap_or_default(),
+        false => stored.to_vec(),
+    };
+    let payload = &payload[..];
+    let whole = frame::has_whole_table(payload, frame.count);
     for nth in 0..frame.count.min(100) {
         if let Some(range) = frame::entry(payload, frame.count, nth) {
             assert!(range.end <= payload.len());
+        } else {
+            assert!(!whole, "an entry is missing: {frame:?}");
         }
     }
     assert_eq!(frame::entry(payload, frame.count, frame.count), None);

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
+/// The least that an iterator reads at a time, in bytes.
+const READ_BUFFER_LEN_MIN: usize = 4096;
+
 /// When an append is made durable. `docs/durability.md` has the whole contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -165,6 +168,11 @@ impl WalOptions {
             return refuse("block_cache_size must be at least 1; None is no cache");
         }
         Ok(())
+    }
+
+    /// How much an iterator reads at a time.
+    pub(crate) fn read_len(&self) -> usize {
+        self.read_buffer_size.max(READ_BUFFER_LEN_MIN)
     }
 
     /// When a stream must be synced that was appended to, if the mode says so.

@@ -45,7 +45,7 @@ impl Files {
         }
     }
 
-    /// Takes note that a stream has opened a file.
+    /// Takes note that a stream may have opened a file.
     pub(super) fn opened(&self, stream: &Arc<Stream>) {
         if stream.is_queued(true) {
             return;

@@ -216,7 +216,7 @@ impl Stream {
             lead.give(None);
             done
         });
-        // Also if its file is full by now and closed to appends: until it is durable it is open.
+        // Also if only full segments are open now: they hold permits until they are durable.
         self.files.opened(self);
         done
     }
@@ -240,5 +240,41 @@ impl Stream {
     /// Whether it stood in the queue; it does from now on, or not.
     fn is_queued(&self, from_now_on: bool) -> bool {
         self.queued.swap(from_now_on, Ordering::AcqRel)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::log::mark::Marks;
+    use crate::log::tail::Limits;
+    use crate::log::{Identity, Shared};
+    use crate::options::WalOptions;
+    use crate::segment::ReadContext;
+    use crate::storage::{SimDisk, Storage};
+
+    /// A stream on `disk`, with segments of so many entries, that nobody syncs.
+    pub(crate) fn unsynced_stream(disk: &SimDisk, entries_max: u64) -> Arc<Stream> {
+        let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+        let dir = Path::new("/").join("s");
+        let identity = Identity { name: "s".into(), dir, number: 0.into(), salt: 1 };
+        let limits = Limits {
+            segment_len_max: 1 << 20,
+            entries_max,
+            sync_on_rotation: false,
+            staged_len_max: 1000,
+        };
+        let files = Files::new(8);
+        let marks = Arc::new(Marks::none(&storage));
+        let shared = Shared { files: Arc::clone(files.budget()), marks };
+        let context = ReadContext::new(storage, &WalOptions::default());
+        Arc::new(Stream::new(Log::new(context, shared, identity, limits), files))
+    }
+
+    /// Appends one entry to it.
+    pub(crate) fn append(stream: &Arc<Stream>, entry: &[u8]) {
+        let entries = &[entry];
+        let append = Append { entries, batch: false, sync: false, expected: None, packed: None };
+        stream.append(Path::new("/"), &append).unwrap();
     }
 }

@@ -181,6 +181,7 @@ pub(crate) fn pack(_entries: &[&[u8]], _min_len: u64) -> Option<Packed> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unpacked {
     /// It is not what LZ4 made of anything of its raw length, although the checksum matches.
+    #[cfg_attr(not(feature = "compression"), expect(dead_code))]
     Contradiction,
     /// The library was built without the feature `compression`.
     #[cfg_attr(feature = "compression", expect(dead_code))]

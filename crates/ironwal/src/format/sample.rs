@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::checksum::SegmentSeed;
-use super::frame::{FRAME_HEADER_LEN, Place, encode, peek};
+use super::frame::{FRAME_HEADER_LEN, Packed, Place, encode, peek};
 use super::header::{Constants, FirstKept, HEADER_LEN, Proof, SLOT_LEN, Slot};
 use super::root::{ROOT_LEN, Root};
 use super::seal::{Point, SEAL_LEN, Seal};
@@ -16,6 +16,9 @@ const END: &str = "<!-- sample: end -->\n";
 
 const SALT: u64 = 0x0123_4567_89AB_CDEF;
 const FIRST_ID: u64 = 40;
+
+/// An LZ4 block of 64 times `z`.
+const PACKED: &[u8] = b"\x1fz\x01\x00\x26\x60zzzzzz";
 
 /// Writes fields of a structure, one a line, each with its bytes and what it says.
 struct Listing<'a> {
@@ -71,6 +74,15 @@ fn header<'a>(
         .field(2, "check")
 }
 
+/// 64 times `z` as the library compresses it; it is written down so that the page is the same without
+/// the feature `compression`.
+fn packed_entry() -> Packed {
+    let packed = Packed::forged(64, PACKED);
+    #[cfg(feature = "compression")]
+    assert_eq!(super::frame::pack(&[&[b'z'; 64]], 0).as_ref(), Some(&packed));
+    packed
+}
+
 /// The sample in Markdown.
 fn sample() -> String {
     let root = Root { salt: SALT, numbers_end: 1024, shard_count: 0, routing: 0 }.encode();
@@ -94,13 +106,21 @@ fn sample() -> String {
     let offset = HEADER_LEN + first_len as u64;
     let second = Place { seed, offset, index: 1, synced_to: offset };
     let second_checksum = encode(&mut frames, second, &[b"a", b"bc"], None).unwrap();
+    let second_end = frames.len();
+    let third_offset = HEADER_LEN + second_end as u64;
+    let third = Place { seed, offset: third_offset, index: 3, synced_to: third_offset };
+    let packed = packed_entry();
+    let third_checksum = encode(&mut frames, third, &[&[b'z'; 64]], Some(&packed)).unwrap();
     let end = HEADER_LEN + frames.len() as u64;
-    for (place, bytes) in [(first, &frames[..]), (second, &frames[first_len..])] {
+    for (place, bytes) in
+        [(first, &frames[..]), (second, &frames[first_len..]), (third, &frames[second_end..])]
+    {
         assert!(peek(bytes, place.offset, end, seed).is_ok());
     }
-    let checksums = [first_checksum.to_le_bytes(), second_checksum.to_le_bytes()].concat();
+    let checksums =
+        [first_checksum, second_checksum, third_checksum].map(u32::to_le_bytes).concat();
     let digest = super::checksum::of(&checksums);
-    let proof = Proof { synced_to: end, next_id: FIRST_ID + 3, digest };
+    let proof = Proof { synced_to: end, next_id: FIRST_ID + 4, digest };
 
     let constants = Constants {
         salt: SALT,
@@ -122,9 +142,9 @@ fn sample() -> String {
         .field(8, "cut 0")
         .field(8, "predecessor ends at 16384")
         .field(4, "flags: and had been synced")
-        .field(4, "digest of both frames")
+        .field(4, "digest of the frames")
         .field(8, &format!("synced to {end}"))
-        .field(8, "next id 43")
+        .field(8, "next id 44")
         .field(8, "first kept 0")
         .field(36, "reserved")
         .field(4, "checksum")
@@ -135,7 +155,7 @@ fn sample() -> String {
         .field(5, "\"money\"")
         .field(first_len - FRAME_HEADER_LEN - 5, "padding")
         .end();
-    let two = Listing::new("the second frame: a batch", &frames[first_len..], offset);
+    let two = Listing::new("the second frame: a batch", &frames[first_len..second_end], offset);
     let two = header(two, "length 7", "index 1: id 41", "count 2", offset)
         .field(4, "entry 0 ends at 1")
         .field(1, "\"a\"")
@@ -143,8 +163,24 @@ fn sample() -> String {
         .field(1, "padding")
         .end();
 
+    let compressed = &frames[second_end..];
+    let block_len = packed.payload_len() as usize - 4;
+    let three = Listing::new("the third frame: a compressed entry", compressed, third_offset)
+        .field(4, "checksum")
+        .field(4, &format!("length {}", packed.payload_len()))
+        .field(4, "index 3: id 43")
+        .field(4, "count 1")
+        .field(4, &format!("synced to {} × 8 = {third_offset}", third_offset / 8))
+        .field(1, "kind 1: entries")
+        .field(1, "flags: compressed")
+        .field(2, "check")
+        .field(4, "raw length 64")
+        .field(block_len, "LZ4 block: 64 times \"z\"")
+        .field(compressed.len() - FRAME_HEADER_LEN - 4 - block_len, "padding")
+        .end();
+
     let points = [Point::new(0, HEADER_LEN).unwrap()];
-    let seal = Seal::encode(constants, end, FIRST_ID + 3, digest, &points).unwrap();
+    let seal = Seal::encode(constants, end, FIRST_ID + 4, digest, &points).unwrap();
     assert_eq!(seal.len(), 8 + SEAL_LEN);
     let seal = Listing::new("points and seal", &seal, end)
         .field(4, "point: index 0")
@@ -158,15 +194,15 @@ fn sample() -> String {
         .field(8, "cut 0")
         .field(8, "predecessor ends at 16384")
         .field(4, "flags: and had been synced")
-        .field(4, "digest of both frames")
+        .field(4, "digest of the frames")
         .field(8, &format!("end of frames {end}"))
-        .field(8, "next id 43")
+        .field(8, "next id 44")
         .field(4, "index check")
         .field(40, "reserved")
         .field(4, "checksum")
         .end();
 
-    format!("```text\n{root}\n{slot}\n{one}\n{two}\n{seal}```\n")
+    format!("```text\n{root}\n{slot}\n{one}\n{two}\n{three}\n{seal}```\n")
 }
 
 #[test]

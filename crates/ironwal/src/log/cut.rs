@@ -33,7 +33,9 @@ impl Lead<'_> {
     /// cut. After an error of a write or sync the stream is poisoned, and it is open whether it was.
     pub(crate) fn cut_from(&mut self, id: u64) -> Result<Vec<PathBuf>> {
         self.stop_staging();
+        self.begin_change();
         let cut = self.try_cut_from(id);
+        self.end_change();
         self.resume_staging();
         cut
     }
@@ -92,7 +94,17 @@ impl Lead<'_> {
         }
         let named = storage.sync_dir(dir);
 
-        // The ends first, so that an id which is in no segment any more is known to be cut off.
+        // Whoever reads what an earlier cut replaced sees the end of that, which is higher.
+        let cut_off = &mut self.writer.cut_off;
+        cut_off.retain(|segment| {
+            segment.upgrade().is_some_and(|segment| {
+                segment.retire(id);
+                true
+            })
+        });
+        cut_off.extend(gone.iter().map(Arc::downgrade));
+
+        let change = log.change();
         log.committed.store(id, Ordering::Release);
         log.durable.store(id, Ordering::Release);
         let mut index = Index::empty();
@@ -108,6 +120,7 @@ impl Lead<'_> {
         let mut left = segments[..behind].to_vec();
         left.push(Arc::new(reader));
         log.set_segments(left);
+        drop(change);
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         let newest = SlotPlace::First;
@@ -140,8 +153,21 @@ impl Lead<'_> {
     /// Deletes the stream by giving its directory, which is in `root`, the name `aside`, durably. The
     /// files are to be deleted there. Appends that are staged fail.
     pub(crate) fn delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
+        self.begin_change();
+        let deleted = self.try_delete(root, aside);
+        self.end_change();
+        deleted
+    }
+
+    fn try_delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
         let log = self.log;
         self.stop_staging();
+        let segments = log.segments();
+        // Before the names go: a file that is not found is missing, unless its segment is retired.
+        // Whoever is in the middle of one goes on to its end.
+        segments.iter().for_each(|segment| segment.retire(segment.next_id()));
+        let reinstate = || segments.iter().for_each(|segment| segment.reinstate());
+        let mut in_doubt = Ok(());
         let moved = log.storage.rename(&log.identity.dir, aside);
         match moved {
             // Nothing was ever appended; or it was moved before, and it is open whether for good.
@@ -152,6 +178,7 @@ impl Lead<'_> {
                 }
             }
             Err(error) => {
+                reinstate();
                 self.resume_staging();
                 return Err(error.into());
             }
@@ -160,20 +187,21 @@ impl Lead<'_> {
                     // It is open whether it is deleted, and it stays where it is: if it were found
                     // under its name again, nothing would say that this name may not be durable.
                     // Where it is, the next opening moves it once more, and syncs that.
-                    return Err(log.fail(error));
+                    in_doubt = Err(log.fail(error));
                 }
             }
         }
-        lock(&log.tail).delete();
+        if in_doubt.is_ok() {
+            lock(&log.tail).delete();
+        }
+        let change = log.change();
         log.first_kept.store(log.next_id(), Ordering::Release);
-        let segments = log.segments();
         log.set_segments(Vec::new());
-        // Whoever is in the middle of one goes on to its end.
-        segments.iter().for_each(|segment| segment.retire(segment.next_id()));
+        drop(change);
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         lock(&log.unproven).clear();
-        Ok(())
+        in_doubt
     }
 }
 

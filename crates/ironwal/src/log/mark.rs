@@ -1,13 +1,14 @@
 //! The watermark: what a writing process tells readers in other processes, through shared memory.
 //!
 //! ```text
-//! word  0       1       2           4                                   8
-//!       | count | epoch | (unused)  | number + 1 | changes | first | next | …
-//!                                   '----------- a stream -------------'
+//! word  0       1       2         3          4                                   8
+//!       | count | epoch | writers | (unused) | number + 1 | changes | first | next | …
+//!                                            '------------ a stream ------------'
 //! ```
 //!
 //! It holds if and only if somebody holds the lock on its file, which a writer takes when recovery is
-//! over. `epoch` is another one for each writer. A stream that is not listed is as it was then. One
+//! over. `epoch` is 0 until then, and another one for each writer: the number of them
+//! so far. A stream that is not listed is as it was then. One
 //! is listed before anything of it changes; from then on `next` is the id behind its last committed
 //! entry, and `first` the first one that is kept. `changes` counts what is more than appending and
 //! pruning, and is odd while such a change is going on.
@@ -26,6 +27,7 @@ const NAME: &str = ".ironwal.watermark";
 
 const COUNT: usize = 0;
 const EPOCH: usize = 1;
+const WRITERS: usize = 2;
 const FIRST_STREAM: usize = 4;
 const STREAM_WORDS: usize = 4;
 
@@ -53,6 +55,7 @@ pub(crate) struct Marks {
 #[derive(Debug)]
 struct Table {
     words: Arc<dyn SharedWords>,
+    epoch: u64,
     /// Where each stream is, by its number.
     places: BTreeMap<u64, usize>,
     _lock: Option<Box<dyn Lock>>,
@@ -71,24 +74,36 @@ impl Marks {
     pub(crate) fn begin(storage: &Arc<dyn Storage>, root: &Path) -> Self {
         let path = root.join(NAME);
         let table = share(&**storage, &path, STREAMS_MIN).map(|words| {
+            let epoch = words.load(WRITERS).wrapping_add(1).max(1);
             words.store(EPOCH, 0);
+            words.store(WRITERS, epoch);
             words.store(COUNT, 0);
-            Table { words, places: BTreeMap::new(), _lock: None }
+            Table { words, epoch, places: BTreeMap::new(), _lock: None }
         });
         let table = Mutex::new(table.ok());
         Self { storage: Arc::clone(storage), path, table }
     }
 
+    /// Tells nobody anything.
+    pub(crate) fn none(storage: &Arc<dyn Storage>) -> Self {
+        Self { storage: Arc::clone(storage), path: PathBuf::new(), table: Mutex::new(None) }
+    }
+
     /// Recovery is over: from now on the watermark holds, until this is dropped.
-    pub(crate) fn hold(&self, epoch: u64) {
+    pub(crate) fn hold(&self) {
         let mut table = lock(&self.table);
         let Some(mut told) = table.take() else { return };
-        told.words.store(EPOCH, epoch.max(1));
+        told.words.store(EPOCH, told.epoch);
         // Somebody who stops while he looks whether it is locked keeps us from locking it.
         if let Ok(held) = self.storage.lock(&self.path) {
             told._lock = Some(held);
             *table = Some(told);
         }
+    }
+
+    /// The log is closed: the watermark holds no longer.
+    pub(crate) fn end(&self) {
+        *lock(&self.table) = None;
     }
 
     /// Lists a stream, before anything of it changes; `None` if nothing can be told.

@@ -14,10 +14,12 @@
 
 mod cut;
 pub(crate) mod files;
+pub(crate) mod mark;
 mod prune;
 pub(crate) mod range;
 pub(crate) mod read;
 pub(crate) mod recover;
+mod remote;
 mod rotate;
 pub(crate) mod tail;
 pub(crate) mod write;
@@ -33,6 +35,8 @@ use crate::segment::{Damage, ReadContext, Segment};
 use crate::storage::Storage;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock, lock};
 use files::OpenFiles;
+use mark::{Mark, Marks};
+use remote::Remote;
 use tail::{Append, Limits, Staged, State, Tail};
 use write::Writer;
 
@@ -49,11 +53,24 @@ pub(crate) struct Identity {
     pub(crate) salt: u64,
 }
 
+/// What all streams that are written to share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) files: Arc<OpenFiles>,
+    /// How readers in other processes are told what is committed.
+    pub(crate) marks: Arc<Marks>,
+}
+
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Log {
     storage: Arc<dyn Storage>,
-    files: Arc<OpenFiles>,
+    /// `None`: it is open for reading only.
+    shared: Option<Shared>,
+    /// What other processes are told; nothing, if there is `None` inside.
+    mark: OnceLock<Option<Mark>>,
+    /// What is told by another process that writes.
+    remote: Option<Remote>,
     context: Arc<ReadContext>,
     identity: Identity,
     limits: Limits,
@@ -74,6 +91,9 @@ pub(crate) struct Log {
     /// The id behind the last entry that survives power loss.
     durable: AtomicU64,
     first_kept: AtomicU64,
+    /// Counts the changes of the ends and the segments other than growth, twice each: odd while there
+    /// is one.
+    changes: AtomicU64,
     /// The same, as slots say it; never ahead of what is durable.
     kept: Mutex<FirstKept>,
     /// Whether the active segment's file is open for writing.
@@ -81,23 +101,29 @@ pub(crate) struct Log {
     /// Whether somebody knows that the stream is to be synced before long.
     sync_is_due: AtomicBool,
     /// The end of the stream cannot be known: the header of its newest segment is lost.
-    end_lost: Option<Damage>,
+    end_lost: OnceLock<Damage>,
 }
 
 impl Log {
     /// A stream that does not exist yet. Its first append creates it.
     pub(crate) fn new(
         context: Arc<ReadContext>,
-        files: Arc<OpenFiles>,
+        shared: Shared,
         identity: Identity,
         limits: Limits,
     ) -> Self {
+        Self { shared: Some(shared), limits, ..Self::without_writer(context, identity) }
+    }
+
+    fn without_writer(context: Arc<ReadContext>, identity: Identity) -> Self {
         Self {
             storage: Arc::clone(context.storage()),
             context,
-            files,
+            shared: None,
+            mark: OnceLock::new(),
+            remote: None,
+            limits: Limits::default(),
             identity,
-            limits,
             tail: Mutex::new(Tail::new(0, None)),
             staged: AtomicU32::new(0),
             writer: Mutex::new(Writer::new()),
@@ -108,10 +134,11 @@ impl Log {
             committed: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             first_kept: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             kept: Mutex::default(),
             has_file: AtomicBool::new(false),
             sync_is_due: AtomicBool::new(false),
-            end_lost: None,
+            end_lost: OnceLock::new(),
         }
     }
 
@@ -128,6 +155,11 @@ impl Log {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.identity.name
+    }
+
+    /// What other processes are told, if it is anything yet.
+    fn mark(&self) -> Option<&Mark> {
+        self.mark.get()?.as_ref()
     }
 
     /// The first id that can be read.
@@ -148,7 +180,7 @@ impl Log {
     /// The id behind the last entry that is committed, or that was lost with the end of the stream.
     fn committed_or_lost_end(&self) -> u64 {
         let next_id = self.next_id();
-        let lost = self.end_lost.as_ref().filter(|damage| damage.ids.contains(&next_id));
+        let lost = self.end_lost.get().filter(|damage| damage.ids.contains(&next_id));
         lost.map_or(next_id, |damage| damage.ids.end)
     }
 
@@ -220,6 +252,13 @@ impl Log {
         Arc::clone(&segments)
     }
 
+    /// To be held, by one thread at a time, while the list of segments shrinks or gets older ones, and
+    /// an end changes with it: readers do not believe that something is missing meanwhile.
+    fn change(&self) -> Change<'_> {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        Change { changes: &self.changes }
+    }
+
     fn set_segments(&self, segments: Vec<Arc<Segment>>) {
         *self.segments.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Arc::new(segments);
@@ -270,7 +309,7 @@ impl Log {
     /// Whether appends are possible in this state.
     fn check(&self, state: &State) -> Result<()> {
         match state {
-            State::Open => match &self.end_lost {
+            State::Open => match self.end_lost.get() {
                 None => Ok(()),
                 Some(damage) => Err(self.damaged(damage)),
             },
@@ -324,6 +363,17 @@ impl Log {
             found,
             reason: damage.reason().to_string(),
         }
+    }
+}
+
+/// A change of a stream that is more than growth, until it is dropped.
+struct Change<'a> {
+    changes: &'a AtomicU64,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 }
 

@@ -54,10 +54,15 @@ impl Lead<'_> {
         }
         let first_kept = log.first_kept();
         let first_kept = FirstKept { id: id.max(first_kept.id), ..first_kept };
+        self.list_for_others();
         self.record(first_kept)?;
-        // In this order: an id that is in no segment any more is known to be pruned.
+        let change = log.change();
         log.set_first_kept(first_kept);
+        if let Some(mark) = log.mark() {
+            mark.pruned(first_kept.id);
+        }
         log.set_segments(log.segments()[freed.len()..].to_vec());
+        drop(change);
         for segment in &freed {
             // Whoever is in the middle of one goes on to its end.
             segment.retire(segment.next_id());
@@ -72,14 +77,35 @@ impl Lead<'_> {
         let FirstKept { lowered, .. } = log.first_kept();
         let first_kept = FirstKept { lowered: lowered.saturating_add(1), id: first.first_id() };
         self.sync()?;
+        self.begin_change();
         // In both slots: with only one, its rot would make leftovers of what was restored.
-        self.record(first_kept)?;
-        self.record(first_kept)?;
+        let recorded = self.record(first_kept).and_then(|()| self.record(first_kept));
+        if recorded.is_err() {
+            self.end_change();
+            return recorded;
+        }
         let mut segments: Vec<_> = oldest.into_iter().map(Arc::new).collect();
         segments.extend(log.segments().iter().cloned());
+        let _change = log.change();
         log.set_segments(segments);
         log.set_first_kept(first_kept);
+        self.end_change();
         Ok(())
+    }
+
+    /// Something is going to change that readers in other processes cannot follow step by step.
+    pub(super) fn begin_change(&self) {
+        self.list_for_others();
+        if let Some(mark) = self.log.mark() {
+            mark.begin_change();
+        }
+    }
+
+    /// It has changed, or has not.
+    pub(super) fn end_change(&self) {
+        if let Some(mark) = self.log.mark() {
+            mark.end_change(self.log.first_id(), self.log.next_id());
+        }
     }
 
     /// Makes `first_kept` durable in the newest segment.

@@ -30,6 +30,8 @@ pub(crate) struct Span {
 impl Span {
     /// The entries from `start` to before `end`, of those that are committed now.
     pub(crate) fn new(log: Arc<Log>, start: u64, end: u64, read_len: usize) -> Self {
+        // If it fails, reading says so.
+        let _ = log.refresh();
         // The committed end first: every segment that it reaches into is listed by then.
         let committed = log.committed_or_lost_end();
         let known = log.segments();
@@ -78,11 +80,13 @@ impl Span {
             }
             let segment = match self.log.place_of(id) {
                 Place::Absent => return self.over(),
+                Place::Lost(damage) if self.log.is_changed(id, &damage)? => continue,
                 Place::Lost(damage) => return self.damaged(&damage),
                 Place::In(segment) => segment,
             };
             match segment.backwards(id, self.front.next_id()) {
                 Ok(tail) => self.tail = Some(tail),
+                Err(ReadError::Damaged(damage)) if self.log.is_changed(id, &damage)? => {}
                 Err(ReadError::Damaged(damage)) => return self.damaged(&damage),
                 Err(ReadError::Io(error)) => {
                     self.over = true;
@@ -124,5 +128,137 @@ impl Span {
         }
         let segment = self.known.get(self.near).filter(|segment| holds(segment));
         segment.is_some_and(|segment| segment.retired_from() <= id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit;
+    use crate::commit::tests::{append, unsynced_stream};
+    use crate::segment::index::Index;
+    use crate::storage::SimDisk;
+    use crate::sync::Ordering;
+
+    /// A stream of 30 entries in segments of 10.
+    fn stream() -> Arc<commit::Stream> {
+        let stream = unsynced_stream(&SimDisk::new(5), 10);
+        (0..30).for_each(|id| append(&stream, &[id]));
+        stream
+    }
+
+    fn span(stream: &commit::Stream) -> Span {
+        Span::new(Arc::clone(stream.log()), 0, u64::MAX, 4096)
+    }
+
+    fn forwards(span: &mut Span) -> Vec<u64> {
+        std::iter::from_fn(|| span.next().unwrap()).map(|(id, _)| id).collect()
+    }
+
+    fn backwards(span: &mut Span) -> Vec<u64> {
+        std::iter::from_fn(|| span.next_back().unwrap()).map(|(id, _)| id).collect()
+    }
+
+    /// Prunes the first `count` segments.
+    fn prune(log: &Log, count: usize) {
+        let segments = log.segments();
+        log.first_kept.store(segments[count].first_id(), Ordering::Release);
+        for segment in &segments[..count] {
+            segment.retire(segment.next_id());
+        }
+        log.set_segments(segments[count..].to_vec());
+    }
+
+    /// Cuts the segment that holds `end` there; the entries before it stay in a copy of it.
+    fn cut(log: &Log, end: u64) {
+        log.committed.store(end, Ordering::Release);
+        let mut kept = Vec::new();
+        for segment in log.segments().iter() {
+            if segment.next_id() <= end {
+                kept.push(Arc::clone(segment));
+                continue;
+            }
+            segment.retire(end);
+            if segment.first_id() < end {
+                let extent = (segment.end(), end);
+                let path = log.identity.dir.join(format!("{:020}.wal", segment.first_id()));
+                let seed = crate::format::checksum::SegmentSeed::new(1, 0, segment.first_id());
+                let (context, index) = (Arc::clone(&log.context), Index::empty());
+                let first_id = segment.first_id();
+                let copy = Segment::new(context, path, first_id, Some(seed), extent, index);
+                kept.push(Arc::new(copy));
+            }
+        }
+        log.set_segments(kept);
+    }
+
+    #[test]
+    fn pruned_entries_are_passed_over_at_the_front_and_end_the_back() {
+        let stream = stream();
+        let (mut before, mut inside, mut back) = (span(&stream), span(&stream), span(&stream));
+        assert_eq!(inside.next().unwrap().unwrap().0, 0);
+        let first: Vec<u64> =
+            std::iter::from_fn(|| back.next_back().unwrap()).map(|(id, _)| id).take(15).collect();
+        assert_eq!(first, (15..30).rev().collect::<Vec<u64>>());
+        prune(stream.log(), 2);
+        assert_eq!(forwards(&mut before), (20..30).collect::<Vec<u64>>());
+        // The segment that it has open is read to its end.
+        assert_eq!(forwards(&mut inside), (1..10).chain(20..30).collect::<Vec<u64>>());
+        assert_eq!(backwards(&mut back), []);
+        assert_eq!(back.next().unwrap(), None, "the other end is over too");
+    }
+
+    #[test]
+    fn entries_that_were_cut_off_end_it_also_if_others_have_their_ids() {
+        for again in [false, true] {
+            let stream = stream();
+            let mut spans = [span(&stream), span(&stream), span(&stream)];
+            let [before, inside, back] = &mut spans;
+            for _ in 0..13 {
+                inside.next().unwrap();
+            }
+            assert_eq!(back.next_back().unwrap().unwrap().0, 29);
+            cut(stream.log(), 15);
+            if again {
+                stream.log().committed.store(30, Ordering::Release);
+            }
+            assert_eq!(forwards(before), (0..15).collect::<Vec<u64>>());
+            assert_eq!(forwards(inside), (13..15).collect::<Vec<u64>>());
+            assert_eq!(backwards(back), [], "what it was going to return next is gone");
+            if !again {
+                let now = backwards(&mut span(&stream));
+                assert_eq!(now, (0..15).rev().collect::<Vec<u64>>());
+            }
+        }
+    }
+
+    /// A segment was retired, and the thread that did it takes a while to list what takes its place.
+    #[test]
+    fn readers_wait_for_the_list_to_change() {
+        let stream = stream();
+        let log = stream.log();
+        let segments = log.segments();
+        segments[1].retire(20);
+        std::thread::scope(|scope| {
+            let readers = [
+                scope.spawn(|| log.get(15).unwrap()),
+                scope.spawn(|| log.get_batch(&[15]).unwrap().remove(0)),
+                scope.spawn(|| {
+                    Span::new(Arc::clone(log), 15, 16, 4096).next().unwrap().map(|it| it.1)
+                }),
+                scope.spawn(|| {
+                    Span::new(Arc::clone(log), 15, 16, 4096).next_back().unwrap().map(|it| it.1)
+                }),
+            ];
+            for _ in 0..100 {
+                std::thread::yield_now();
+            }
+            let kept: Vec<_> = segments[2..].to_vec();
+            log.first_kept.store(20, Ordering::Release);
+            log.set_segments(kept);
+            for reader in readers {
+                assert_eq!(reader.join().unwrap(), None);
+            }
+        });
     }
 }

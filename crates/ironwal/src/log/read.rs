@@ -9,7 +9,7 @@ use super::Log;
 use crate::error::{Error, Result};
 use crate::segment::reader::{DamageKind, ReadError};
 use crate::segment::{Cursor, Damage, Finder, Segment, path_of};
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 /// How often a reader that met a retired segment yields before it pauses.
 const YIELDS_MAX: u32 = 1000;
@@ -83,9 +83,14 @@ impl Log {
     /// The entry with this id, with the finder that read its neighbour, if that is of use.
     fn find(&self, id: u64, finder: &mut Option<Finder>) -> Result<Option<Bytes>> {
         let mut patience = Patience::default();
+        self.refresh()?;
         loop {
             let segment = match self.place_of(id) {
                 Place::Absent => return Ok(None),
+                Place::Lost(damage) if self.is_changed(id, &damage)? => {
+                    patience.wait()?;
+                    continue;
+                }
                 Place::Lost(damage) => return Err(self.damaged(&damage)),
                 Place::In(segment) => segment,
             };
@@ -98,17 +103,40 @@ impl Log {
             match found {
                 Ok(entry) => return Ok(Some(entry)),
                 Err(ReadError::Retired) => patience.wait()?,
+                Err(ReadError::Damaged(damage)) if self.is_changed(id, &damage)? => {
+                    patience.wait()?;
+                }
                 Err(error) => return Err(self.read_error(error)),
             }
         }
     }
 
+    /// Whether what looked like damage is that another process has pruned or cut the stream: `id` is
+    /// not any more where it was.
+    pub(super) fn is_changed(&self, id: u64, damage: &Damage) -> Result<bool> {
+        if self.remote.is_none() {
+            return Ok(false);
+        }
+        self.refresh()?;
+        Ok(match self.place_of(id) {
+            Place::Absent => true,
+            Place::In(segment) => segment.path() != damage.file,
+            Place::Lost(lost) => lost != *damage,
+        })
+    }
+
+    /// Whether there is an entry `id` by now, of a stream that another process writes to.
+    fn has_grown_to(&self, id: u64) -> Result<bool> {
+        Ok(self.remote.is_some() && self.refresh()? && id < self.next_id())
+    }
+
     pub(super) fn place_of(&self, id: u64) -> Place {
         loop {
+            let changes = self.changes.load(Ordering::Acquire);
             // The committed end first: every segment that it reaches into is listed by then.
             let end = self.next_id();
             if id >= end {
-                return match &self.end_lost {
+                return match self.end_lost.get() {
                     Some(damage) if damage.ids.contains(&id) => Place::Lost(damage.clone()),
                     _ => Place::Absent,
                 };
@@ -121,10 +149,16 @@ impl Log {
             let next = segments.get(behind);
             match behind.checked_sub(1).map(|position| &segments[position]) {
                 Some(segment) if id < segment.next_id() => return Place::In(Arc::clone(segment)),
-                // The segments were listed after the ends were looked at: if they know nothing of
-                // the id because it was pruned or cut off meanwhile, the ends say so by now.
-                _ if id < self.first_id() || self.next_id() < end => {}
-                before => return Place::Lost(self.missing(before, next)),
+                before => {
+                    // Only growth leaves ends and segments that fit each other, whenever they are
+                    // looked at. The ends alone do not tell: what was cut off may have grown again.
+                    let damage = self.missing(before, next);
+                    let now = self.changes.load(Ordering::Acquire);
+                    if changes == now && now.is_multiple_of(2) {
+                        return Place::Lost(damage);
+                    }
+                    std::thread::yield_now();
+                }
             }
         }
     }
@@ -190,16 +224,25 @@ impl Entries {
                         return Err(self.log.read_error(error));
                     }
                 }
-                if self.next >= self.log.next_id() && !self.at_lost_end() {
+                if self.next >= self.log.next_id()
+                    && !self.at_lost_end()
+                    && !self.log.has_grown_to(self.next)?
+                {
                     return Ok(None);
                 }
                 self.cursor = None;
             }
             match self.log.place_of(self.next) {
-                Place::Absent if self.next < self.log.first_id() => {
-                    self.next = self.log.first_id();
+                Place::Absent => match self.log.first_id() {
+                    first if self.next < first => self.next = first,
+                    // It was pruned or not there yet when it was looked for, and is there now.
+                    _ if self.next < self.log.next_id() => {}
+                    _ if self.log.has_grown_to(self.next)? => {}
+                    _ => return Ok(None),
+                },
+                Place::Lost(damage) if self.log.is_changed(self.next, &damage)? => {
+                    patience.wait()?;
                 }
-                Place::Absent => return Ok(None),
                 Place::Lost(damage) => {
                     self.next = damage.ids.end;
                     return Err(self.log.damaged(&damage));
@@ -208,6 +251,11 @@ impl Entries {
                     Ok(cursor) => self.cursor = Some(cursor),
                     Err(ReadError::Io(error)) => return Err(Error::Io(error)),
                     Err(ReadError::Retired) => patience.wait()?,
+                    Err(ReadError::Damaged(damage))
+                        if self.log.is_changed(self.next, &damage)? =>
+                    {
+                        patience.wait()?;
+                    }
                     Err(ReadError::Damaged(damage)) => {
                         self.next = damage.ids.end;
                         return Err(self.log.damaged(&damage));
@@ -218,6 +266,55 @@ impl Entries {
     }
 
     fn at_lost_end(&self) -> bool {
-        self.log.end_lost.as_ref().is_some_and(|damage| damage.ids.contains(&self.next))
+        self.log.end_lost.get().is_some_and(|damage| damage.ids.contains(&self.next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::log::Identity;
+    use crate::options::WalOptions;
+    use crate::segment::ReadContext;
+    use crate::segment::index::Index;
+    use crate::storage::SimDisk;
+    use crate::sync::AtomicBool;
+
+    /// A reader looks at the end, then at the segments. In between, the stream is cut off and grows
+    /// again to the same end: the end that it looks at once more tells nothing, and what it did not
+    /// find in the segments was taken for missing.
+    #[test]
+    fn what_was_cut_off_and_has_grown_again_is_not_missing() {
+        let dir = Path::new("/s").to_path_buf();
+        let identity = Identity { name: "s".into(), dir, number: 0.into(), salt: 1 };
+        let context = ReadContext::new(Arc::new(SimDisk::new(1)), &WalOptions::default());
+        let log = Log::without_writer(Arc::clone(&context), identity);
+        let segment = |ids: std::ops::Range<u64>| {
+            let path = path_of(&log.identity.dir, ids.start);
+            let (context, end) = (Arc::clone(&context), (8192, ids.end));
+            Arc::new(Segment::new(context, path, ids.start, None, end, Index::empty()))
+        };
+        let both = vec![segment(0..10), segment(10..20)];
+        log.set_segments(both.clone());
+        log.committed.store(20, Ordering::Release);
+        let cutting = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..4_000_000 {
+                    let change = log.change();
+                    log.committed.store(10, Ordering::Release);
+                    log.set_segments(both[..1].to_vec());
+                    drop(change);
+                    log.set_segments(both.clone());
+                    log.committed.store(20, Ordering::Release);
+                }
+                cutting.store(false, Ordering::Relaxed);
+            });
+            while cutting.load(Ordering::Relaxed) {
+                assert!(!matches!(log.place_of(15), Place::Lost(_)));
+            }
+        });
     }
 }

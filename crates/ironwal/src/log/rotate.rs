@@ -27,6 +27,7 @@ impl<'a> Lead<'a> {
     /// write or sync the stream is poisoned.
     pub(crate) fn make_room(&mut self, root: &Path, append: &Append<'_>) -> Result<()> {
         self.log.check(lock(&self.log.tail).state())?;
+        self.list_for_others();
         self.confirm_dir(root)?;
         if !self.open_active()? {
             return Ok(());
@@ -60,9 +61,17 @@ impl<'a> Lead<'a> {
         Ok(())
     }
 
+    /// Lists the stream for readers in other processes, before anything of it changes.
+    pub(super) fn list_for_others(&self) {
+        let log = self.log;
+        let (Some(shared), Some(number)) = (&log.shared, log.number()) else { return };
+        log.mark.get_or_init(|| shared.marks.list(number, log.first_id(), log.next_id()));
+    }
+
     /// A permit to open one more file.
     fn take_permit(&mut self) -> Option<Permit> {
-        self.writer.permit.take().or_else(|| self.log.files.try_permit())
+        let files = &self.log.shared.as_ref()?.files;
+        self.writer.permit.take().or_else(|| files.try_permit())
     }
 
     /// Opens the file of the active segment, if it is not open; `false`: there is no permit for it.

@@ -16,7 +16,7 @@ use crate::sync::Arc;
 const SPARE_LEN_MAX: usize = 1024 * 1024;
 
 /// When a segment is full, and when appends are synced.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
     /// Bytes of frames.
     pub(crate) segment_len_max: u64,

@@ -11,7 +11,7 @@ use super::{Log, shared_error};
 use crate::error::{Error, Result};
 use crate::format::header::{FirstKept, Proof, Slot, SlotPlace};
 use crate::segment::{Segment, SegmentWriter};
-use crate::sync::{Arc, MutexGuard, Ordering, lock};
+use crate::sync::{Arc, MutexGuard, Ordering, Weak, lock};
 
 /// What only the leader touches.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Writer {
     /// What a new segment says of the one before it: where it ends, and whether it was synced.
     pub(super) predecessor: (u64, bool),
     pub(super) cut_number: u64,
+    /// Segments that were cut off or replaced by a cut, while somebody reads them.
+    pub(super) cut_off: Vec<Weak<Segment>>,
     /// Whether the directory of a stream without segments has been made durable.
     pub(super) dir_confirmed: bool,
     /// Whether frames have been written since the last sync.
@@ -72,6 +74,7 @@ impl Writer {
             idle: None,
             predecessor: (0, false),
             cut_number: 0,
+            cut_off: Vec::new(),
             dir_confirmed: false,
             frames_unsynced: false,
             permit: None,
@@ -213,6 +216,9 @@ impl Lead<'_> {
             active.reader.publish(proof.synced_to, proof.next_id, &pending.points);
         }
         self.log.committed.store(proof.next_id, Ordering::Release);
+        if let Some(mark) = self.log.mark() {
+            mark.committed(proof.next_id);
+        }
         if synced {
             self.note_synced(proof.next_id);
         }
@@ -325,14 +331,8 @@ impl Lead<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::super::Identity;
-    use super::super::tail::{Append, Limits};
     use super::*;
-    use crate::WalOptions;
-    use crate::commit::{Files, Stream};
-    use crate::segment::ReadContext;
+    use crate::commit::tests::{append, unsynced_stream};
     use crate::storage::SimDisk;
     use crate::storage::sim::CallKind;
 
@@ -341,25 +341,9 @@ mod tests {
     #[test]
     fn a_failed_sync_of_a_full_segment_is_never_tried_again() {
         let disk = SimDisk::new(5);
-        let root = Path::new("/");
-        let identity =
-            Identity { name: "s".into(), dir: root.join("s"), number: 0.into(), salt: 1 };
-        let limits = Limits {
-            segment_len_max: 1000,
-            entries_max: 1,
-            sync_on_rotation: false,
-            staged_len_max: 1000,
-        };
-        let files = Files::new(8);
-        let context = ReadContext::new(Arc::new(disk.clone()), &WalOptions::default());
-        let log = Log::new(context, Arc::clone(files.budget()), identity, limits);
-        let stream = Arc::new(Stream::new(log, files));
-        for entry in [&b"one"[..], b"two"] {
-            let entries = &[entry];
-            let append =
-                Append { entries, batch: false, sync: false, expected: None, packed: None };
-            stream.append(root, &append).unwrap();
-        }
+        let stream = unsynced_stream(&disk, 1);
+        append(&stream, b"one");
+        append(&stream, b"two");
         disk.fail_nth(CallKind::Sync, 1, io::ErrorKind::Other);
         stream.log().prove_full_segments().unwrap_err();
         stream.log().prove_full_segments().unwrap_err();

@@ -273,10 +273,12 @@ impl Segment {
             return Ok(None);
         }
         if let Some(block) = self.context().block(self.number(), run.offset) {
-            return if self.is_retired() { Err(ReadError::Retired) } else { Ok(Some(block)) };
+            // Made from the right file, whatever has become of that since.
+            return Ok(Some(block));
         }
         let mut source = self.source_for(run)?;
-        let parts = self.parts(&mut source, run, seed)?;
+        // What is wrong with another entry of the run must not fail the read of this one.
+        let Ok(parts) = self.parts(&mut source, run, seed) else { return Ok(None) };
         let mut frames = Vec::with_capacity(parts.len());
         let mut weight = BLOCK_OVERHEAD + run.end - run.offset;
         for part in parts {
@@ -295,7 +297,6 @@ impl Segment {
         if self.is_retired() {
             // Whoever retired it may have been through with the cache before this one was in it.
             self.context().forget_block(self.number(), run.offset);
-            return Err(ReadError::Retired);
         }
         Ok(Some(block))
     }

@@ -69,6 +69,12 @@ impl ReadContext {
         })
     }
 
+    /// The same without mapping: for a log that another process may recover, and shorten files.
+    pub(crate) fn without_maps(storage: Arc<dyn Storage>, options: &WalOptions) -> Arc<Self> {
+        let options = WalOptions { read_strategy: ReadStrategy::StandardIo, ..options.clone() };
+        Self::new(storage, &options)
+    }
+
     /// The disk.
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage

@@ -8,6 +8,7 @@ mod block;
 pub(crate) mod context;
 pub(crate) mod cursor;
 pub(crate) mod find;
+mod follow;
 pub(crate) mod index;
 pub(crate) mod reader;
 #[cfg(test)]

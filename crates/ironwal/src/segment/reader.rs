@@ -172,7 +172,7 @@ impl Segment {
         self.next_id.load(Ordering::Acquire)
     }
 
-    pub(super) fn context(&self) -> &ReadContext {
+    pub(super) fn context(&self) -> &Arc<ReadContext> {
         &self.context
     }
 

@@ -77,11 +77,14 @@ fn entry(id: u64) -> Vec<u8> {
     vec![id as u8; 1000]
 }
 
+type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
 /// A disk that does something when a file is opened, and can map.
 #[derive(Clone)]
 struct Interfering {
     disk: SimDisk,
-    before_open: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    before_open: Hook,
+    before_read: Hook,
     maps: Option<Bytes>,
     open: Arc<AtomicU64>,
 }
@@ -90,7 +93,13 @@ impl Interfering {
     fn new(built: &Built) -> Self {
         let disk = SimDisk::new(1);
         disk.replace(Path::new(PATH), &built.bytes).unwrap();
-        Self { disk, before_open: Arc::default(), maps: None, open: Arc::default() }
+        Self {
+            disk,
+            before_open: Hook::default(),
+            before_read: Hook::default(),
+            maps: None,
+            open: Arc::default(),
+        }
     }
 
     fn context(&self, options: &WalOptions) -> Arc<ReadContext> {
@@ -157,6 +166,9 @@ impl Drop for Mapped {
 
 impl File for Mapped {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(hook) = lock(&self.of.before_read).take() {
+            hook();
+        }
         self.file.read_at(buf, offset)
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
@@ -361,6 +373,20 @@ fn a_file_that_is_opened_after_the_segment_was_retired_is_not_used() {
     }
 }
 
+/// The segment is retired while a reader is making a block of it: nothing of it stays in the cache.
+#[test]
+fn a_block_of_a_segment_that_was_retired_meanwhile_is_not_kept() {
+    let built = Built::new().entries(40);
+    let disk = Interfering::new(&built);
+    let context = disk.context(&cached_options(1 << 20));
+    let segment = built.segment(&context);
+    let retired = Arc::clone(&segment);
+    *lock(&disk.before_read) = Some(Box::new(move || retired.retire(FIRST_ID)));
+    assert_eq!(get(&segment, 100).unwrap(), entry(100), "it was there when it was asked for");
+    assert_eq!((context.open_files(), context.cached_blocks().0), (0, 0));
+    assert!(matches!(get(&segment, 100), Err(ReadError::Retired)));
+}
+
 #[test]
 fn a_file_that_is_missing_is_damage_and_not_an_error_of_the_disk() {
     let built = Built::new().entries(40);
@@ -389,6 +415,18 @@ fn who_has_the_file_goes_on_to_where_the_segment_was_cut() {
     assert_eq!(cursor.next_id(), 122);
     assert!(backwards.take(123).is_none());
     assert_eq!(backwards.take(121).unwrap().unwrap(), entry(121));
+}
+
+#[test]
+fn a_batch_that_was_cut_through_ends_at_the_cut() {
+    let built = Built::new().frame(&[b"a", b"b", b"c", b"d"], None);
+    let disk = Interfering::new(&built);
+    let segment = built.segment(&disk.context(&WalOptions::default()));
+    let mut cursor = cursor(&segment, 100);
+    assert_eq!(cursor.next().unwrap().unwrap().1, &b"a"[..]);
+    segment.retire(102);
+    assert_eq!(cursor.next().unwrap().unwrap().1, &b"b"[..]);
+    assert_eq!(cursor.next().unwrap(), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod iter;
 mod maintenance;
 mod names;
 pub(crate) mod range;
+mod read_only;
 mod reshape;
 mod root;
 mod stats;
@@ -27,18 +28,16 @@ use crate::commit;
 use crate::environment::{Environment, Maintenance};
 use crate::error::{Error, Result};
 use crate::format::{MAX_SEGMENT_LEN, frame};
+use crate::log::mark::{Marks, Watermark};
 use crate::log::recover::{Keep, recover};
 use crate::log::tail::{Append, Limits};
-use crate::log::{Identity, Log};
+use crate::log::{Identity, Log, Shared};
 use crate::options::{CorruptionPolicy, SyncMode, WalOptions};
 use crate::segment::ReadContext;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, PoisonError, RwLock, lock};
 use maintenance::Maintainer;
 use reshape::Prune;
 use root::RootDir;
-
-/// The least that an iterator reads at a time, in bytes.
-const READ_BUFFER_LEN_MIN: usize = 4096;
 
 type Catalogue = BTreeMap<String, Arc<commit::Stream>>;
 
@@ -71,6 +70,9 @@ struct Inner {
     environment: Environment,
     limits: Limits,
     files: Arc<commit::Files>,
+    shared: Shared,
+    /// Only of a log that is open for reading only.
+    watermark: Option<Arc<Watermark>>,
     sync_mode: SyncMode,
     /// When a stream must be synced that was appended to.
     interval: Option<Duration>,
@@ -126,15 +128,20 @@ impl Wal {
             staged_len_max: options.write_buffer_size,
         };
         let context = ReadContext::new(Arc::clone(&environment.storage), &options);
+        let files = commit::Files::new(options.max_open_segments);
+        let marks = Arc::new(Marks::begin(&environment.storage, root.path()));
+        let shared = Shared { files: Arc::clone(files.budget()), marks };
         let inner = Inner {
             limits,
-            files: commit::Files::new(options.max_open_segments),
+            files,
+            shared,
+            watermark: None,
             sync_mode: options.sync_mode,
             interval: options.interval(),
             on_corruption: options.on_corruption,
             pack_min_len: options.pack_min_len(),
             context,
-            read_len: options.read_buffer_size.max(READ_BUFFER_LEN_MIN),
+            read_len: options.read_len(),
             salt: root.salt(),
             root_path: options.root_path,
             archive_path: options.archive_path,
@@ -146,6 +153,7 @@ impl Wal {
         };
         let streams = inner.recover_all(dirs)?;
         *inner.streams.write().unwrap_or_else(PoisonError::into_inner) = streams;
+        inner.shared.marks.hold();
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -273,8 +281,11 @@ impl Wal {
         Ok(Stream::new(self.clone(), core))
     }
 
-    /// The names of all streams that hold or held entries, sorted.
+    /// The names of all streams that hold or held entries, sorted. In a log that is open for reading
+    /// only, without those that cannot be read.
     pub fn streams(&self) -> Vec<String> {
+        // What could be looked at is listed.
+        let _ = self.inner.look_at_all();
         let streams = self.inner.streams.read().unwrap_or_else(PoisonError::into_inner);
         let exists = |stream: &commit::Stream| stream.log().newest_segment().is_some();
         streams.iter().filter(|(_, stream)| exists(stream)).map(|(name, _)| name.clone()).collect()
@@ -288,6 +299,7 @@ impl Wal {
     /// The first error, after every stream has been tried; see [`Wal::append`].
     pub fn sync_all(&self) -> Result<()> {
         self.check_open()?;
+        self.inner.check_writable()?;
         self.inner.for_each_stream(commit::Stream::sync)
     }
 
@@ -315,6 +327,7 @@ impl Wal {
     /// [`Error::Config`], [`Error::StorageFull`] (of the archive: nothing was freed), [`Error::Io`],
     /// [`Error::Poisoned`], [`Error::Closed`].
     pub fn truncate(&self, stream: &str, safe_id: u64) -> Result<usize> {
+        self.inner.check_writable()?;
         match self.find_checked(stream)? {
             Some(core) => self.inner.prune(&core, Prune::SegmentsBefore(safe_id)),
             None => Ok(0),
@@ -333,6 +346,7 @@ impl Wal {
     /// [`Error::Config`], [`Error::StorageFull`], [`Error::Io`], [`Error::Closed`].
     pub fn restore_archived(&self, stream: &str) -> Result<usize> {
         self.check_open()?;
+        self.inner.check_writable()?;
         self.inner.restore(stream)
     }
 
@@ -348,13 +362,14 @@ impl Wal {
     /// was deleted, and until the log is opened again it may neither be read nor appended to.
     pub fn delete_stream(&self, stream: &str) -> Result<()> {
         self.check_open()?;
+        self.inner.check_writable()?;
         self.inner.delete_stream(stream)
     }
 
     /// The first id of the segment that a stream is appended to, `None` if nothing was ever appended
     /// to it. What is below it can be freed by [`Wal::truncate`].
     pub fn current_segment_start_id(&self, stream: &str) -> Option<u64> {
-        self.find(stream)?.log().newest_segment()
+        self.find_checked(stream).ok()??.log().newest_segment()
     }
 
     /// Does the background work that is due: see [`Maintenance::Inline`]. Returns when there will be
@@ -368,6 +383,7 @@ impl Wal {
 
     /// How much there is of what, over all streams.
     pub fn stats(&self) -> WalStats {
+        let _ = self.inner.look_at_all();
         WalStats::of(&self.inner)
     }
 
@@ -397,6 +413,9 @@ impl Wal {
     /// The stream, if it exists and its name can be one.
     fn find_checked(&self, name: &str) -> Result<Option<Arc<commit::Stream>>> {
         self.check_open()?;
+        if self.inner.watermark.is_some() {
+            return self.inner.look_at(name);
+        }
         let found = self.find(name);
         if found.is_none() {
             names::encode(name)?;
@@ -406,6 +425,9 @@ impl Wal {
 
     fn find_or_create(&self, name: &str) -> Result<Arc<commit::Stream>> {
         self.check_open()?;
+        if let Some(found) = self.inner.look_at(name)? {
+            return Ok(found);
+        }
         match self.find(name) {
             Some(found) => Ok(found),
             None => self.inner.create_stream(name),
@@ -460,6 +482,7 @@ impl Inner {
     }
 
     fn append(&self, stream: &Arc<commit::Stream>, append: &Append<'_>) -> Result<Range<u64>> {
+        self.check_writable()?;
         let ids = self.with_space(|| {
             stream.log().number_with(|| self.new_stream_number())?;
             stream.append(&self.root_path, append)
@@ -488,8 +511,8 @@ impl Inner {
             number: OnceLock::new(),
             salt: self.salt,
         };
-        let (context, files) = (Arc::clone(&self.context), self.files.budget());
-        let log = Log::new(context, Arc::clone(files), identity, self.limits);
+        let (context, shared) = (Arc::clone(&self.context), self.shared.clone());
+        let log = Log::new(context, shared, identity, self.limits);
         let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
         streams.insert(name.to_string(), Arc::clone(&stream));
         Ok(stream)
@@ -514,8 +537,12 @@ impl Inner {
             return Ok(());
         }
         self.maintainer.stop();
+        if self.watermark.is_some() {
+            return Ok(());
+        }
         let closed = self.for_each_stream(commit::Stream::close);
         self.context.clear();
+        self.shared.marks.end();
         // Last, so that nobody opens the directory before everything is written.
         *root = None;
         closed
@@ -564,8 +591,8 @@ impl Inner {
             archive.as_ref().map_or(Ok(()), |archive| archive.keep(path, first_id))
         };
         let keep = archive.is_some().then_some(&keep as Keep<'_>);
-        let (context, files, of) = (&self.context, self.files.budget(), (name, dir.clone()));
-        let log = recover(context, files, of, self.salt, self.limits, self.on_corruption, keep)?;
+        let (context, shared, of) = (&self.context, &self.shared, (name, dir.clone()));
+        let log = recover(context, shared, of, self.salt, self.limits, self.on_corruption, keep)?;
         Ok(log.map(|log| commit::Stream::new(log, Arc::clone(&self.files))))
     }
 }

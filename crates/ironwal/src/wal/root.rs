@@ -15,10 +15,14 @@ use crate::wal::names;
 
 const ROOT_NAME: &str = ".ironwal";
 const UNFINISHED_ROOT_NAME: &str = ".ironwal.tmp";
-const LOCK_NAME: &str = ".ironwal.lock";
+/// The file that whoever writes to the log has locked.
+pub(super) const LOCK_NAME: &str = ".ironwal.lock";
 
 /// A file that every stream directory of version 0.6 has.
 const LEGACY_INDEX_NAME: &str = "segments.idx";
+
+/// How often the root file is looked for.
+const READ_TRIES: u32 = 100;
 
 /// How many stream numbers are taken from the root file at a time.
 const NUMBERS_STEP: u64 = 1024;
@@ -102,8 +106,20 @@ pub(crate) fn stream_dirs(storage: &dyn Storage, root: &Path) -> Result<Vec<(Str
     Ok(dirs)
 }
 
+/// The root file, read beside somebody who may be confirming it and so has it under its other name
+/// for a moment; `None` if there is none.
+pub(super) fn read_root(storage: &dyn Storage, path: &Path) -> Result<Option<Root>> {
+    for _ in 0..READ_TRIES {
+        match read(storage, path)? {
+            None => std::thread::yield_now(),
+            root => return Ok(root),
+        }
+    }
+    Ok(None)
+}
+
 /// A directory of version 0.6 is left as it is.
-fn refuse_legacy(storage: &dyn Storage, root: &Path) -> Result<()> {
+pub(super) fn refuse_legacy(storage: &dyn Storage, root: &Path) -> Result<()> {
     if any_file_below(storage, root, |name| name == LEGACY_INDEX_NAME)? {
         return Err(Error::LegacyDirectory(root.to_path_buf()));
     }

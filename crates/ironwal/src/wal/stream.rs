@@ -10,6 +10,7 @@ use super::stats::StreamStats;
 use super::{Wal, range};
 use crate::commit;
 use crate::error::Result;
+use crate::log::Log;
 use crate::sync::Arc;
 
 /// One stream of a [`Wal`]: the same as going through it by name, without looking the name up.
@@ -36,6 +37,14 @@ pub struct Stream {
 impl Stream {
     pub(crate) fn new(wal: Wal, core: Arc<commit::Stream>) -> Self {
         Self { wal, core }
+    }
+
+    /// The log, as it is now if another process writes to it.
+    fn log(&self) -> &Log {
+        let log = self.core.log();
+        // A method that can fail says so itself; what was known stays true.
+        let _ = log.refresh();
+        log
     }
 
     /// The name of the stream.
@@ -106,7 +115,7 @@ impl Stream {
     /// [`Error::Io`](crate::Error::Io), [`Error::Closed`](crate::Error::Closed).
     pub fn get(&self, id: u64) -> Result<Option<Bytes>> {
         self.wal.check_open()?;
-        self.core.log().get(id)
+        self.log().get(id)
     }
 
     /// The entries whose ids are in `ids`, from either end, as far as they are committed now: later
@@ -133,17 +142,17 @@ impl Stream {
 
     /// The id of the first entry that is kept; equal to [`Stream::next_id`] if there is none.
     pub fn first_id(&self) -> u64 {
-        self.core.log().first_id()
+        self.log().first_id()
     }
 
     /// The id behind the last committed entry: what the next one gets if nothing is being appended.
     pub fn next_id(&self) -> u64 {
-        self.core.log().next_id()
+        self.log().next_id()
     }
 
     /// The id behind the last entry that survives power loss.
     pub fn durable_end(&self) -> u64 {
-        self.core.log().durable_end()
+        self.log().durable_end()
     }
 
     /// Makes every entry durable that was committed before the call. Blocks on the disk.
@@ -154,6 +163,7 @@ impl Stream {
     /// [`Error::Poisoned`](crate::Error::Poisoned), [`Error::Closed`](crate::Error::Closed).
     pub fn sync(&self) -> Result<()> {
         self.wal.check_open()?;
+        self.wal.inner.check_writable()?;
         self.core.sync()
     }
 
@@ -167,7 +177,8 @@ impl Stream {
     /// [`Error::Closed`](crate::Error::Closed).
     pub fn rotate(&self) -> Result<()> {
         self.wal.check_open()?;
-        self.wal.inner.with_space(|| self.core.rotate())
+        self.wal.inner.check_writable()?;
+        self.wal.inner.rotate(&self.core)
     }
 
     /// Prunes every entry below `id`, or all entries if `id` is behind the end: [`Stream::first_id`]
@@ -179,6 +190,7 @@ impl Stream {
     /// Those of [`Wal::truncate`].
     pub fn truncate_before(&self, id: u64) -> Result<usize> {
         self.wal.check_open()?;
+        self.wal.inner.check_writable()?;
         self.wal.inner.prune(&self.core, Prune::Before(id))
     }
 
@@ -199,12 +211,13 @@ impl Stream {
     ///   [`Error::Closed`](crate::Error::Closed).
     pub fn truncate_after(&self, last_kept: Option<u64>) -> Result<()> {
         self.wal.check_open()?;
+        self.wal.inner.check_writable()?;
         self.wal.inner.cut(&self.core, last_kept)
     }
 
     /// How much there is of the stream.
     pub fn stats(&self) -> StreamStats {
-        StreamStats::of(self.core.log())
+        StreamStats::of(self.log())
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Hooked {
     path: fn(&Path) -> PathBuf,
     after_read: Hook,
     before_sync: Hook,
+    before_sync_dir: Hook,
 }
 
 impl Hooked {
@@ -27,7 +28,8 @@ impl Hooked {
             inner: disk.process(),
             path: Path::to_path_buf,
             after_read: Arc::clone(&nothing),
-            before_sync: nothing,
+            before_sync: Arc::clone(&nothing),
+            before_sync_dir: nothing,
         }
     }
 
@@ -44,6 +46,11 @@ impl Hooked {
     /// Calls this before each sync of a file.
     pub(crate) fn before_sync(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         Self { before_sync: Arc::new(hook), ..self }
+    }
+
+    /// Calls this before each sync of a directory.
+    pub(crate) fn before_sync_dir(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { before_sync_dir: Arc::new(hook), ..self }
     }
 }
 
@@ -74,6 +81,7 @@ impl Storage for Hooked {
         self.inner.remove_dir(&(self.path)(dir))
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        (self.before_sync_dir)();
         self.inner.sync_dir(&(self.path)(dir))
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {

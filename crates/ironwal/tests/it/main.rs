@@ -2,15 +2,21 @@
 #![allow(clippy::cast_possible_truncation, clippy::print_stderr)]
 
 mod api;
+mod compat;
 mod contract;
 mod documents;
 mod hooked;
+mod iterating;
 mod kill;
 mod model;
 mod modules;
 mod operations;
+mod readers;
+mod reading;
 mod recovery;
+mod reshaping;
 mod rot;
 mod simulation;
 mod stories;
+mod surface;
 mod threads;

@@ -322,7 +322,8 @@ fn a_full_disk_is_an_error_that_passes() {
 /// The content of every file of the log but the lock and what is unfinished.
 fn image(disk: &SimDisk) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let counts = |path: &std::path::PathBuf| {
-        path.extension().is_none_or(|extension| extension != "lock" && extension != "tmp")
+        let unsynced = ["lock", "tmp", "watermark"];
+        path.extension().is_none_or(|extension| unsynced.iter().all(|it| extension != *it))
     };
     let files = disk.files().into_iter().filter(counts);
     files.map(|path| (path.clone(), disk.contents(&path).unwrap())).collect()

@@ -3,25 +3,61 @@
 use super::found::Found;
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{FirstKept, HEADER_LEN};
-use crate::log::files::OpenFiles;
 use crate::log::tail::{Limits, OpenSegment, Tail};
 use crate::log::write::{IdleSegment, Writer};
-use crate::log::{Identity, Log};
+use crate::log::{Identity, Log, Shared};
 use crate::segment::index::Index;
 use crate::segment::reader::DamageKind;
 use crate::segment::recovery::{Action, Tail as TailFact};
 use crate::segment::{Damage, ReadContext, Segment};
-use crate::sync::{Arc, AtomicU64, Mutex, RwLock};
+use crate::sync::{Arc, AtomicU64, Mutex, OnceLock, RwLock};
 
 /// The stream over what was kept.
 pub(super) fn build(
     context: &Arc<ReadContext>,
-    files: &Arc<OpenFiles>,
+    shared: &Shared,
     identity: Identity,
     limits: Limits,
     kept: &[(Found, Action)],
     first_kept: FirstKept,
 ) -> Log {
+    let segments = readers(context, kept);
+    let (next_id, end_lost) = end_of(kept);
+    let mut writer = Writer::new();
+    let mut open = None;
+    if let Some((newest, action)) = kept.last() {
+        let end = newest.frames.end;
+        writer.predecessor = (end.synced_to, true);
+        // A sealed segment is full; a damaged one is never written to again.
+        if let Some((slot, place)) = newest.slot
+            && !newest.is_sealed()
+            && *action != Action::Damaged
+        {
+            let number = slot.constants.stream_number;
+            let seed = SegmentSeed::new(identity.salt, number, newest.first_id);
+            open = Some(OpenSegment::new(seed, newest.first_id, end));
+            let end = end.synced_to;
+            writer.idle = Some(IdleSegment { slot, newest: place, end, ours: false });
+        }
+    }
+    let slots = || kept.iter().filter_map(|(segment, _)| segment.slot).map(|(slot, _)| slot);
+    writer.cut_number = slots().map(|slot| slot.constants.cut_number).max().unwrap_or(0);
+    Log {
+        limits,
+        tail: Mutex::new(Tail::new(next_id, open)),
+        writer: Mutex::new(writer),
+        segments: RwLock::new(Arc::new(segments)),
+        committed: AtomicU64::new(next_id),
+        durable: AtomicU64::new(next_id),
+        first_kept: AtomicU64::new(first_kept.id),
+        kept: Mutex::new(first_kept),
+        end_lost: end_lost.map(OnceLock::from).unwrap_or_default(),
+        ..Log::new(Arc::clone(context), shared.clone(), identity, limits)
+    }
+}
+
+/// What readers see of the segments.
+pub(super) fn readers(context: &Arc<ReadContext>, kept: &[(Found, Action)]) -> Vec<Arc<Segment>> {
     let mut segments = Vec::with_capacity(kept.len());
     for (nth, (segment, action)) in kept.iter().enumerate() {
         let later_first_id = kept.get(nth + 1).map(|(later, _)| later.first_id);
@@ -31,54 +67,17 @@ pub(super) fn build(
         }
         segments.push(Arc::new(reader));
     }
-    let mut writer = Writer::new();
-    let mut next_id = 0;
-    let mut open = None;
-    let mut end_lost = None;
-    if let Some((newest, action)) = kept.last() {
-        let end = newest.frames.end;
-        next_id = end.next_id;
-        writer.predecessor = (end.synced_to, true);
-        match newest.slot {
-            None => {
-                let ids = newest.first_id..u64::MAX;
-                let (file, kind) = (newest.path.clone(), DamageKind::Header);
-                end_lost = Some(Damage { ids, file, offset: 0, kind });
-            }
-            // A sealed segment is full; a damaged one is never written to again.
-            Some(_) if newest.is_sealed() || *action == Action::Damaged => {}
-            Some((slot, place)) => {
-                let seed =
-                    SegmentSeed::new(identity.salt, slot.constants.stream_number, newest.first_id);
-                open = Some(OpenSegment::new(seed, newest.first_id, end));
-                let end = end.synced_to;
-                writer.idle = Some(IdleSegment { slot, newest: place, end, ours: false });
-            }
-        }
-    }
-    let slots = || kept.iter().filter_map(|(segment, _)| segment.slot).map(|(slot, _)| slot);
-    writer.cut_number = slots().map(|slot| slot.constants.cut_number).max().unwrap_or(0);
-    Log {
-        storage: Arc::clone(context.storage()),
-        context: Arc::clone(context),
-        identity,
-        limits,
-        tail: Mutex::new(Tail::new(next_id, open)),
-        writer: Mutex::new(writer),
-        segments: RwLock::new(Arc::new(segments)),
-        committed: AtomicU64::new(next_id),
-        durable: AtomicU64::new(next_id),
-        first_kept: AtomicU64::new(first_kept.id),
-        kept: Mutex::new(first_kept),
-        end_lost,
-        files: Arc::clone(files),
-        has_file: Default::default(),
-        sync_is_due: Default::default(),
-        staged: Default::default(),
-        unproven: Mutex::default(),
-        new_full_segment: Default::default(),
-        watched: Default::default(),
-    }
+    segments
+}
+
+/// The next id, and why it cannot be known.
+pub(super) fn end_of(kept: &[(Found, Action)]) -> (u64, Option<Damage>) {
+    let Some((newest, _)) = kept.last() else { return (0, None) };
+    let lost = newest.slot.is_none().then(|| {
+        let ids = newest.first_id..u64::MAX;
+        Damage { ids, file: newest.path.clone(), offset: 0, kind: DamageKind::Header }
+    });
+    (newest.frames.end.next_id, lost)
 }
 
 impl Found {

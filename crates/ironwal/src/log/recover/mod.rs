@@ -10,19 +10,18 @@ mod repair;
 
 use std::path::{Path, PathBuf};
 
-use super::files::OpenFiles;
 use super::tail::Limits;
-use super::{Identity, Log};
+use super::{Identity, Log, Shared};
 use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;
 use crate::format::checksum::SegmentSeed;
-use crate::format::header::{Constants, Proof, Slot, SlotPlace};
+use crate::format::header::{Constants, FirstKept, Proof, Slot, SlotPlace};
 use crate::format::seal::Seal;
 use crate::options::CorruptionPolicy;
 use crate::segment::index::Index;
 use crate::segment::recovery::{self, Action, Cut, Facts, Header, Next};
-use crate::segment::{ReadContext, Segment, path_of};
-use crate::storage::Storage;
+use crate::segment::{Damage, ReadContext, Segment, path_of};
+use crate::storage::{DirEntry, Storage};
 use crate::sync::{Arc, OnceLock};
 use build::build;
 use found::{Found, list, mark_pruned, mark_stale, read_frames};
@@ -32,7 +31,7 @@ use repair::{finish_renaming, repair};
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
 pub(crate) fn recover(
     context: &Arc<ReadContext>,
-    files: &Arc<OpenFiles>,
+    shared: &Shared,
     (name, dir): (String, PathBuf),
     salt: u64,
     limits: Limits,
@@ -41,32 +40,17 @@ pub(crate) fn recover(
 ) -> Result<Option<Log>> {
     let storage = context.storage();
     let entries = finish_renaming(&**storage, &dir)?;
-    let (mut found, doomed) = list(&**storage, &dir, entries, salt)?;
-    if found.is_empty() {
+    let planned = plan(&**storage, &dir, entries, salt)?;
+    let Some(Plan { found, actions, first_kept, doomed }) = planned else {
         return Ok(None);
-    }
-    mark_stale(&mut found);
-    let first_kept = mark_pruned(&mut found);
-    read_frames(&**storage, &mut found)?;
-    let actions: Vec<Action> = (0..found.len()).map(|nth| action_for(&found, nth)).collect();
-
+    };
     for (segment, action) in found.iter().zip(&actions) {
-        match action {
-            Action::Refuse => {
-                return Err(Error::UnsupportedVersion {
-                    path: segment.path.clone(),
-                    found: segment.newer,
-                    supported: FORMAT_VERSION,
-                });
+        if *action == Action::Damaged {
+            let what = describe(&name, segment);
+            if policy == CorruptionPolicy::Error {
+                return Err(Error::Corruption(what));
             }
-            Action::Damaged => {
-                let what = describe(&name, segment);
-                if policy == CorruptionPolicy::Error {
-                    return Err(Error::Corruption(what));
-                }
-                tracing::error!(stream = %name, "damage found while opening: {what}");
-            }
-            _ => {}
+            tracing::error!(stream = %name, "damage found while opening: {what}");
         }
     }
     let number = found.iter().find_map(|segment| segment.slot);
@@ -77,7 +61,87 @@ pub(crate) fn recover(
     for path in &doomed {
         storage.remove_file(path)?;
     }
-    Ok(Some(build(context, files, identity, limits, &kept, first_kept)))
+    Ok(Some(build(context, shared, identity, limits, &kept, first_kept)))
+}
+
+/// The facts, and what they lead to.
+struct Plan {
+    found: Vec<Found>,
+    actions: Vec<Action>,
+    first_kept: FirstKept,
+    /// Files that were going to be deleted.
+    doomed: Vec<PathBuf>,
+}
+
+/// Gathers the facts about the stream in `dir` and decides; changes nothing.
+fn plan(
+    storage: &dyn Storage,
+    dir: &Path,
+    entries: Vec<DirEntry>,
+    salt: u64,
+) -> Result<Option<Plan>> {
+    let (mut found, doomed) = list(storage, dir, entries, salt)?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    mark_stale(&mut found);
+    let first_kept = mark_pruned(&mut found);
+    read_frames(storage, &mut found)?;
+    let actions: Vec<Action> = (0..found.len()).map(|nth| action_for(&found, nth)).collect();
+    let refused = found.iter().zip(&actions).find(|(_, action)| **action == Action::Refuse);
+    if let Some((segment, _)) = refused {
+        return Err(Error::UnsupportedVersion {
+            path: segment.path.clone(),
+            found: segment.newer,
+            supported: FORMAT_VERSION,
+        });
+    }
+    Ok(Some(Plan { found, actions, first_kept, doomed }))
+}
+
+/// A stream as recovery would leave it.
+pub(crate) struct Survey {
+    pub(crate) number: Option<u64>,
+    pub(crate) first_kept: FirstKept,
+    pub(crate) next_id: u64,
+    /// Entries below this id are proven to have been durable.
+    pub(crate) durable: u64,
+    pub(crate) segments: Vec<Surveyed>,
+    pub(crate) end_lost: Option<Damage>,
+}
+
+/// A segment of it.
+pub(crate) struct Surveyed {
+    pub(crate) cut: u64,
+    pub(crate) segment: Arc<Segment>,
+}
+
+/// Looks at the stream in `dir` without changing anything; `None` if there is no segment of ours.
+pub(crate) fn survey(context: &Arc<ReadContext>, dir: &Path, salt: u64) -> Result<Option<Survey>> {
+    let storage = &**context.storage();
+    let Some(Plan { found, actions, first_kept, .. }) =
+        plan(storage, dir, storage.list(dir)?, salt)?
+    else {
+        return Ok(None);
+    };
+    let number = found.iter().find_map(|segment| segment.slot);
+    let number = number.map(|(slot, _)| slot.constants.stream_number);
+    let last = actions.iter().position(|action| *action == Action::CutStream);
+    let kept: Vec<(Found, Action)> = found
+        .into_iter()
+        .zip(actions)
+        .take(last.map_or(usize::MAX, |last| last + 1))
+        .filter(|(_, action)| *action != Action::Delete)
+        .collect();
+    let durable = kept.iter().filter_map(|(segment, _)| segment.slot);
+    let durable = durable.map(|(slot, _)| slot.proof.next_id).max().unwrap_or(0);
+    let cut_of = |segment: &Found| segment.slot.map_or(0, |(slot, _)| slot.constants.cut_number);
+    let cuts: Vec<u64> = kept.iter().map(|(segment, _)| cut_of(segment)).collect();
+    let readers = build::readers(context, &kept);
+    let segments = cuts.into_iter().zip(readers).map(|(cut, segment)| Surveyed { cut, segment });
+    let (next_id, end_lost) = build::end_of(&kept);
+    let segments = segments.collect();
+    Ok(Some(Survey { number, first_kept, next_id, durable, segments, end_lost }))
 }
 
 /// What a segment file outside of its stream says of itself.

@@ -1,0 +1,281 @@
+//! A stream that another process writes to, read beside it.
+//!
+//! The [`Watermark`] says what is committed. While it says that nothing but appending and pruning
+//! has happened, the segments that are known are followed to the new end; otherwise they are looked
+//! up anew. Nothing is ever written.
+
+use super::mark::{Told, Watermark, Writing};
+use super::recover::{Surveyed, survey};
+use super::{Identity, Log};
+use crate::error::{Error, Result};
+use crate::format::checksum::SegmentSeed;
+use crate::format::header::{FirstKept, HEADER_LEN};
+use crate::segment::index::{Index, PointPicker};
+use crate::segment::reader::ReadError;
+use crate::segment::{ReadContext, Segment, path_of};
+use crate::storage::OpenMode;
+use crate::sync::{Arc, Mutex, Ordering, lock};
+
+/// How often a stream is looked up anew that changes under our eyes.
+const LOOKS_MAX: u32 = 100;
+
+/// How long to wait between two looks.
+const PAUSE: std::time::Duration = std::time::Duration::from_micros(200);
+
+/// What is known of a stream that another process writes to.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    watermark: Arc<Watermark>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What the segments that are known go back to.
+    seen: Writing,
+    /// The first ids and cut numbers of the segments.
+    cuts: Vec<(u64, u64)>,
+    /// Picks the points of the newest segment.
+    picker: PointPicker,
+    /// Its directory is gone, or another stream's.
+    gone: bool,
+}
+
+impl Log {
+    /// A stream in a log that was opened for reading only. Nothing of it is known yet.
+    pub(crate) fn remote(
+        context: Arc<ReadContext>,
+        identity: Identity,
+        watermark: Arc<Watermark>,
+    ) -> Self {
+        let state = State {
+            seen: Writing::Unknown,
+            cuts: Vec::new(),
+            picker: PointPicker::new(),
+            gone: false,
+        };
+        let remote = Remote { watermark, state: Mutex::new(state) };
+        Self { remote: Some(remote), ..Self::without_writer(context, identity) }
+    }
+
+    /// Takes note of what another process has committed, if one writes to the stream. `false`:
+    /// somebody writes who cannot tell (yet) what is committed, and what was known stays.
+    pub(crate) fn refresh(&self) -> Result<bool> {
+        let Some(remote) = &self.remote else { return Ok(true) };
+        let mut state = lock(&remote.state);
+        let number = self.number();
+        if state.gone || remote.watermark.is_as_before(number, state.seen) {
+            return Ok(true);
+        }
+        for _ in 0..LOOKS_MAX {
+            let now = remote.watermark.look(self.number())?;
+            if now == Writing::Unknown {
+                return Ok(false);
+            }
+            // One that is not there yet may be by now, and still not be told of.
+            if now == state.seen && self.number().is_some() {
+                return Ok(true);
+            }
+            if let Some(told) = follows(state.seen, now)
+                && self.follow(&mut state, told)?
+            {
+                state.seen = now;
+                return Ok(true);
+            }
+            if self.look_up(&mut state, now)? && remote.watermark.look(self.number())? == now {
+                state.seen = now;
+                return Ok(true);
+            }
+            if state.gone {
+                return Ok(true);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(false)
+    }
+
+    /// Whether the stream is gone for good: deleted by the process that writes.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| lock(&remote.state).gone)
+    }
+
+    /// Follows the segments to where they end now. `false`: they are not what they were.
+    fn follow(&self, state: &mut State, told: Told) -> Result<bool> {
+        if told.next_id < self.next_id() || told.first_id < self.first_id() {
+            return Ok(false);
+        }
+        while self.next_id() < told.next_id {
+            let Some(newest) = self.segments().last().cloned() else { return Ok(false) };
+            let reached = match newest.follow(told.next_id, &mut state.picker) {
+                Err(ReadError::Io(error)) => return Err(error.into()),
+                Err(ReadError::Damaged(_) | ReadError::Retired) => return Ok(false),
+                Ok(reached) => reached,
+            };
+            // A segment that began meanwhile is listed before what is in it is committed.
+            if reached < told.next_id && !self.follow_to_next(state, reached)? {
+                return Ok(false);
+            }
+            self.committed.store(reached, Ordering::Release);
+        }
+        self.forget_pruned(told.first_id);
+        Ok(true)
+    }
+
+    /// Lists the segment that begins with `first_id` behind the newest one that is known.
+    fn follow_to_next(&self, state: &mut State, first_id: u64) -> Result<bool> {
+        let known = self.newest_segment() == Some(first_id);
+        let (Some(number), false) = (self.number(), known) else { return Ok(false) };
+        let seed = SegmentSeed::new(self.identity.salt, number, first_id);
+        let path = path_of(&self.identity.dir, first_id);
+        match self.storage.open(&path, OpenMode::Read) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        let nothing = (HEADER_LEN, first_id);
+        let (context, index) = (Arc::clone(&self.context), Index::empty());
+        let segment = Segment::new(context, path, first_id, Some(seed), nothing, index);
+        let mut segments = self.segments().to_vec();
+        segments.push(Arc::new(segment));
+        self.set_segments(segments);
+        state.cuts.push((first_id, state.cuts.last().map_or(0, |(_, cut)| *cut)));
+        state.picker = PointPicker::new();
+        Ok(true)
+    }
+
+    fn forget_pruned(&self, first_id: u64) {
+        if first_id <= self.first_id() {
+            return;
+        }
+        let change = self.change();
+        self.set_first_kept(FirstKept { id: first_id, ..self.first_kept() });
+        let freed = self.full_segments_before(first_id);
+        self.set_segments(self.segments()[freed.len()..].to_vec());
+        drop(change);
+        freed.iter().for_each(|segment| segment.retire(segment.next_id()));
+    }
+
+    /// Looks the segments up anew. `false`: they changed meanwhile.
+    fn look_up(&self, state: &mut State, now: Writing) -> Result<bool> {
+        let told = match now {
+            Writing::Somebody { told, .. } => told,
+            _ => None,
+        };
+        let dir = &self.identity.dir;
+        let surveyed = match survey(&self.context, dir, self.identity.salt) {
+            Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
+            surveyed => surveyed?,
+        };
+        let Some(surveyed) = surveyed else {
+            // It was never there, or it is gone.
+            state.gone = self.number().is_some();
+            if state.gone {
+                self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id());
+                self.first_kept.store(self.next_id(), Ordering::Release);
+            }
+            return Ok(told.is_none());
+        };
+        let number = surveyed.number.unwrap_or_default();
+        if *self.identity.number.get_or_init(|| number) != number {
+            state.gone = true;
+            self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id());
+            self.first_kept.store(self.next_id(), Ordering::Release);
+            return Ok(true);
+        }
+        let mut found = surveyed.segments;
+        let mut first_kept = surveyed.first_kept;
+        let mut next_id = surveyed.next_id;
+        if let Some(told) = told {
+            if next_id < told.next_id || first_kept.id > told.first_id {
+                return Ok(false);
+            }
+            first_kept.id = told.first_id;
+            if next_id > told.next_id && !self.end_at(&mut found, told.next_id)? {
+                return Ok(false);
+            }
+            next_id = told.next_id;
+        }
+        if let Some(damage) = surveyed.end_lost {
+            let _ = self.end_lost.set(damage);
+        }
+        self.durable.store(surveyed.durable.min(next_id), Ordering::Release);
+        self.set_surveyed(state, found, first_kept, next_id);
+        Ok(true)
+    }
+
+    /// Takes from segments what is not committed. `false`: `next_id` is not where one of them ends,
+    /// nor a frame.
+    fn end_at(&self, found: &mut Vec<Surveyed>, next_id: u64) -> Result<bool> {
+        while found.len() > 1 && found.last().is_some_and(|it| it.segment.first_id() >= next_id) {
+            found.pop();
+        }
+        let Some(newest) = found.last_mut() else { return Ok(false) };
+        match newest.segment.ending_at(next_id) {
+            Ok(ending) => newest.segment = Arc::new(ending),
+            Err(ReadError::Io(error)) => return Err(error.into()),
+            Err(ReadError::Damaged(_) | ReadError::Retired) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Takes over what was found. Segments that are the same as before stay what they are, for those
+    /// who read them.
+    fn set_surveyed(
+        &self,
+        state: &mut State,
+        found: Vec<Surveyed>,
+        first_kept: FirstKept,
+        next_id: u64,
+    ) {
+        let before = self.segments();
+        let (cuts, known) = (&state.cuts, &before);
+        let same = |surveyed: &Surveyed| {
+            let (first_id, next_id) = (surveyed.segment.first_id(), surveyed.segment.next_id());
+            let at = known.iter().position(|segment| segment.first_id() == first_id)?;
+            if cuts.get(at) != Some(&(first_id, surveyed.cut)) || known[at].next_id() > next_id {
+                return None;
+            }
+            let followed = known[at].follow(next_id, &mut PointPicker::new());
+            followed.is_ok_and(|reached| reached == next_id).then(|| Arc::clone(&known[at]))
+        };
+        let kept: Vec<Option<Arc<Segment>>> = found.iter().map(same).collect();
+        let cuts = found.iter().map(|it| (it.segment.first_id(), it.cut)).collect();
+        let segments: Vec<Arc<Segment>> = found
+            .into_iter()
+            .zip(&kept)
+            .map(|(surveyed, kept)| kept.clone().unwrap_or(surveyed.segment))
+            .collect();
+        let change = self.change();
+        // The ends in this order: an id that is in no segment any more is known to be gone.
+        if next_id < self.next_id() {
+            self.committed.store(next_id, Ordering::Release);
+        }
+        if first_kept > self.first_kept() {
+            self.set_first_kept(first_kept);
+        }
+        self.set_segments(segments.clone());
+        self.set_first_kept(first_kept);
+        self.committed.store(next_id, Ordering::Release);
+        drop(change);
+        for segment in before.iter() {
+            if !segments.iter().any(|it| Arc::ptr_eq(it, segment)) {
+                // Whoever reads one that was pruned goes on to its end. What was cut is looked up
+                // anew in what has taken its place.
+                let pruned = segment.next_id() <= first_kept.id;
+                segment.retire(if pruned { segment.next_id() } else { segment.first_id() });
+            }
+        }
+        state.cuts = cuts;
+        state.picker = PointPicker::new();
+    }
+}
+
+/// What is told, if only appending and pruning lead there from what was seen.
+fn follows(seen: Writing, now: Writing) -> Option<Told> {
+    match (seen, now) {
+        (
+            Writing::Somebody { epoch: before, told: Some(was) },
+            Writing::Somebody { epoch, told: Some(is) },
+        ) if epoch == before && was.changes == is.changes => Some(is),
+        _ => None,
+    }
+}

@@ -1,0 +1,173 @@
+//! A log that is opened for reading only, beside whoever writes to it.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::root::{LOCK_NAME, read_root, refuse_legacy};
+use super::{Catalogue, Inner, Wal, names};
+use crate::commit;
+use crate::environment::{Environment, Maintenance};
+use crate::error::{Error, Result};
+use crate::log::mark::{Marks, Watermark, Writing};
+use crate::log::tail::Limits;
+use crate::log::{Identity, Log, Shared};
+use crate::options::WalOptions;
+use crate::segment::ReadContext;
+use crate::storage::EntryKind;
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, PoisonError, RwLock};
+use crate::wal::maintenance::Maintainer;
+
+/// How often, and after which pauses, it is looked whether a writer that is opening the log has
+/// recovered it.
+const LOOKS_MAX: u32 = 10_000;
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl Wal {
+    /// Opens the log in `options.root_path` for reading only. Takes no lock and writes nothing, so it
+    /// works beside a process that writes, and on a read-only file system.
+    ///
+    /// What is committed there is seen with the next call that looks at the end: reads of later ids,
+    /// an iterator that reaches the end, [`Stream::next_id`](crate::Stream::next_id). Nothing is seen
+    /// that is not committed. Entries are read by system calls, whatever the
+    /// [`ReadStrategy`](crate::ReadStrategy). Methods that change something return
+    /// [`Error::ReadOnly`]. Blocks while a writer recovers the log.
+    ///
+    /// ```
+    /// use ironwal::{Wal, WalOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// let writer = Wal::new(WalOptions::new(path))?;
+    /// let reader = Wal::open_read_only(WalOptions::new(path))?; // as a rule in another process
+    /// writer.append("orders", b"one coffee")?;
+    /// assert_eq!(reader.get("orders", 0)?.as_deref(), Some(&b"one coffee"[..]));
+    /// assert!(reader.append("orders", b"two").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Io`] of the kind `NotFound`: there is no log.
+    /// - [`Error::Locked`]: a writer has it open that cannot tell other processes what is committed
+    ///   (its file system cannot share memory, or was full), or that has been recovering it for
+    ///   longer than ten seconds. Try again when it has ended.
+    /// - [`Error::Corruption`], [`Error::UnsupportedVersion`], [`Error::LegacyDirectory`].
+    pub fn open_read_only(options: WalOptions) -> Result<Self> {
+        Self::open_read_only_with(options, Environment::default())
+    }
+
+    /// Opens the log like [`Wal::open_read_only`], with a disk from outside.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::open_read_only`].
+    pub fn open_read_only_with(options: WalOptions, environment: Environment) -> Result<Self> {
+        options.check()?;
+        let path = &options.root_path;
+        let storage = Arc::clone(&environment.storage);
+        let salt = match read_root(&*storage, path)? {
+            Some(root) => root.salt,
+            None => {
+                refuse_legacy(&*storage, path)?;
+                return Err(Error::Io(no_log(path)));
+            }
+        };
+        let environment = environment.with_maintenance(Maintenance::Inline);
+        let watermark = Watermark::new(Arc::clone(&storage), path, path.join(LOCK_NAME));
+        let files = commit::Files::new(options.max_open_segments);
+        let marks = Arc::new(Marks::none(&storage));
+        let inner = Inner {
+            limits: Limits::default(),
+            shared: Shared { files: Arc::clone(files.budget()), marks },
+            files,
+            context: ReadContext::without_maps(storage, &options),
+            maintainer: Maintainer::new(environment.clone()),
+            environment,
+            sync_mode: options.sync_mode,
+            interval: None,
+            pack_min_len: None,
+            on_corruption: options.on_corruption,
+            read_len: options.read_len(),
+            root_path: options.root_path,
+            archive_path: None,
+            root: Mutex::new(None),
+            salt,
+            streams: RwLock::new(Catalogue::new()),
+            closed: AtomicBool::new(false),
+            watermark: Some(Arc::new(watermark)),
+        };
+        inner.wait_for_writer()?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl Inner {
+    /// Refuses to change a log that is open for reading only.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        match &self.watermark {
+            None => Ok(()),
+            Some(_) => Err(Error::ReadOnly(self.root_path.clone())),
+        }
+    }
+
+    /// Waits until whoever writes to the log tells what is committed.
+    fn wait_for_writer(&self) -> Result<()> {
+        let Some(watermark) = &self.watermark else { return Ok(()) };
+        for _ in 0..LOOKS_MAX {
+            if watermark.look(None)? != Writing::Unknown {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(Error::Locked(self.root_path.clone()))
+    }
+
+    /// The stream of this name, there or not, as it is now.
+    pub(super) fn look_at(&self, name: &str) -> Result<Option<Arc<commit::Stream>>> {
+        let Some(watermark) = &self.watermark else { return Ok(None) };
+        let known = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(known) = known
+            && known.log().refresh()?
+            && !known.log().is_gone()
+        {
+            return Ok(Some(known));
+        }
+        let dir = self.root_path.join(names::encode(name)?);
+        let number = OnceLock::new();
+        let identity = Identity { name: name.to_string(), dir, number, salt: self.salt };
+        let log = Log::remote(Arc::clone(&self.context), identity, Arc::clone(watermark));
+        let mut looks = 0;
+        while !log.refresh()? {
+            looks += 1;
+            if looks > LOOKS_MAX {
+                return Err(Error::Locked(self.root_path.clone()));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        streams.insert(name.to_string(), Arc::clone(&stream));
+        Ok(Some(stream))
+    }
+
+    /// Looks at every stream that has a directory.
+    pub(super) fn look_at_all(&self) -> Result<()> {
+        if self.watermark.is_none() {
+            return Ok(());
+        }
+        for entry in self.environment.storage.list(&self.root_path)? {
+            if entry.kind == EntryKind::Dir
+                && let Some(name) = names::decode(&entry.name)
+            {
+                self.look_at(&name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_log(path: &Path) -> io::Error {
+    let what = format!("there is no log in {}", path.display());
+    io::Error::new(io::ErrorKind::NotFound, what)
+}

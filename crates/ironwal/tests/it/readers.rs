@@ -1,0 +1,166 @@
+//! A log that is opened for reading only, beside the process that writes: after each operation the
+//! reader sees exactly what is committed, through the handles that it has had all along.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use ironwal::storage::SimDisk;
+use ironwal::{Environment, Error, Stream, SyncMode, Wal, WalOptions};
+
+use crate::model::open;
+
+const NAMES: [&str; 2] = ["a", "b/c"];
+
+fn reader(disk: &SimDisk, options: &WalOptions) -> Wal {
+    let environment = Environment::default().with_storage(Arc::new(disk.process()));
+    Wal::open_read_only_with(options.clone(), environment).unwrap()
+}
+
+/// One stream: what it holds, and the handles of the reader.
+#[derive(Default)]
+struct Known {
+    first_id: u64,
+    entries: Vec<Vec<u8>>,
+    handle: Option<Stream>,
+}
+
+impl Known {
+    fn next_id(&self) -> u64 {
+        self.first_id + self.entries.len() as u64
+    }
+}
+
+fn check(seed: u64, reader: &Wal, name: &str, known: &mut Known, rng: &mut Rng) {
+    let ids = known.first_id..known.next_id();
+    let at = |id: u64| known.entries[(id - known.first_id) as usize].clone();
+    let read: Vec<(u64, Vec<u8>)> =
+        reader.iter_with_ids(name, 0).unwrap().collect::<Result<_, _>>().unwrap();
+    let expected: Vec<(u64, Vec<u8>)> = ids.clone().map(|id| (id, at(id))).collect();
+    assert_eq!(read, expected, "seed {seed}: {name}");
+    let id = rng.u64(..known.next_id() + 3);
+    let expected = ids.contains(&id).then(|| at(id));
+    assert_eq!(reader.get(name, id).unwrap(), expected, "seed {seed}: {name} {id}");
+    let handle = known.handle.get_or_insert_with(|| reader.stream(name).unwrap());
+    let span = (handle.first_id(), handle.next_id());
+    assert_eq!(span, (ids.start, ids.end), "seed {seed}: {name}");
+    assert!(handle.durable_end() <= ids.end);
+    let mut backwards: Vec<u64> = handle.range(..).rev().map(|entry| entry.unwrap().0).collect();
+    backwards.reverse();
+    assert_eq!(backwards, ids.collect::<Vec<_>>(), "seed {seed}: {name}");
+}
+
+fn run(seed: u64, mode: SyncMode) {
+    let mut rng = Rng::with_seed(seed);
+    let disk = SimDisk::new(seed);
+    let options = WalOptions {
+        sync_mode: mode,
+        max_segment_size: [0, 200, 1500, 1 << 20][rng.usize(..4)],
+        max_open_segments: rng.usize(1..4),
+        archive_path: rng.bool().then(|| "/archive".into()),
+        ..WalOptions::new("/log")
+    };
+    let mut writer = open(&disk, &options).unwrap();
+    let mut reader = reader(&disk, &options);
+    let mut streams: [Known; 2] = Default::default();
+    for _ in 0..rng.usize(1..60) {
+        let which = rng.usize(..2);
+        let (name, known) = (NAMES[which], &mut streams[which]);
+        let stream = writer.stream(name).unwrap();
+        let what = rng.u8(..24);
+        if std::env::var_os("IRONWAL_SEED").is_some() {
+            eprintln!("{what} on {name}");
+        }
+        match what {
+            0..8 => {
+                let entry = vec![rng.u8(..); rng.usize(..300)];
+                assert_eq!(stream.append(&entry).unwrap(), known.next_id());
+                known.entries.push(entry);
+            }
+            8..13 => {
+                let entries: Vec<Vec<u8>> =
+                    (0..rng.usize(1..5)).map(|_| vec![rng.u8(..); rng.usize(..200)]).collect();
+                let slices: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+                stream.append_batch(&slices).unwrap();
+                known.entries.extend(entries);
+            }
+            13 => stream.rotate().unwrap(),
+            14 => {
+                stream
+                    .truncate_before(known.first_id + rng.u64(..known.entries.len() as u64 + 2))
+                    .unwrap();
+                let gone = stream.first_id() - known.first_id;
+                known.entries.drain(..gone as usize);
+                known.first_id += gone;
+            }
+            15 => {
+                writer.truncate(name, rng.u64(..known.next_id() + 2)).unwrap();
+                let gone = stream.first_id() - known.first_id;
+                known.entries.drain(..gone as usize);
+                known.first_id += gone;
+            }
+            16 if !known.entries.is_empty() => {
+                let left = rng.usize(..known.entries.len());
+                let last =
+                    known.first_id.checked_add(left as u64).and_then(|end| end.checked_sub(1));
+                stream.truncate_after(last).unwrap();
+                if last.is_some() || left == 0 {
+                    known.entries.truncate(left);
+                }
+            }
+            17 => {
+                writer.delete_stream(name).unwrap();
+                *known = Known::default();
+                assert_eq!(reader.get(name, 0).unwrap(), None, "seed {seed}");
+            }
+            18 => {
+                writer.close().unwrap();
+                if rng.bool() {
+                    check(seed, &reader, name, known, &mut rng);
+                }
+                writer = open(&disk, &options).unwrap();
+            }
+            19 => {
+                // As a process that is gone: the reader's is another one.
+                drop(stream);
+                drop(std::mem::replace(&mut writer, reader.clone()));
+                check(seed, &reader, name, known, &mut rng);
+                writer = open(&disk, &options).unwrap();
+            }
+            20 => {
+                let other = self::reader(&disk, &options);
+                check(seed, &other, name, &mut Known { handle: None, ..known.copy() }, &mut rng);
+            }
+            21 => {
+                reader.close().unwrap();
+                assert!(matches!(reader.get(name, 0), Err(Error::Closed)));
+                reader = self::reader(&disk, &options);
+                streams.iter_mut().for_each(|known| known.handle = None);
+            }
+            _ => {
+                assert!(matches!(reader.append(name, b"x"), Err(Error::ReadOnly(_))));
+                assert!(matches!(reader.delete_stream(name), Err(Error::ReadOnly(_))));
+            }
+        }
+        for (name, known) in NAMES.into_iter().zip(&mut streams) {
+            if rng.u8(..3) > 0 {
+                check(seed, &reader, name, known, &mut rng);
+            }
+        }
+    }
+}
+
+impl Known {
+    fn copy(&self) -> Self {
+        Self { entries: self.entries.clone(), handle: None, ..*self }
+    }
+}
+
+#[test]
+fn a_reader_sees_exactly_what_is_committed() {
+    let seeds = std::env::var("IRONWAL_SEEDS").ok().map_or(300, |seeds| seeds.parse().unwrap());
+    for mode in [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async] {
+        for seed in 0..seeds {
+            run(seed, mode);
+        }
+    }
+}

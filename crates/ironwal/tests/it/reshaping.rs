@@ -1,0 +1,206 @@
+//! Pruning, cutting, deleting, archiving and restoring on a disk that loses power: what has returned
+//! is there afterwards, and what was interrupted, at whatever call, is done or not done.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ironwal::storage::SimDisk;
+use ironwal::{Environment, Maintenance, SyncMode, Wal, WalOptions};
+
+use crate::model::open;
+
+const MODES: [SyncMode; 3] = [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async];
+
+type Entries = Vec<(u64, Vec<u8>)>;
+
+fn options(sync_mode: SyncMode) -> WalOptions {
+    WalOptions {
+        sync_mode,
+        max_entries_per_segment: 5,
+        archive_path: Some("/archive".into()),
+        ..WalOptions::new("/log")
+    }
+}
+
+fn entries(wal: &Wal) -> Entries {
+    wal.iter_with_ids("s", 0).unwrap().map(Result::unwrap).collect()
+}
+
+/// A stream of 18 entries in segments of 5.
+fn filled(disk: &SimDisk, mode: SyncMode) -> Wal {
+    let wal = open(disk, &options(mode)).unwrap();
+    for id in 0..18 {
+        assert_eq!(wal.append("s", format!("entry {id}").as_bytes()).unwrap(), id);
+    }
+    wal.sync_all().unwrap();
+    wal
+}
+
+/// Does `change` after `prepare`, and loses power after it, and in the middle of it at every call.
+fn is_done_or_not_done(prepare: impl Fn(&Wal), change: impl Fn(&Wal) -> ironwal::Result<()>) {
+    for (seed, mode) in (0..).zip(MODES.into_iter().cycle()).take(30) {
+        let disk = SimDisk::new(seed);
+        let wal = filled(&disk, mode);
+        prepare(&wal);
+        let before = entries(&wal);
+        change(&wal).unwrap();
+        let after = entries(&wal);
+        disk.crash();
+        let wal = open(&disk, &options(mode)).unwrap();
+        assert_eq!(entries(&wal), after, "seed {seed}");
+
+        for call in 1.. {
+            let disk = SimDisk::new(seed);
+            let wal = filled(&disk, mode);
+            prepare(&wal);
+            disk.cut_power_at(call);
+            let returned = change(&wal).is_ok();
+            drop(wal);
+            disk.crash();
+            let wal = open(&disk, &options(mode)).unwrap();
+            let found = entries(&wal);
+            let expected = found == after || !returned && found == before;
+            assert!(expected, "seed {seed}, {mode:?}, call {call}: {found:?}");
+            let next_id = wal.stream("s").unwrap().next_id();
+            assert_eq!(wal.append("s", b"one more").unwrap(), next_id);
+            // Once more, to the end, after an interruption.
+            change(&wal).unwrap();
+            if returned {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn pruning_is_done_or_not_done() {
+    is_done_or_not_done(|_| (), |wal| wal.truncate("s", 11).map(|_| ()));
+}
+
+#[test]
+fn pruning_by_entry_is_done_or_not_done() {
+    is_done_or_not_done(|_| (), |wal| wal.stream("s")?.truncate_before(12).map(|_| ()));
+}
+
+#[test]
+fn cutting_off_the_end_is_done_or_not_done() {
+    for last_kept in [None, Some(6), Some(9), Some(16)] {
+        is_done_or_not_done(|_| (), |wal| wal.stream("s")?.truncate_after(last_kept));
+    }
+}
+
+#[test]
+fn deleting_is_done_or_not_done() {
+    is_done_or_not_done(|_| (), |wal| wal.delete_stream("s"));
+}
+
+#[test]
+fn restoring_is_done_or_not_done() {
+    let prune = |wal: &Wal| {
+        wal.truncate("s", 11).unwrap();
+    };
+    is_done_or_not_done(prune, |wal| wal.restore_archived("s").map(|_| ()));
+}
+
+#[test]
+fn restoring_a_deleted_stream_is_done_or_not_done() {
+    for (seed, mode) in (0..).zip(MODES.into_iter().cycle()).take(15) {
+        for call in 1.. {
+            let disk = SimDisk::new(seed);
+            let wal = filled(&disk, mode);
+            wal.truncate("s", 11).unwrap();
+            wal.delete_stream("s").unwrap();
+            disk.cut_power_at(call);
+            let returned = wal.restore_archived("s").is_ok();
+            drop(wal);
+            disk.crash();
+            let wal = open(&disk, &options(mode)).unwrap();
+            let found = entries(&wal).len();
+            assert!(found == 10 || !returned && found == 0, "seed {seed}, call {call}: {found}");
+            wal.restore_archived("s").unwrap();
+            assert_eq!(entries(&wal).len(), 10, "seed {seed}, call {call}");
+            if returned {
+                break;
+            }
+        }
+    }
+}
+
+/// What is archived is in the archive, or in the stream, or in both: never in neither.
+#[test]
+fn archiving_loses_nothing_wherever_it_is_interrupted() {
+    for (seed, mode) in (0..).zip(MODES.into_iter().cycle()).take(30) {
+        for call in 1.. {
+            let disk = SimDisk::new(seed);
+            let wal = filled(&disk, mode);
+            let all = entries(&wal);
+            disk.cut_power_at(call);
+            let returned = wal.truncate("s", 11).is_ok();
+            drop(wal);
+            disk.crash();
+            let wal = open(&disk, &options(mode)).unwrap();
+            wal.restore_archived("s").unwrap();
+            assert_eq!(entries(&wal), all, "seed {seed}, {mode:?}, call {call}");
+            if returned {
+                break;
+            }
+        }
+    }
+}
+
+/// A descriptor with unsynced writes is not closed: the error would be lost with it.
+#[test]
+fn a_file_is_closed_only_when_it_is_synced() {
+    for mode in [SyncMode::BatchOnly, SyncMode::Async] {
+        for seed in 0..40 {
+            let disk = SimDisk::new(seed);
+            let few = WalOptions { max_open_segments: 1, ..options(mode) };
+            let wal = open(&disk, &few).unwrap();
+            for nth in 0..12 {
+                let name = format!("stream {}", nth % 4);
+                wal.append(&name, b"entry").unwrap();
+                // The stream before had to give its file back.
+                if nth > 0 {
+                    let before = wal.stream(&format!("stream {}", (nth - 1) % 4)).unwrap();
+                    assert_eq!(before.durable_end(), before.next_id(), "{mode:?} {nth}");
+                }
+            }
+            disk.crash();
+            let wal = open(&disk, &few).unwrap();
+            for nth in 0..3 {
+                assert_eq!(wal.iter(&format!("stream {nth}"), 0).unwrap().count(), 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interval_makes_durable_what_was_appended() {
+    for seed in 0..40 {
+        let disk = SimDisk::new(seed);
+        let seconds = Arc::new(AtomicU64::new(0));
+        let clock = Arc::clone(&seconds);
+        let environment = Environment::default()
+            .with_storage(Arc::new(disk.process()))
+            .with_entropy(|| 0x5A17)
+            .with_clock(move || Duration::from_secs(clock.load(Ordering::Relaxed)))
+            .with_maintenance(Maintenance::Inline);
+        let interval = Duration::from_secs(60);
+        let options = options(SyncMode::Interval(interval));
+        let wal = Wal::open_with(options.clone(), environment).unwrap();
+        let stream = wal.stream("s").unwrap();
+        for id in 0..8 {
+            seconds.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(stream.append(b"entry").unwrap(), id);
+        }
+        let due = wal.maintain().unwrap();
+        assert!(due <= Duration::from_secs(1) + interval, "later than it was promised");
+        seconds.fetch_add(60, Ordering::Relaxed);
+        wal.maintain();
+        assert_eq!(stream.durable_end(), 8);
+        disk.crash();
+        let wal = open(&disk, &options).unwrap();
+        assert_eq!(entries(&wal).len(), 8, "seed {seed}");
+    }
+}
