@@ -167,7 +167,6 @@ impl Lead<'_> {
         // Whoever is in the middle of one goes on to its end.
         segments.iter().for_each(|segment| segment.retire(segment.next_id()));
         let reinstate = || segments.iter().for_each(|segment| segment.reinstate());
-        let mut in_doubt = Ok(());
         let moved = log.storage.rename(&log.identity.dir, aside);
         match moved {
             // Nothing was ever appended; or it was moved before, and it is open whether for good.
@@ -182,16 +181,13 @@ impl Lead<'_> {
                 self.resume_staging();
                 return Err(error.into());
             }
-            Ok(()) => {
-                if let Err(error) = log.storage.sync_dir(root) {
-                    // It is open whether it is deleted, and it stays where it is: if it were found
-                    // under its name again, nothing would say that this name may not be durable.
-                    // Where it is, the next opening moves it once more, and syncs that.
-                    in_doubt = Err(log.fail(error));
-                }
-            }
+            Ok(()) => {}
         }
-        if in_doubt.is_ok() {
+        // If it fails, it is open whether the stream is deleted, and it stays where it is: if it were
+        // found under its name again, nothing would say that this name may not be durable. Where it
+        // is, the next opening moves it once more, and syncs that.
+        let synced = log.storage.sync_dir(root).map_err(|error| log.fail(error));
+        if synced.is_ok() {
             lock(&log.tail).delete();
         }
         let change = log.change();
@@ -201,7 +197,7 @@ impl Lead<'_> {
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         lock(&log.unproven).clear();
-        in_doubt
+        synced
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::archive::{Archive, UNFINISHED_COPY, make_first_kept};
+use super::archive::{Archive, make_first_kept};
 use super::deletion::{Doomed, aside, delete};
 use super::{Inner, names};
 use crate::commit;
@@ -209,11 +209,6 @@ pub(super) fn remove_unfinished(storage: &dyn Storage, root: &Path) -> Result<()
         }
     }
     Ok(())
-}
-
-/// Deletes what an interrupted copy left behind in a stream's directory.
-pub(super) fn remove_unfinished_copy(storage: &dyn Storage, dir: &Path) {
-    delete(storage, &Doomed::File(dir.join(UNFINISHED_COPY)));
 }
 
 /// Refuses an archive inside of the log, whose directories are streams.

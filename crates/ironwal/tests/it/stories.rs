@@ -342,6 +342,76 @@ fn a_root_file_that_a_failed_sync_left_in_the_cache_is_written_again() {
     }
 }
 
+/// A cut replaces the segment that it goes through, and an iterator that is in the middle of the old
+/// one was told where to stop. A second, deeper cut told only those who read the replacement: the
+/// iterator went on to yield what the second cut had dropped, long after it had returned.
+#[test]
+fn a_deeper_cut_reaches_readers_of_what_an_earlier_one_replaced() {
+    let disk = disk(15);
+    let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+    let stream = wal.stream("s").unwrap();
+    let append = |ids: std::ops::Range<u64>, mark: &str| {
+        for id in ids {
+            stream.append_at(id, format!("{id} {mark}").as_bytes()).unwrap();
+        }
+    };
+    append(0..20, "first");
+    let mut iterator = wal.iter("s", 0).unwrap();
+    let mut range = stream.range(..);
+    for id in 0..3 {
+        let expected = format!("{id} first").into_bytes();
+        assert_eq!(iterator.next().unwrap().unwrap(), expected);
+        assert_eq!(range.next().unwrap().unwrap(), (id, expected.into()));
+    }
+    stream.truncate_after(Some(12)).unwrap();
+    append(13..15, "second");
+    stream.truncate_after(Some(5)).unwrap();
+    append(6..20, "third");
+    for id in 3..20 {
+        let mark = if id < 6 { "first" } else { "third" };
+        assert_eq!(iterator.next().unwrap().unwrap(), format!("{id} {mark}").into_bytes());
+    }
+    assert!(iterator.next().is_none());
+    let rest: Vec<u64> = range.map(|entry| entry.unwrap().0).collect();
+    assert_eq!(rest, [3, 4, 5], "a range ends where it was cut off");
+}
+
+/// Deleting a stream renamed its directory, and told its segments after the sync of that. Meanwhile a
+/// reader that opened a segment did not find the file and reported damage.
+#[test]
+fn a_reader_takes_no_deletion_for_damage() {
+    let disk = disk(16);
+    let options = WalOptions { max_entries_per_segment: 2, ..options(SyncMode::Strict) };
+    let wal = open(&disk, &options).unwrap();
+    for id in 0..6 {
+        assert_eq!(wal.append("s", b"entry").unwrap(), id);
+    }
+    wal.close().unwrap();
+
+    let (tell, told) = std::sync::mpsc::channel();
+    let slow = Hooked::new(&disk).before_sync_dir(move || {
+        let _ = tell.send(());
+        for _ in 0..1000 {
+            std::thread::yield_now();
+        }
+    });
+    let wal = open_on(Arc::new(slow), &options).unwrap();
+    let mut iterator = wal.iter("s", 0).unwrap();
+    // What opening synced.
+    while told.try_recv().is_ok() {}
+    std::thread::scope(|scope| {
+        let (log, iterator) = (&wal, &mut iterator);
+        let reader = scope.spawn(move || {
+            told.recv().unwrap();
+            (log.get("s", 3), iterator.next().transpose())
+        });
+        wal.delete_stream("s").unwrap();
+        let (by_id, iterated) = reader.join().unwrap();
+        assert_eq!(by_id.unwrap(), None);
+        assert_eq!(iterated.unwrap(), None);
+    });
+}
+
 /// The names of the files in a directory.
 fn files_in(disk: &SimDisk, dir: &str) -> Vec<String> {
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_string();
@@ -515,76 +585,6 @@ fn what_was_cut_off_does_not_come_back_from_the_archive() {
     wal.delete_stream("s").unwrap();
     assert_eq!(wal.restore_archived("s").unwrap(), 1);
     assert_eq!(wal.stream("s").unwrap().next_id(), 2);
-}
-
-/// A cut replaces the segment that it goes through, and an iterator that is in the middle of the old
-/// one was told where to stop. A second, deeper cut told only those who read the replacement: the
-/// iterator went on to yield what the second cut had dropped, long after it had returned.
-#[test]
-fn a_deeper_cut_reaches_readers_of_what_an_earlier_one_replaced() {
-    let disk = disk(15);
-    let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
-    let stream = wal.stream("s").unwrap();
-    let append = |ids: std::ops::Range<u64>, mark: &str| {
-        for id in ids {
-            stream.append_at(id, format!("{id} {mark}").as_bytes()).unwrap();
-        }
-    };
-    append(0..20, "first");
-    let mut iterator = wal.iter("s", 0).unwrap();
-    let mut range = stream.range(..);
-    for id in 0..3 {
-        let expected = format!("{id} first").into_bytes();
-        assert_eq!(iterator.next().unwrap().unwrap(), expected);
-        assert_eq!(range.next().unwrap().unwrap(), (id, expected.into()));
-    }
-    stream.truncate_after(Some(12)).unwrap();
-    append(13..15, "second");
-    stream.truncate_after(Some(5)).unwrap();
-    append(6..20, "third");
-    for id in 3..20 {
-        let mark = if id < 6 { "first" } else { "third" };
-        assert_eq!(iterator.next().unwrap().unwrap(), format!("{id} {mark}").into_bytes());
-    }
-    assert!(iterator.next().is_none());
-    let rest: Vec<u64> = range.map(|entry| entry.unwrap().0).collect();
-    assert_eq!(rest, [3, 4, 5], "a range ends where it was cut off");
-}
-
-/// Deleting a stream renamed its directory, and told its segments after the sync of that. Meanwhile a
-/// reader that opened a segment did not find the file and reported damage.
-#[test]
-fn a_reader_takes_no_deletion_for_damage() {
-    let disk = disk(16);
-    let options = WalOptions { max_entries_per_segment: 2, ..options(SyncMode::Strict) };
-    let wal = open(&disk, &options).unwrap();
-    for id in 0..6 {
-        assert_eq!(wal.append("s", b"entry").unwrap(), id);
-    }
-    wal.close().unwrap();
-
-    let (tell, told) = std::sync::mpsc::channel();
-    let slow = Hooked::new(&disk).before_sync_dir(move || {
-        let _ = tell.send(());
-        for _ in 0..1000 {
-            std::thread::yield_now();
-        }
-    });
-    let wal = open_on(Arc::new(slow), &options).unwrap();
-    let mut iterator = wal.iter("s", 0).unwrap();
-    // What opening synced.
-    while told.try_recv().is_ok() {}
-    std::thread::scope(|scope| {
-        let (log, iterator) = (&wal, &mut iterator);
-        let reader = scope.spawn(move || {
-            told.recv().unwrap();
-            (log.get("s", 3), iterator.next().transpose())
-        });
-        wal.delete_stream("s").unwrap();
-        let (by_id, iterated) = reader.join().unwrap();
-        assert_eq!(by_id.unwrap(), None);
-        assert_eq!(iterated.unwrap(), None);
-    });
 }
 
 /// A full segment that was not durable yet was copied into the archive, and the power went before

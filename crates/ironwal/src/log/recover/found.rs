@@ -1,8 +1,10 @@
 //! What is on the disk of a stream, read without changing anything.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::repair::renamed;
 use crate::error::Result;
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{FirstKept, HEADER_LEN, Proof, SLOT_LEN, Slot, SlotPlace};
@@ -13,7 +15,7 @@ use crate::segment::reader::read_seal;
 use crate::segment::recovery::{self, Cut, Header, Tail};
 use crate::segment::source::{FileSource, Handle};
 use crate::segment::walk::{WALK_READ_LEN, Walk};
-use crate::segment::{DELETED_PREFIX, Damage, first_id_of, path_of};
+use crate::segment::{DELETED_PREFIX, Damage, UNFINISHED_COPY, UNFINISHED_NAME, first_id_of};
 use crate::storage::{self, DirEntry, EntryKind, OpenMode, Storage};
 
 /// One segment file, as it was found.
@@ -49,8 +51,8 @@ pub(in crate::log) struct Frames {
     pub(super) durable: bool,
 }
 
-/// All segments in the directory, oldest first, with their headers and seals; and the files that were
-/// cut off and lost their names, but are not deleted yet.
+/// All segments in the directory, oldest first, with their headers and seals; and the files that
+/// have no use any more: those that were cut off and not deleted yet, and unfinished ones.
 pub(super) fn list(
     storage: &dyn Storage,
     dir: &Path,
@@ -61,7 +63,8 @@ pub(super) fn list(
     let mut doomed = Vec::new();
     let mut number = None;
     for entry in entries {
-        let Some(first_id) = first_id_of(&entry.name) else {
+        let name = renamed(&entry.name).map_or(&*entry.name, OsStr::new);
+        let Some(first_id) = first_id_of(name) else {
             if is_doomed(&entry) {
                 doomed.push(dir.join(entry.name));
             }
@@ -70,7 +73,7 @@ pub(super) fn list(
         if entry.kind != EntryKind::File {
             continue;
         }
-        let mut segment = read_header(storage, path_of(dir, first_id), first_id, salt)?;
+        let mut segment = read_header(storage, dir.join(&entry.name), first_id, salt)?;
         if let Some((slot, _)) = &segment.slot
             && *number.get_or_insert(slot.constants.stream_number) != slot.constants.stream_number
         {
@@ -80,12 +83,16 @@ pub(super) fn list(
         }
         found.push(segment);
     }
+    found.sort_by_key(|segment| segment.first_id);
     Ok((found, doomed))
 }
 
 fn is_doomed(entry: &DirEntry) -> bool {
-    let name = entry.name.to_str();
-    entry.kind == EntryKind::File && name.is_some_and(|name| name.starts_with(DELETED_PREFIX))
+    // By the list, for to unlink what is not there costs every stream two system calls.
+    let is_ours = |name: &str| {
+        name == UNFINISHED_NAME || name == UNFINISHED_COPY || name.starts_with(DELETED_PREFIX)
+    };
+    entry.kind == EntryKind::File && entry.name.to_str().is_some_and(is_ours)
 }
 
 /// One segment, with its header and its seal.

@@ -26,7 +26,7 @@ use crate::sync::{Arc, OnceLock};
 use build::build;
 use found::{Found, list, mark_pruned, mark_stale, read_frames};
 pub(crate) use repair::Keep;
-use repair::{finish_renaming, repair};
+use repair::{as_renamed, finish_renaming, repair};
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
 pub(crate) fn recover(
@@ -40,8 +40,8 @@ pub(crate) fn recover(
 ) -> Result<Option<Log>> {
     let storage = context.storage();
     let entries = finish_renaming(&**storage, &dir)?;
-    let planned = plan(&**storage, &dir, entries, salt)?;
-    let Some(Plan { found, actions, first_kept, doomed }) = planned else {
+    let plan = plan(&**storage, &dir, entries, salt)?;
+    let Some(Plan { found, actions, first_kept, doomed }) = plan else {
         return Ok(None);
     };
     for (segment, action) in found.iter().zip(&actions) {
@@ -69,7 +69,7 @@ struct Plan {
     found: Vec<Found>,
     actions: Vec<Action>,
     first_kept: FirstKept,
-    /// Files that were going to be deleted.
+    /// Files that have no use any more.
     doomed: Vec<PathBuf>,
 }
 
@@ -119,11 +119,8 @@ pub(crate) struct Surveyed {
 /// Looks at the stream in `dir` without changing anything; `None` if there is no segment of ours.
 pub(crate) fn survey(context: &Arc<ReadContext>, dir: &Path, salt: u64) -> Result<Option<Survey>> {
     let storage = &**context.storage();
-    let Some(Plan { found, actions, first_kept, .. }) =
-        plan(storage, dir, storage.list(dir)?, salt)?
-    else {
-        return Ok(None);
-    };
+    let plan = plan(storage, dir, as_renamed(storage.list(dir)?), salt)?;
+    let Some(Plan { found, actions, first_kept, .. }) = plan else { return Ok(None) };
     let number = found.iter().find_map(|segment| segment.slot);
     let number = number.map(|(slot, _)| slot.constants.stream_number);
     let last = actions.iter().position(|action| *action == Action::CutStream);

@@ -1,5 +1,6 @@
 //! Doing what was decided. The only part of recovery that writes.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
@@ -8,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::format::header::{FirstKept, Proof};
 use crate::format::seal::Point;
 use crate::log::Identity;
-use crate::log::rotate::remove_unfinished;
 use crate::segment::recovery::{Action, Cut, Tail};
 use crate::segment::{RENAMED_PREFIX, SegmentWriter, first_id_of};
 use crate::storage::{self, DirEntry, OpenMode, Storage};
@@ -77,7 +77,6 @@ pub(super) fn repair(
     for (path, _) in pruned.iter().chain(&deleted).rev() {
         storage.remove_file(path)?;
     }
-    remove_unfinished(&**storage, &identity.dir)?;
     if !deleted.is_empty() || !pruned.is_empty() {
         storage.sync_dir(&identity.dir)?;
     }
@@ -108,13 +107,26 @@ pub(super) fn finish_renaming(storage: &dyn Storage, dir: &Path) -> Result<Vec<D
     let entries = storage.list(dir)?;
     let mut any = false;
     for entry in &entries {
-        let name = entry.name.to_str().and_then(|name| name.strip_prefix(RENAMED_PREFIX));
-        if let Some(name) = name.filter(|name| first_id_of(name.as_ref()).is_some()) {
+        if let Some(name) = renamed(&entry.name) {
             storage.rename(&dir.join(&entry.name), &dir.join(name))?;
             any = true;
         }
     }
     if any { Ok(storage.list(dir)?) } else { Ok(entries) }
+}
+
+/// The same for somebody who only reads: without the file from before the cut.
+pub(super) fn as_renamed(mut entries: Vec<DirEntry>) -> Vec<DirEntry> {
+    let renamed: Vec<_> =
+        entries.iter().filter_map(|entry| renamed(&entry.name)).map(str::to_string).collect();
+    entries.retain(|entry| renamed.iter().all(|name| entry.name != name.as_str()));
+    entries
+}
+
+/// The name of a segment that is being given its name again.
+pub(super) fn renamed(name: &OsStr) -> Option<&str> {
+    let name = name.to_str()?.strip_prefix(RENAMED_PREFIX)?;
+    first_id_of(name.as_ref()).map(|_| name)
 }
 
 /// Makes durable what says that the segments which are going to be deleted were pruned: the process
