@@ -125,6 +125,10 @@ impl Inner {
         // Files that wait to be deleted have the names that are going to be needed.
         self.maintainer.drain_deletions();
         let found = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(stream) = &found {
+            // It may be open whether its deletion, or its first append, was done.
+            stream.log().check_open()?;
+        }
         match found {
             Some(stream) if stream.log().oldest_segment().is_some() => self.restore_into(&stream),
             _ => self.restore_whole(name, &root.path().join(encoded), root.path()),
