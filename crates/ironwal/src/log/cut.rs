@@ -60,7 +60,10 @@ impl Lead<'_> {
         let kept = old.before(id, seed).map_err(|error| log.read_error(error))?;
         let end = kept.proof.synced_to;
 
-        let cut_number = self.writer.cut_number + 1;
+        let Some(cut_number) = self.writer.cut_number.checked_add(1) else {
+            let name = &log.identity.name;
+            return Err(Error::Config(format!("stream {name:?} cannot be cut any more")));
+        };
         let constants = Constants { cut_number, ..slot.constants };
         let slot = Slot { constants, proof: kept.proof, first_kept: log.first_kept() };
         let file = unfinished_file(storage, dir)?;
@@ -157,6 +160,16 @@ impl Lead<'_> {
         let deleted = self.try_delete(root, aside);
         self.end_change();
         deleted
+    }
+
+    /// Takes no appends any more, as after deleting the stream, if it has no segments; returns whether
+    /// that is so.
+    pub(crate) fn give_way(&mut self) -> bool {
+        let is_empty = self.log.segments().is_empty();
+        if is_empty {
+            lock(&self.log.tail).delete();
+        }
+        is_empty
     }
 
     fn try_delete(&mut self, root: &Path, aside: &Path) -> Result<()> {

@@ -62,7 +62,7 @@ impl<'a> Lead<'a> {
     }
 
     /// Lists the stream for readers in other processes, before anything of it changes.
-    pub(super) fn list_for_others(&self) {
+    pub(crate) fn list_for_others(&self) {
         let log = self.log;
         let (Some(shared), Some(number)) = (&log.shared, log.number()) else { return };
         log.mark.get_or_init(|| shared.marks.list(number, log.first_id(), log.next_id()));
@@ -147,6 +147,8 @@ impl<'a> Lead<'a> {
     /// Seals the active segment, unless it holds nothing; the next append begins another. `false`:
     /// there is no permit to open its file.
     pub(crate) fn rotate(&mut self) -> Result<bool> {
+        // It may have been closed while the lead was waited for.
+        self.log.check_open()?;
         if !self.open_active()? {
             return Ok(false);
         }
@@ -158,6 +160,7 @@ impl<'a> Lead<'a> {
 
     /// Begins a segment if there is none, so that the one before it can go.
     pub(crate) fn begin_empty_segment(&mut self) -> Result<()> {
+        self.log.check_open()?;
         let none = lock(&self.log.tail).segment().is_none();
         if none { self.begin_segment(0) } else { Ok(()) }
     }

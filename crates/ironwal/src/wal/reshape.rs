@@ -1,5 +1,6 @@
 //! Pruning, cutting, deleting and restoring streams.
 
+use std::io;
 use std::path::Path;
 
 use super::archive::{Archive, make_first_kept};
@@ -7,8 +8,8 @@ use super::deletion::{Doomed, aside, delete};
 use super::{Inner, names};
 use crate::commit;
 use crate::error::{Error, Result};
-use crate::segment::first_id_of;
-use crate::storage::{self, EntryKind, Storage};
+use crate::segment::{UNFINISHED_NAME, first_id_of};
+use crate::storage::{self, DirEntry, EntryKind, Storage};
 use crate::sync::{Arc, PoisonError, lock};
 
 /// How the names of directories begin in which streams are put together that are being restored.
@@ -122,8 +123,6 @@ impl Inner {
         // Nobody creates or deletes a stream of this name meanwhile.
         let root = lock(&self.root);
         let Some(root) = root.as_ref() else { return Err(Error::Closed) };
-        // Files that wait to be deleted have the names that are going to be needed.
-        self.maintainer.drain_deletions();
         let found = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         if let Some(stream) = &found {
             // It may be open whether its deletion, or its first append, was done.
@@ -138,6 +137,9 @@ impl Inner {
     /// Restores what was pruned of a stream that there is.
     fn restore_into(&self, stream: &commit::Stream) -> Result<usize> {
         let _reshaping = stream.reshape();
+        // Files that wait to be deleted have the names that are going to be needed. Nobody adds to
+        // them from here on.
+        self.maintainer.drain_deletions();
         let log = stream.log();
         log.check_open()?;
         let (Some(archive), Some(number), Some(first_id)) =
@@ -171,14 +173,21 @@ impl Inner {
         let Some(number) = chain.first().map(|it| it.slot.constants.stream_number) else {
             return Ok(0);
         };
+        let known = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(stream) = known {
+            // Its handles must not write to the directory that is going to be another stream's.
+            if !stream.give_way()? {
+                return self.restore_into(&stream);
+            }
+            self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        }
         let storage = &self.environment.storage;
+        make_way(&**storage, dir)?;
         let unfinished = root.join(format!("{RESTORED_PREFIX}{number}"));
         delete(&**storage, &Doomed::Dir(unfinished.clone()));
         storage.create_dir(&unfinished)?;
         archive.copy_back(&chain, &unfinished)?;
         make_first_kept(&**storage, &chain, &unfinished)?;
-        // An empty directory can be there, of a stream that was never appended to.
-        delete(&**storage, &Doomed::Dir(dir.to_path_buf()));
         storage.rename(&unfinished, dir)?;
         if let Err(error) = storage.sync_dir(root) {
             // Found there, it would be taken for a stream whose name is durable.
@@ -186,6 +195,8 @@ impl Inner {
             return Err(error.into());
         }
         if let Some(stream) = self.recover_one(name.to_string(), dir.to_path_buf())? {
+            // What they were told last is the end of the life that was deleted.
+            stream.list_for_others()?;
             let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
             streams.insert(name.to_string(), Arc::new(stream));
         }
@@ -197,6 +208,28 @@ impl Inner {
         let path = self.archive_path.as_deref()?;
         Some(Archive::new(&*self.environment.storage, path, stream_dir, self.salt))
     }
+}
+
+/// Removes the directory of a stream that was never appended to, if there is one. Nothing else is
+/// removed, whatever stands there: on a file system that takes names for equal which differ in case,
+/// it can be another stream.
+fn make_way(storage: &dyn Storage, dir: &Path) -> Result<()> {
+    let entries = match storage.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let is_ours =
+        |entry: &DirEntry| [UNFINISHED_NAME, UNFINISHED_COPY].iter().any(|it| entry.name == *it);
+    if !entries.iter().all(is_ours) {
+        let what = "holds files that are not the stream's; move them away. The file system may not tell \
+                    apart names that differ in case";
+        let what = format!("{} {what}", dir.display());
+        return Err(Error::Io(io::Error::new(io::ErrorKind::AlreadyExists, what)));
+    }
+    for entry in entries {
+        storage.remove_file(&dir.join(entry.name))?;
+    }
+    Ok(storage.remove_dir(dir)?)
 }
 
 /// Deletes what an interrupted restoration left behind.

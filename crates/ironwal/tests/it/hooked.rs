@@ -9,6 +9,7 @@ use bytes::Bytes;
 use ironwal::storage::{DirEntry, File, Lock, OpenMode, SharedWords, SimDisk, Storage};
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
+type PathHook = Arc<dyn Fn(&Path) + Send + Sync>;
 
 /// Calls hooks around the calls of a simulated disk.
 #[derive(Clone)]
@@ -18,6 +19,7 @@ pub(crate) struct Hooked {
     after_read: Hook,
     before_sync: Hook,
     before_sync_dir: Hook,
+    before_remove: PathHook,
 }
 
 impl Hooked {
@@ -30,6 +32,7 @@ impl Hooked {
             after_read: Arc::clone(&nothing),
             before_sync: Arc::clone(&nothing),
             before_sync_dir: nothing,
+            before_remove: Arc::new(|_| {}),
         }
     }
 
@@ -51,6 +54,11 @@ impl Hooked {
     /// Calls this before each sync of a directory.
     pub(crate) fn before_sync_dir(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         Self { before_sync_dir: Arc::new(hook), ..self }
+    }
+
+    /// Calls this before each removal of a file.
+    pub(crate) fn before_remove(self, hook: impl Fn(&Path) + Send + Sync + 'static) -> Self {
+        Self { before_remove: Arc::new(hook), ..self }
     }
 }
 
@@ -75,6 +83,7 @@ impl Storage for Hooked {
         self.inner.rename(&(self.path)(from), &(self.path)(to))
     }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        (self.before_remove)(path);
         self.inner.remove_file(&(self.path)(path))
     }
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {

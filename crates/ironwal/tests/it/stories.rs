@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ironwal::storage::sim::{CallKind, SimConfig};
-use ironwal::storage::{SimDisk, Storage};
-use ironwal::{Error, SyncMode, Wal, WalOptions};
+use ironwal::storage::{OpenMode, SimDisk, Storage};
+use ironwal::{Environment, Error, SyncMode, Wal, WalOptions};
 
 use crate::hooked::Hooked;
 use crate::model::{open, open_on};
@@ -647,4 +647,263 @@ fn a_pruning_that_is_finished_by_recovery_is_durable_first() {
         let entries: Result<Vec<_>, _> = wal.iter("s", 0).unwrap().collect();
         assert_eq!(entries.unwrap().len() as u64, 4 - first, "seed {seed}, {nth}");
     }
+}
+
+fn archiving() -> WalOptions {
+    WalOptions {
+        archive_path: Some("/archive".into()),
+        max_entries_per_segment: 2,
+        ..options(SyncMode::Strict)
+    }
+}
+
+fn append_each(wal: &Wal, ids: std::ops::Range<u8>) {
+    for id in ids {
+        assert_eq!(wal.append("s", &[id; 8]).unwrap(), u64::from(id));
+    }
+}
+
+fn assert_holds(wal: &Wal, ids: std::ops::Range<u8>) {
+    let found: Vec<_> = wal.iter("s", 0).unwrap().map(Result::unwrap).collect();
+    let expected: Vec<_> = ids.map(|id| vec![id; 8]).collect();
+    assert_eq!(found, expected);
+}
+
+/// A stream of six entries, of which four were archived, and which was deleted then.
+fn archived_and_deleted(disk: &SimDisk) -> Wal {
+    let wal = open(disk, &archiving()).unwrap();
+    append_each(&wal, 0..6);
+    assert_eq!(wal.truncate("s", 4).unwrap(), 2);
+    wal.delete_stream("s").unwrap();
+    wal
+}
+
+/// Lets other threads go first, as long as they need to, but not for ever.
+fn give_way_until(done: &AtomicBool) {
+    for _ in 0..20_000 {
+        if done.load(Ordering::SeqCst) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// A restoration waited for a pruning that was under way, having looked before that for files that
+/// wait to be deleted. It took the segments back from the archive; then the files that the pruning
+/// had put up for deletion were deleted: the restored ones, which had the same names.
+#[test]
+fn what_is_restored_is_not_deleted_by_an_earlier_pruning() {
+    let disk = disk(17);
+    let (pruning, restored) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (waits, is_restored) = (Arc::clone(&pruning), Arc::clone(&restored));
+    let (tell, told) = std::sync::mpsc::channel();
+    let slow = Hooked::new(&disk)
+        .before_sync_dir(move || {
+            if waits.swap(false, Ordering::SeqCst) {
+                tell.send(()).unwrap();
+                // For the other thread to get as far as it can.
+                give_way_until(&AtomicBool::new(false));
+            }
+        })
+        .before_remove(move |path| {
+            if path.starts_with("/log/s") && path.extension() == Some("wal".as_ref()) {
+                give_way_until(&is_restored);
+            }
+        });
+    let environment = Environment::default().with_storage(Arc::new(slow));
+    let wal = Wal::open_with(archiving(), environment).unwrap();
+    append_each(&wal, 0..6);
+    pruning.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let restorer = scope.spawn(|| {
+            told.into_iter().next().unwrap();
+            let count = wal.restore_archived("s").unwrap();
+            restored.store(true, Ordering::SeqCst);
+            count
+        });
+        assert_eq!(wal.truncate("s", 4).unwrap(), 2);
+        assert_eq!(restorer.join().unwrap(), 2);
+    });
+    wal.close().unwrap();
+    assert_holds(&open(&disk, &archiving()).unwrap(), 0..6);
+}
+
+/// A log was closed while a thread was archiving. The lock was free and the next process could have
+/// begun to write; the thread went on to write slots and to delete files.
+#[test]
+fn nothing_is_changed_after_the_log_was_closed() {
+    let disk = disk(18);
+    let (pruning, closed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (waits, is_closed) = (Arc::clone(&pruning), Arc::clone(&closed));
+    let (tell, told) = std::sync::mpsc::channel();
+    let slow = Hooked::new(&disk).before_sync_dir(move || {
+        if waits.swap(false, Ordering::SeqCst) {
+            tell.send(()).unwrap();
+            give_way_until(&is_closed);
+        }
+    });
+    let wal = open_on(Arc::new(slow), &archiving()).unwrap();
+    append_each(&wal, 0..7);
+    let content = || -> Vec<_> {
+        disk.files().into_iter().map(|path| (disk.contents(&path).unwrap(), path)).collect()
+    };
+    pruning.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let closer = scope.spawn(|| {
+            told.into_iter().next().unwrap();
+            wal.close().unwrap();
+            let left = content();
+            closed.store(true, Ordering::SeqCst);
+            left
+        });
+        let _ = wal.truncate("s", 4);
+        assert!(closer.join().unwrap() == content(), "a file was changed");
+    });
+}
+
+/// A handle was taken of a stream that had been deleted, and its first append found no space. Then
+/// the stream was restored, and the handle's next append began a segment of its own in the same
+/// directory: it replaced the first one that was restored.
+#[test]
+fn a_handle_from_before_a_restoration_does_not_write_into_what_was_restored() {
+    let disk = disk(19);
+    let wal = archived_and_deleted(&disk);
+    let stream = wal.stream("s").unwrap();
+    // For its directory, but not for a segment.
+    let used = disk.used_bytes();
+    disk.configure(|config| config.capacity = Some(used + 4096));
+    let error = stream.append(&[9; 8]).unwrap_err();
+    assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+    disk.configure(|config| config.capacity = None);
+    assert_eq!(wal.restore_archived("s").unwrap(), 2);
+    let error = stream.append(&[9; 8]).unwrap_err();
+    assert!(matches!(error, Error::StreamNotFound(_)), "{error}");
+    assert_holds(&wal, 0..4);
+    append_each(&wal, 4..5);
+    wal.close().unwrap();
+    assert_holds(&open(&disk, &archiving()).unwrap(), 0..5);
+}
+
+/// Restoring a stream removed whatever stood in the place of its directory: on a file system that
+/// does not tell upper from lower case, a stream that lived; anywhere, files of a stranger.
+#[test]
+fn restoring_removes_nothing_of_anybody_else() {
+    let fold = |path: &Path| PathBuf::from(path.to_str().unwrap().to_lowercase());
+    let disk = SimDisk::new(20);
+    let folding = || Arc::new(Hooked::new(&disk).with_paths(fold)) as Arc<dyn Storage>;
+    let wal = open_on(folding(), &archiving()).unwrap();
+    append_each(&wal, 0..6);
+    assert_eq!(wal.truncate("s", 4).unwrap(), 2);
+    let error = wal.restore_archived("S").unwrap_err();
+    assert!(error.to_string().contains("differ in case"), "{error}");
+    append_each(&wal, 6..7);
+    wal.close().unwrap();
+    assert_holds(&open_on(folding(), &archiving()).unwrap(), 4..7);
+
+    let disk = SimDisk::new(20);
+    let wal = archived_and_deleted(&disk);
+    let (dir, letter) = (Path::new("/log/s"), Path::new("/log/s/letter"));
+    disk.process().create_dir(dir).unwrap();
+    disk.process().open(letter, OpenMode::Create).unwrap();
+    wal.restore_archived("s").unwrap_err();
+    assert!(disk.files().iter().any(|path| path == letter));
+    disk.remove(letter).unwrap();
+    assert_eq!(wal.restore_archived("s").unwrap(), 2);
+    assert_holds(&wal, 0..4);
+}
+
+/// What readers in other processes were told last of a deleted stream was its end, which it did not
+/// reach when it was restored: they waited for the rest for minutes, and gave up.
+#[test]
+fn a_restored_stream_can_be_read_by_other_processes() {
+    let disk = disk(21);
+    let wal = archived_and_deleted(&disk);
+    wal.restore_archived("s").unwrap();
+    let environment = Environment::default().with_storage(Arc::new(disk.process()));
+    let reader = Wal::open_read_only_with(archiving(), environment).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(reader.get("s", 3)));
+    let found = told.recv_timeout(std::time::Duration::from_secs(20));
+    assert_eq!(found.expect("it waits").unwrap().as_deref(), Some(&[3; 8][..]));
+}
+
+/// The watermark could not grow on a full disk, and nothing was told any more. A reader of a stream
+/// that had not changed until then took that for no news: it never saw what was appended later.
+#[test]
+fn readers_notice_that_nothing_is_told_any_more() {
+    let disk = disk(22);
+    let options = options(SyncMode::Async);
+    let name = |nth: u32| format!("stream {nth}");
+    let wal = open(&disk, &options).unwrap();
+    for nth in 0..257 {
+        wal.append(&name(nth), b"one").unwrap();
+    }
+    wal.close().unwrap();
+    disk.remove(Path::new("/log/.ironwal.watermark")).unwrap();
+    let wal = open(&disk, &options).unwrap();
+    let environment = Environment::default().with_storage(Arc::new(disk.process()));
+    let reader = Wal::open_read_only_with(options, environment).unwrap();
+    let quiet = reader.stream(&name(256)).unwrap();
+    for nth in 0..255 {
+        wal.append(&name(nth), b"two").unwrap();
+    }
+    assert_eq!(quiet.next_id(), 1);
+    disk.fail_nth(CallKind::Share, 1, std::io::ErrorKind::StorageFull);
+    wal.append(&name(255), b"two").unwrap();
+    wal.append(&name(256), b"two").unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(reader.get(&name(256), 1)));
+    // It waits until the writer ends, and then sees all.
+    wal.close().unwrap();
+    let found = told.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert_eq!(found.unwrap().as_deref(), Some(&b"two"[..]));
+}
+
+/// A deleted stream's directory could not be deleted, with a stranger's directory in it. The stream
+/// was restored and deleted again: now two directories had to be deleted, of which one stood where
+/// the other was to go, and the log could not be opened any more.
+#[test]
+fn what_cannot_be_deleted_does_not_keep_a_log_from_opening() {
+    let disk = disk(23);
+    let wal = open(&disk, &archiving()).unwrap();
+    append_each(&wal, 0..6);
+    assert_eq!(wal.truncate("s", 4).unwrap(), 2);
+    let put_something_in = || disk.process().create_dir(Path::new("/log/s/strange")).unwrap();
+    put_something_in();
+    wal.delete_stream("s").unwrap();
+    wal.close().unwrap();
+    let wal = open(&disk, &archiving()).unwrap();
+    assert_eq!(wal.restore_archived("s").unwrap(), 2);
+    put_something_in();
+    wal.delete_stream("s").unwrap();
+    wal.close().unwrap();
+    for _ in 0..4 {
+        let wal = open(&disk, &archiving()).unwrap();
+        append_each(&wal, 0..1);
+        wal.delete_stream("s").unwrap();
+    }
+}
+
+/// A segment that says it was cut as often as can be counted: the next cut panicked with the lead in
+/// its hands, and closing the log waited for it for ever.
+#[test]
+fn a_stream_that_cannot_be_cut_any_more_says_so() {
+    let disk = disk(24);
+    let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+    append_each(&wal, 0..3);
+    wal.close().unwrap();
+    let path = Path::new("/log/s/00000000000000000000.wal");
+    for place in [0, 4096] {
+        let mut slot = disk.contents(path).unwrap()[place..place + 128].to_vec();
+        slot[40..48].copy_from_slice(&u64::MAX.to_le_bytes());
+        let checksum = crc32c::crc32c(&slot[..124]).to_le_bytes();
+        slot[124..].copy_from_slice(&checksum);
+        disk.overwrite(path, place as u64, &slot).unwrap();
+    }
+    let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+    let error = wal.stream("s").unwrap().truncate_after(Some(0)).unwrap_err();
+    assert!(error.to_string().contains("cannot be cut"), "{error}");
+    append_each(&wal, 3..4);
+    assert_holds(&wal, 0..4);
+    wal.close().unwrap();
 }

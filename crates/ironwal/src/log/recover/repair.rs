@@ -49,7 +49,8 @@ pub(super) fn repair(
         match action {
             Action::CutStream => {
                 over = nth < last;
-                make_durable(&**storage, &mut segment, newest, Some(cut_number + 1))?;
+                let raised = cut_number.checked_add(1).ok_or_else(|| cannot_be_cut(identity))?;
+                make_durable(&**storage, &mut segment, newest, Some(raised))?;
             }
             Action::Keep | Action::CutTail if !segment.frames.durable => {
                 make_durable(&**storage, &mut segment, newest, None)?;
@@ -81,6 +82,10 @@ pub(super) fn repair(
         storage.sync_dir(&identity.dir)?;
     }
     Ok(kept)
+}
+
+fn cannot_be_cut(identity: &Identity) -> Error {
+    Error::Corruption(format!("stream {:?} says it was cut more often than can be", identity.name))
 }
 
 /// Makes durable that the newest segment has its name, if it got that by a cut: the process that
