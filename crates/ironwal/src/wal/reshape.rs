@@ -8,7 +8,7 @@ use super::deletion::{Doomed, aside, delete};
 use super::{Inner, names};
 use crate::commit;
 use crate::error::{Error, Result};
-use crate::segment::{UNFINISHED_NAME, first_id_of};
+use crate::segment::{UNFINISHED_COPY, UNFINISHED_NAME, first_id_of};
 use crate::storage::{self, DirEntry, EntryKind, Storage};
 use crate::sync::{Arc, PoisonError, lock};
 
