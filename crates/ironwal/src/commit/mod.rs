@@ -287,7 +287,8 @@ pub(crate) mod tests {
         };
         let files = Files::new(8);
         let marks = Arc::new(Marks::none(&storage));
-        let shared = Shared { files: Arc::clone(files.budget()), marks };
+        let root_syncs = Arc::default();
+        let shared = Shared { files: Arc::clone(files.budget()), marks, root_syncs };
         let context = ReadContext::new(storage, &WalOptions::default());
         Arc::new(Stream::new(Log::new(context, shared, identity, limits), files))
     }

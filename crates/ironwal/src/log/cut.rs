@@ -6,11 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Log;
 use super::read::Place;
 use super::recover::found::read_header;
 use super::tail::{OpenSegment, State};
 use super::write::{IdleSegment, Lead};
+use super::{Log, Shared};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Slot, SlotPlace};
@@ -174,12 +174,14 @@ impl Lead<'_> {
 
     fn try_delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
         let log = self.log;
+        let Some(Shared { root_syncs, .. }) = &log.shared else { return Ok(()) };
         self.stop_staging();
         let segments = log.segments();
         // Before the names go: a file that is not found is missing, unless its segment is retired.
         // Whoever is in the middle of one goes on to its end.
         segments.iter().for_each(|segment| segment.retire(segment.next_id()));
         let reinstate = || segments.iter().for_each(|segment| segment.reinstate());
+        let before = root_syncs.before_change();
         let moved = log.storage.rename(&log.identity.dir, aside);
         match moved {
             // Nothing was ever appended; or it was moved before, and it is open whether for good.
@@ -199,7 +201,8 @@ impl Lead<'_> {
         // If it fails, it is open whether the stream is deleted, and it stays where it is: if it were
         // found under its name again, nothing would say that this name may not be durable. Where it
         // is, the next opening moves it once more, and syncs that.
-        let synced = log.storage.sync_dir(root).map_err(|error| log.fail(error));
+        let synced = root_syncs.sync(&*log.storage, root, before);
+        let synced = synced.map_err(|error| log.fail(error));
         if synced.is_ok() {
             lock(&log.tail).delete();
         }

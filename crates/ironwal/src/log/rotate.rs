@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use super::Log;
 use super::files::Permit;
 use super::tail::{Append, Lack, OpenSegment};
 use super::write::{Active, FullSegment, IdleSegment, Lead};
+use super::{Log, Shared};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Proof, Slot};
@@ -55,8 +55,10 @@ impl<'a> Lead<'a> {
             return Ok(());
         }
         let (storage, dir) = (&*log.storage, &log.identity.dir);
+        let Some(Shared { root_syncs, .. }) = &log.shared else { return Ok(()) };
+        let before = root_syncs.before_change();
         make_dir_again(storage, dir).map_err(|error| no_space(error, dir))?;
-        storage.sync_dir(root).map_err(|error| log.fail(error))?;
+        root_syncs.sync(storage, root, before).map_err(|error| log.fail(error))?;
         self.writer.dir_confirmed = true;
         Ok(())
     }

@@ -82,7 +82,7 @@ impl Wal {
         let marks = Arc::new(Marks::none(&storage));
         let inner = Inner {
             limits: Limits::default(),
-            shared: Shared { files: Arc::clone(files.budget()), marks },
+            shared: Shared { files: Arc::clone(files.budget()), marks, root_syncs: Arc::default() },
             files,
             context: ReadContext::without_maps(storage, &options),
             maintainer: Maintainer::new(environment.clone()),

@@ -188,8 +188,9 @@ impl Inner {
         storage.create_dir(&unfinished)?;
         archive.copy_back(&chain, &unfinished)?;
         make_first_kept(&**storage, &chain, &unfinished)?;
+        let before = self.shared.root_syncs.before_change();
         storage.rename(&unfinished, dir)?;
-        if let Err(error) = storage.sync_dir(root) {
+        if let Err(error) = self.shared.root_syncs.sync(&**storage, root, before) {
             // Found there, it would be taken for a stream whose name is durable.
             storage.rename(dir, &unfinished)?;
             return Err(error.into());

@@ -20,6 +20,7 @@ pub(crate) struct Hooked {
     before_sync: Hook,
     before_sync_dir: Hook,
     before_remove: PathHook,
+    after_create_dir: Hook,
 }
 
 impl Hooked {
@@ -31,7 +32,8 @@ impl Hooked {
             path: Path::to_path_buf,
             after_read: Arc::clone(&nothing),
             before_sync: Arc::clone(&nothing),
-            before_sync_dir: nothing,
+            before_sync_dir: Arc::clone(&nothing),
+            after_create_dir: nothing,
             before_remove: Arc::new(|_| {}),
         }
     }
@@ -56,6 +58,11 @@ impl Hooked {
         Self { before_sync_dir: Arc::new(hook), ..self }
     }
 
+    /// Calls this after each directory that was made.
+    pub(crate) fn after_create_dir(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { after_create_dir: Arc::new(hook), ..self }
+    }
+
     /// Calls this before each removal of a file.
     pub(crate) fn before_remove(self, hook: impl Fn(&Path) + Send + Sync + 'static) -> Self {
         Self { before_remove: Arc::new(hook), ..self }
@@ -77,7 +84,9 @@ impl Storage for Hooked {
         self.inner.list(&(self.path)(dir))
     }
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.create_dir(&(self.path)(dir))
+        self.inner.create_dir(&(self.path)(dir))?;
+        (self.after_create_dir)();
+        Ok(())
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.rename(&(self.path)(from), &(self.path)(to))

@@ -907,3 +907,35 @@ fn a_stream_that_cannot_be_cut_any_more_says_so() {
     assert_holds(&wal, 0..4);
     wal.close().unwrap();
 }
+
+/// Two streams were made at once. One sync of the root failed, and the stream whose it was was
+/// poisoned; but it had lost the other stream's directory, too, and the other one's sync said OK.
+#[test]
+fn a_failed_sync_of_the_root_fails_everybody_who_changed_it() {
+    let mut refused = 0;
+    for seed in 0..30 {
+        let disk = disk(seed);
+        let armed = Arc::new(AtomicBool::new(false));
+        let log: Arc<std::sync::OnceLock<Wal>> = Arc::default();
+        let (is_armed, faults, other) = (Arc::clone(&armed), disk.clone(), Arc::downgrade(&log));
+        // Another thread's, before the directory of this one is safe.
+        let hooked = Hooked::new(&disk).after_create_dir(move || {
+            if is_armed.swap(false, Ordering::SeqCst) {
+                faults.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+                let log = other.upgrade().unwrap();
+                log.get().unwrap().append("other", b"refused").unwrap_err();
+            }
+        });
+        log.set(open_on(Arc::new(hooked), &options(SyncMode::Strict)).unwrap()).unwrap();
+        let wal = log.get().unwrap();
+        wal.append("first", b"numbers are drawn").unwrap();
+        armed.store(true, Ordering::SeqCst);
+        let is_acknowledged = wal.append("s", b"acknowledged").is_ok();
+        refused += u32::from(!is_acknowledged);
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let found = wal.get("s", 0).unwrap();
+        assert!(!is_acknowledged || found.is_some(), "seed {seed}");
+    }
+    assert_eq!(refused, 30);
+}
