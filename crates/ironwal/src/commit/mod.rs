@@ -108,8 +108,10 @@ impl Stream {
         self.lead(|lead| lead.release())
     }
 
-    /// Makes the whole stream durable, records that, and takes no appends any more.
+    /// Makes the whole stream durable, records that, and takes no appends any more. Waits for whoever
+    /// changes which segments there are: afterwards the files are somebody else's.
     pub(crate) fn close(&self) -> Result<()> {
+        let _reshaping = self.reshape();
         self.lead(|lead| lead.close())
     }
 
@@ -177,6 +179,25 @@ impl Stream {
     /// Puts restored segments before the first one.
     pub(crate) fn adopt(&self, oldest: Vec<Segment>) -> Result<()> {
         self.lead(|lead| lead.adopt(oldest))
+    }
+
+    /// Takes no appends any more, as after deleting the stream, if nothing was ever appended; returns
+    /// whether that is so.
+    pub(crate) fn give_way(&self) -> Result<bool> {
+        let mut gave_way = false;
+        self.lead(|lead| {
+            gave_way = lead.give_way();
+            Ok(())
+        })?;
+        Ok(gave_way)
+    }
+
+    /// Lists the stream for readers in other processes.
+    pub(crate) fn list_for_others(&self) -> Result<()> {
+        self.lead(|lead| {
+            lead.list_for_others();
+            Ok(())
+        })
     }
 
     /// Deletes the stream: its directory gets the name `aside`.
@@ -266,7 +287,8 @@ pub(crate) mod tests {
         };
         let files = Files::new(8);
         let marks = Arc::new(Marks::none(&storage));
-        let shared = Shared { files: Arc::clone(files.budget()), marks };
+        let root_syncs = Arc::default();
+        let shared = Shared { files: Arc::clone(files.budget()), marks, root_syncs };
         let context = ReadContext::new(storage, &WalOptions::default());
         Arc::new(Stream::new(Log::new(context, shared, identity, limits), files))
     }
@@ -276,5 +298,21 @@ pub(crate) mod tests {
         let entries = &[entry];
         let append = Append { entries, batch: false, sync: false, expected: None, packed: None };
         stream.append(Path::new("/"), &append).unwrap();
+    }
+
+    /// A thread waited for the lead to rotate while the log was closed: it opened the file again,
+    /// which the next process writes to, and sealed it.
+    #[test]
+    fn a_closed_stream_is_not_rotated() {
+        let disk = SimDisk::new(1);
+        let stream = unsynced_stream(&disk, 10);
+        append(&stream, b"one");
+        stream.close().unwrap();
+        let calls = disk.calls_total();
+        let rotated = stream.lead(|lead| lead.rotate().map(|_| ()));
+        assert!(matches!(rotated, Err(Error::Closed)), "{rotated:?}");
+        let begun = stream.lead(|lead| lead.begin_empty_segment());
+        assert!(matches!(begun, Err(Error::Closed)), "{begun:?}");
+        assert_eq!(disk.calls_total(), calls);
     }
 }

@@ -6,11 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Log;
 use super::read::Place;
 use super::recover::found::read_header;
-use super::tail::OpenSegment;
+use super::tail::{OpenSegment, State};
 use super::write::{IdleSegment, Lead};
+use super::{Log, Shared};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Slot, SlotPlace};
@@ -60,7 +60,10 @@ impl Lead<'_> {
         let kept = old.before(id, seed).map_err(|error| log.read_error(error))?;
         let end = kept.proof.synced_to;
 
-        let cut_number = self.writer.cut_number + 1;
+        let Some(cut_number) = self.writer.cut_number.checked_add(1) else {
+            let name = &log.identity.name;
+            return Err(Error::Config(format!("stream {name:?} cannot be cut any more")));
+        };
         let constants = Constants { cut_number, ..slot.constants };
         let slot = Slot { constants, proof: kept.proof, first_kept: log.first_kept() };
         let file = unfinished_file(storage, dir)?;
@@ -159,33 +162,50 @@ impl Lead<'_> {
         deleted
     }
 
+    /// Takes no appends any more, as after deleting the stream, if it has no segments; returns whether
+    /// that is so.
+    pub(crate) fn give_way(&mut self) -> bool {
+        let is_empty = self.log.segments().is_empty();
+        if is_empty {
+            lock(&self.log.tail).delete();
+        }
+        is_empty
+    }
+
     fn try_delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
         let log = self.log;
+        let Some(Shared { root_syncs, .. }) = &log.shared else { return Ok(()) };
         self.stop_staging();
         let segments = log.segments();
         // Before the names go: a file that is not found is missing, unless its segment is retired.
         // Whoever is in the middle of one goes on to its end.
         segments.iter().for_each(|segment| segment.retire(segment.next_id()));
         let reinstate = || segments.iter().for_each(|segment| segment.reinstate());
+        let before = root_syncs.before_change();
         let moved = log.storage.rename(&log.identity.dir, aside);
         match moved {
-            // Nothing was ever appended.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Nothing was ever appended; or it was moved before, and it is open whether for good.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let state = lock(&log.tail).state().clone();
+                if let State::Poisoned(_) = state {
+                    return log.check(&state);
+                }
+            }
             Err(error) => {
                 reinstate();
                 self.resume_staging();
                 return Err(error.into());
             }
-            Ok(()) => {
-                if let Err(error) = log.storage.sync_dir(root) {
-                    // It is open whether it is deleted; what was committed can be read on.
-                    let _ = log.storage.rename(aside, &log.identity.dir);
-                    reinstate();
-                    return Err(log.fail(error));
-                }
-            }
+            Ok(()) => {}
         }
-        lock(&log.tail).delete();
+        // If it fails, it is open whether the stream is deleted, and it stays where it is: if it were
+        // found under its name again, nothing would say that this name may not be durable. Where it
+        // is, the next opening moves it once more, and syncs that.
+        let synced = root_syncs.sync(&*log.storage, root, before);
+        let synced = synced.map_err(|error| log.fail(error));
+        if synced.is_ok() {
+            lock(&log.tail).delete();
+        }
         let change = log.change();
         log.first_kept.store(log.next_id(), Ordering::Release);
         log.set_segments(Vec::new());
@@ -193,7 +213,7 @@ impl Lead<'_> {
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         lock(&log.unproven).clear();
-        Ok(())
+        synced
     }
 }
 

@@ -113,6 +113,8 @@ impl Marks {
             Ok(at) => at,
             Err(error) => {
                 tracing::warn!(%error, "no watermark any more: readers in other processes wait");
+                // Those who were told something must not take that for news of today.
+                table.as_ref()?.words.store(EPOCH, 0);
                 // Gives up the lock too.
                 *table = None;
                 return None;

@@ -20,6 +20,7 @@ pub(crate) mod range;
 pub(crate) mod read;
 pub(crate) mod recover;
 mod remote;
+pub(crate) mod root_syncs;
 mod rotate;
 pub(crate) mod tail;
 pub(crate) mod write;
@@ -37,6 +38,7 @@ use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Orderi
 use files::OpenFiles;
 use mark::{Mark, Marks};
 use remote::Remote;
+use root_syncs::RootSyncs;
 use tail::{Append, Limits, Staged, State, Tail};
 use write::Writer;
 
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) files: Arc<OpenFiles>,
     /// How readers in other processes are told what is committed.
     pub(crate) marks: Arc<Marks>,
+    /// The syncs of the root directory.
+    pub(crate) root_syncs: Arc<RootSyncs>,
 }
 
 /// One stream.

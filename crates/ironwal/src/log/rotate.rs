@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use super::Log;
 use super::files::Permit;
 use super::tail::{Append, Lack, OpenSegment};
 use super::write::{Active, FullSegment, IdleSegment, Lead};
+use super::{Log, Shared};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Proof, Slot};
@@ -55,14 +55,16 @@ impl<'a> Lead<'a> {
             return Ok(());
         }
         let (storage, dir) = (&*log.storage, &log.identity.dir);
+        let Some(Shared { root_syncs, .. }) = &log.shared else { return Ok(()) };
+        let before = root_syncs.before_change();
         make_dir_again(storage, dir).map_err(|error| no_space(error, dir))?;
-        storage.sync_dir(root).map_err(|error| log.fail(error))?;
+        root_syncs.sync(storage, root, before).map_err(|error| log.fail(error))?;
         self.writer.dir_confirmed = true;
         Ok(())
     }
 
     /// Lists the stream for readers in other processes, before anything of it changes.
-    pub(super) fn list_for_others(&self) {
+    pub(crate) fn list_for_others(&self) {
         let log = self.log;
         let (Some(shared), Some(number)) = (&log.shared, log.number()) else { return };
         log.mark.get_or_init(|| shared.marks.list(number, log.first_id(), log.next_id()));
@@ -147,6 +149,8 @@ impl<'a> Lead<'a> {
     /// Seals the active segment, unless it holds nothing; the next append begins another. `false`:
     /// there is no permit to open its file.
     pub(crate) fn rotate(&mut self) -> Result<bool> {
+        // It may have been closed while the lead was waited for.
+        self.log.check_open()?;
         if !self.open_active()? {
             return Ok(false);
         }
@@ -158,6 +162,7 @@ impl<'a> Lead<'a> {
 
     /// Begins a segment if there is none, so that the one before it can go.
     pub(crate) fn begin_empty_segment(&mut self) -> Result<()> {
+        self.log.check_open()?;
         let none = lock(&self.log.tail).segment().is_none();
         if none { self.begin_segment(0) } else { Ok(()) }
     }

@@ -33,6 +33,9 @@ pub(crate) const UNFINISHED_NAME: &str = ".next.tmp";
 /// How the names of files and directories begin that are about to be deleted.
 pub(crate) const DELETED_PREFIX: &str = ".deleted.";
 
+/// How the name of a segment begins while it is being given its own name again.
+pub(crate) const RENAMED_PREFIX: &str = ".renamed.";
+
 /// The name of a copy of a segment that is not whole yet, where an archived one is being restored.
 pub(crate) const UNFINISHED_COPY: &str = ".copy.tmp";
 

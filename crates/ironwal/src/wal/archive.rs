@@ -119,6 +119,24 @@ impl<'a> Archive<'a> {
         Ok(self.storage.sync_dir(&self.dir)?)
     }
 
+    /// Deletes what a pruning or a restoration that was interrupted left in the archive of stream
+    /// `number` of entries from `id` on, which are about to be cut off: otherwise they could come back
+    /// when the stream is deleted and restored. All of it is in the log too, from the segment that
+    /// begins with `oldest` on.
+    pub(super) fn forget_behind(&self, id: u64, number: u64, oldest: u64) -> Result<()> {
+        let mut copies = Vec::new();
+        for path in self.files()? {
+            let Some(first_id) = first_id_in(&path).filter(|first_id| *first_id >= oldest) else {
+                continue;
+            };
+            let found = examine(self.storage, path, first_id, self.salt)?;
+            let is_cut_off =
+                |it: &Examined| it.slot.constants.stream_number == number && it.end.next_id > id;
+            copies.extend(found.filter(is_cut_off));
+        }
+        if copies.is_empty() { Ok(()) } else { self.forget(&copies) }
+    }
+
     fn files(&self) -> io::Result<Vec<PathBuf>> {
         match self.storage.list(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -1,6 +1,8 @@
 //! Deleting files that nothing refers to any more. What is not deleted for whatever reason, the next
 //! opening deletes.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -57,17 +59,22 @@ pub(super) fn aside(root: &Path, number: u64) -> PathBuf {
 /// nothing of it. So it is renamed once more: after a crash the stream is there whole, or gone.
 pub(super) fn finish_deletions(storage: &dyn Storage, root: &Path) -> Result<()> {
     let mut doomed = Vec::new();
-    for entry in storage.list(root)? {
+    let entries = storage.list(root)?;
+    let mut taken: BTreeSet<OsString> = entries.iter().map(|entry| entry.name.clone()).collect();
+    for entry in &entries {
         let Some(number) = entry.name.to_str().and_then(|name| name.strip_prefix(DELETED_PREFIX))
         else {
             continue;
         };
-        let digits = number.strip_suffix(AGAIN).unwrap_or(number);
+        let digits = number.trim_end_matches(AGAIN);
         if entry.kind == EntryKind::Dir && digits.parse::<u64>().is_ok() {
-            let other = match number.strip_suffix(AGAIN) {
-                Some(digits) => format!("{DELETED_PREFIX}{digits}"),
-                None => format!("{DELETED_PREFIX}{number}{AGAIN}"),
-            };
+            // One that could not be deleted may be in the way: the stream was restored since, and
+            // deleted again.
+            let mut other = format!("{DELETED_PREFIX}{digits}");
+            while taken.contains(OsStr::new(&other)) {
+                other.push_str(AGAIN);
+            }
+            taken.insert(OsString::from(&other));
             let other = root.join(other);
             storage.rename(&root.join(&entry.name), &other)?;
             doomed.push(Doomed::Dir(other));

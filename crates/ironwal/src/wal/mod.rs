@@ -130,7 +130,8 @@ impl Wal {
         let context = ReadContext::new(Arc::clone(&environment.storage), &options);
         let files = commit::Files::new(options.max_open_segments);
         let marks = Arc::new(Marks::begin(&environment.storage, root.path()));
-        let shared = Shared { files: Arc::clone(files.budget()), marks };
+        let root_syncs = Arc::clone(root.syncs());
+        let shared = Shared { files: Arc::clone(files.budget()), marks, root_syncs };
         let inner = Inner {
             limits,
             files,
@@ -336,7 +337,8 @@ impl Wal {
 
     /// Moves the archived segments of a stream back that lead up to its oldest one, and returns how
     /// many; 0 if there is no archive. A stream that was deleted comes back as far as it was
-    /// archived, unless there is a new one of that name. Blocks while files are copied.
+    /// archived, unless there is a new one of that name; handles of one without entries get
+    /// [`Error::StreamNotFound`] then. Blocks while files are copied.
     ///
     /// Can be interrupted and repeated: a segment leaves the archive only once it is durably back.
     ///
@@ -358,7 +360,8 @@ impl Wal {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`], [`Error::Closed`], [`Error::Io`]: it is open whether it was deleted.
+    /// [`Error::Config`], [`Error::Closed`]. [`Error::Io`], [`Error::Poisoned`]: it is open whether it
+    /// was deleted, and until the log is opened again it may neither be read nor appended to.
     pub fn delete_stream(&self, stream: &str) -> Result<()> {
         self.check_open()?;
         self.inner.check_writable()?;

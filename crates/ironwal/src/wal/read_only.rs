@@ -29,9 +29,13 @@ impl Wal {
     ///
     /// What is committed there is seen with the next call that looks at the end: reads of later ids,
     /// an iterator that reaches the end, [`Stream::next_id`](crate::Stream::next_id). Nothing is seen
-    /// that is not committed. Entries are read by system calls, whatever the
-    /// [`ReadStrategy`](crate::ReadStrategy). Methods that change something return
-    /// [`Error::ReadOnly`]. Blocks while a writer recovers the log.
+    /// that is not committed, and nothing that was committed before the call is missed: a call that
+    /// looks at the end waits while a writer recovers the log, or is in the middle of cutting a stream
+    /// off. If that takes longer than ten seconds, it returns [`Error::Locked`]; methods that return no
+    /// error go on with what was known.
+    ///
+    /// Entries are read by system calls, whatever the [`ReadStrategy`](crate::ReadStrategy). Methods
+    /// that change something return [`Error::ReadOnly`]. Blocks while a writer recovers the log.
     ///
     /// ```
     /// use ironwal::{Wal, WalOptions};
@@ -79,7 +83,7 @@ impl Wal {
         let marks = Arc::new(Marks::none(&storage));
         let inner = Inner {
             limits: Limits::default(),
-            shared: Shared { files: Arc::clone(files.budget()), marks },
+            shared: Shared { files: Arc::clone(files.budget()), marks, root_syncs: Arc::default() },
             files,
             context: ReadContext::without_maps(storage, &options),
             maintainer: Maintainer::new(environment.clone()),

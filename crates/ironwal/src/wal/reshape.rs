@@ -1,5 +1,6 @@
 //! Pruning, cutting, deleting and restoring streams.
 
+use std::io;
 use std::path::Path;
 
 use super::archive::{Archive, make_first_kept};
@@ -7,7 +8,8 @@ use super::deletion::{Doomed, aside, delete};
 use super::{Inner, names};
 use crate::commit;
 use crate::error::{Error, Result};
-use crate::storage::{self, EntryKind, Storage};
+use crate::segment::{UNFINISHED_COPY, UNFINISHED_NAME, first_id_of};
+use crate::storage::{self, DirEntry, EntryKind, Storage};
 use crate::sync::{Arc, PoisonError, lock};
 
 /// How the names of directories begin in which streams are put together that are being restored.
@@ -74,6 +76,11 @@ impl Inner {
                 log.first_id()
             )));
         }
+        if let (Some(archive), Some(number), Some(oldest)) =
+            (self.archive(log.dir()), log.number(), log.oldest_segment())
+        {
+            archive.forget_behind(first_cut, number, oldest)?;
+        }
         let doomed = self.with_space(|| stream.cut_from(first_cut))?;
         self.maintainer.delete(doomed.into_iter().map(Doomed::File));
         Ok(())
@@ -116,9 +123,11 @@ impl Inner {
         // Nobody creates or deletes a stream of this name meanwhile.
         let root = lock(&self.root);
         let Some(root) = root.as_ref() else { return Err(Error::Closed) };
-        // Files that wait to be deleted have the names that are going to be needed.
-        self.maintainer.drain_deletions();
         let found = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(stream) = &found {
+            // It may be open whether its deletion, or its first append, was done.
+            stream.log().check_open()?;
+        }
         match found {
             Some(stream) if stream.log().oldest_segment().is_some() => self.restore_into(&stream),
             _ => self.restore_whole(name, &root.path().join(encoded), root.path()),
@@ -128,6 +137,9 @@ impl Inner {
     /// Restores what was pruned of a stream that there is.
     fn restore_into(&self, stream: &commit::Stream) -> Result<usize> {
         let _reshaping = stream.reshape();
+        // Files that wait to be deleted have the names that are going to be needed. Nobody adds to
+        // them from here on.
+        self.maintainer.drain_deletions();
         let log = stream.log();
         log.check_open()?;
         let (Some(archive), Some(number), Some(first_id)) =
@@ -135,6 +147,14 @@ impl Inner {
         else {
             return Ok(0);
         };
+        // What could neither be archived nor deleted when an opening found that it was pruned.
+        let storage = &*self.environment.storage;
+        for entry in storage.list(log.dir())? {
+            let leftover = first_id_of(&entry.name).filter(|leftover| *leftover < first_id);
+            if let Some(leftover) = leftover {
+                archive.keep(&log.dir().join(&entry.name), leftover)?;
+            }
+        }
         let chain = archive.chain(Some((number, first_id)))?;
         if chain.is_empty() {
             return Ok(0);
@@ -153,17 +173,31 @@ impl Inner {
         let Some(number) = chain.first().map(|it| it.slot.constants.stream_number) else {
             return Ok(0);
         };
+        let known = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(stream) = known {
+            // Its handles must not write to the directory that is going to be another stream's.
+            if !stream.give_way()? {
+                return self.restore_into(&stream);
+            }
+            self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        }
         let storage = &self.environment.storage;
+        make_way(&**storage, dir)?;
         let unfinished = root.join(format!("{RESTORED_PREFIX}{number}"));
         delete(&**storage, &Doomed::Dir(unfinished.clone()));
         storage.create_dir(&unfinished)?;
         archive.copy_back(&chain, &unfinished)?;
         make_first_kept(&**storage, &chain, &unfinished)?;
-        // An empty directory can be there, of a stream that was never appended to.
-        delete(&**storage, &Doomed::Dir(dir.to_path_buf()));
+        let before = self.shared.root_syncs.before_change();
         storage.rename(&unfinished, dir)?;
-        storage.sync_dir(root)?;
+        if let Err(error) = self.shared.root_syncs.sync(&**storage, root, before) {
+            // Found there, it would be taken for a stream whose name is durable.
+            storage.rename(dir, &unfinished)?;
+            return Err(error.into());
+        }
         if let Some(stream) = self.recover_one(name.to_string(), dir.to_path_buf())? {
+            // What they were told last is the end of the life that was deleted.
+            stream.list_for_others()?;
             let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
             streams.insert(name.to_string(), Arc::new(stream));
         }
@@ -175,6 +209,28 @@ impl Inner {
         let path = self.archive_path.as_deref()?;
         Some(Archive::new(&*self.environment.storage, path, stream_dir, self.salt))
     }
+}
+
+/// Removes the directory of a stream that was never appended to, if there is one. Nothing else is
+/// removed, whatever stands there: on a file system that takes names for equal which differ in case,
+/// it can be another stream.
+fn make_way(storage: &dyn Storage, dir: &Path) -> Result<()> {
+    let entries = match storage.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let is_ours =
+        |entry: &DirEntry| [UNFINISHED_NAME, UNFINISHED_COPY].iter().any(|it| entry.name == *it);
+    if !entries.iter().all(is_ours) {
+        let what = "holds files that are not the stream's; move them away. The file system may not tell \
+                    apart names that differ in case";
+        let what = format!("{} {what}", dir.display());
+        return Err(Error::Io(io::Error::new(io::ErrorKind::AlreadyExists, what)));
+    }
+    for entry in entries {
+        storage.remove_file(&dir.join(entry.name))?;
+    }
+    Ok(storage.remove_dir(dir)?)
 }
 
 /// Deletes what an interrupted restoration left behind.

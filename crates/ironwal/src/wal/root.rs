@@ -8,9 +8,11 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::format::root::{ROOT_LEN, Root};
 use crate::format::{FORMAT_VERSION, Unreadable};
+use crate::log::root_syncs::RootSyncs;
 use crate::segment::first_id_of;
 use crate::segment::writer::no_space;
 use crate::storage::{self, EntryKind, Lock, OpenMode, Storage};
+use crate::sync::Arc;
 use crate::wal::names;
 
 const ROOT_NAME: &str = ".ironwal";
@@ -34,6 +36,7 @@ pub(crate) struct RootDir {
     root: Root,
     /// The next stream number to give out.
     next_number: u64,
+    syncs: Arc<RootSyncs>,
     _lock: Box<dyn Lock>,
 }
 
@@ -55,6 +58,7 @@ impl RootDir {
             io::ErrorKind::WouldBlock => Error::Locked(path.to_path_buf()),
             _ => no_space(error, path),
         })?;
+        let syncs = Arc::new(RootSyncs::default());
         let root = match read(storage, path)? {
             Some(root) => {
                 confirm(storage, path, &root)?;
@@ -64,16 +68,20 @@ impl RootDir {
                 refuse_orphans(storage, path)?;
                 let salt = (environment.entropy)();
                 let root = Root { salt, numbers_end: 0, shard_count: 0, routing: 0 };
-                replace(storage, path, &root)?;
+                replace(storage, path, &root, &syncs)?;
                 root
             }
         };
         let next_number = root.numbers_end;
-        Ok(Self { path: path.to_path_buf(), root, next_number, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), root, next_number, syncs, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn syncs(&self) -> &Arc<RootSyncs> {
+        &self.syncs
     }
 
     pub(crate) fn salt(&self) -> u64 {
@@ -85,7 +93,7 @@ impl RootDir {
         if self.next_number == self.root.numbers_end {
             let root = Root { numbers_end: self.root.numbers_end + NUMBERS_STEP, ..self.root };
             // If it fails, the next call writes another file and gives that the name.
-            replace(storage, &self.path, &root)?;
+            replace(storage, &self.path, &root, &self.syncs)?;
             self.root = root;
         }
         self.next_number += 1;
@@ -219,7 +227,7 @@ fn confirm(storage: &dyn Storage, root: &Path, content: &Root) -> Result<()> {
 }
 
 /// Replaces the root file.
-fn replace(storage: &dyn Storage, root: &Path, content: &Root) -> Result<()> {
+fn replace(storage: &dyn Storage, root: &Path, content: &Root, syncs: &RootSyncs) -> Result<()> {
     let unfinished = root.join(UNFINISHED_ROOT_NAME);
     match storage.remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -231,7 +239,7 @@ fn replace(storage: &dyn Storage, root: &Path, content: &Root) -> Result<()> {
     file.reserve(0, ROOT_LEN as u64).map_err(|error| no_space(error, &unfinished))?;
     storage::write_all_at(&*file, &content.encode(), 0)?;
     file.sync()?;
+    let before = syncs.before_change();
     storage.rename(&unfinished, &root.join(ROOT_NAME))?;
-    storage.sync_dir(root)?;
-    Ok(())
+    Ok(syncs.sync(storage, root, before)?)
 }

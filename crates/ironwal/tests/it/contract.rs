@@ -1,7 +1,7 @@
 //! The durability contract under simulated crashes and faults, from seeds.
 //!
-//! `IRONWAL_SEED=n` replays one seed, `IRONWAL_SEEDS=n` sets how many are tried per mode. What is
-//! done is in `operations.rs`, how it dies and comes back in `simulation.rs`, and what must hold in
+//! `IRONWAL_SEED=n` replays one seed, `IRONWAL_SEEDS=n` sets how many are tried per mode,
+//! `IRONWAL_FIRST_SEED=n` from where on. What is done is in `operations.rs`, how it dies and comes back in `simulation.rs`, and what must hold in
 //! `model.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use ironwal::storage::{DirEntry, File, Lock, OpenMode, SharedWords, SimDisk, Storage};
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
+type PathHook = Arc<dyn Fn(&Path) + Send + Sync>;
 
 /// Calls hooks around the calls of a simulated disk.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub(crate) struct Hooked {
     after_read: Hook,
     before_sync: Hook,
     before_sync_dir: Hook,
+    before_remove: PathHook,
+    after_create_dir: Hook,
 }
 
 impl Hooked {
@@ -29,7 +32,9 @@ impl Hooked {
             path: Path::to_path_buf,
             after_read: Arc::clone(&nothing),
             before_sync: Arc::clone(&nothing),
-            before_sync_dir: nothing,
+            before_sync_dir: Arc::clone(&nothing),
+            after_create_dir: nothing,
+            before_remove: Arc::new(|_| {}),
         }
     }
 
@@ -52,6 +57,16 @@ impl Hooked {
     pub(crate) fn before_sync_dir(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         Self { before_sync_dir: Arc::new(hook), ..self }
     }
+
+    /// Calls this after each directory that was made.
+    pub(crate) fn after_create_dir(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { after_create_dir: Arc::new(hook), ..self }
+    }
+
+    /// Calls this before each removal of a file.
+    pub(crate) fn before_remove(self, hook: impl Fn(&Path) + Send + Sync + 'static) -> Self {
+        Self { before_remove: Arc::new(hook), ..self }
+    }
 }
 
 impl fmt::Debug for Hooked {
@@ -69,12 +84,15 @@ impl Storage for Hooked {
         self.inner.list(&(self.path)(dir))
     }
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.create_dir(&(self.path)(dir))
+        self.inner.create_dir(&(self.path)(dir))?;
+        (self.after_create_dir)();
+        Ok(())
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.rename(&(self.path)(from), &(self.path)(to))
     }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        (self.before_remove)(path);
         self.inner.remove_file(&(self.path)(path))
     }
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {

@@ -40,6 +40,8 @@ pub(crate) struct StreamModel {
     pub(crate) entries: Vec<Vec<u8>>,
     /// Ids below this one are pruned.
     pub(crate) first: u64,
+    /// Ids below this one are in no archive either: it was not archived whole when it was deleted.
+    pub(crate) origin: u64,
     /// Where the appends begin that the entries came in: a crash never cuts one through.
     bounds: Vec<usize>,
     /// How many entries must survive power loss.
@@ -186,6 +188,7 @@ impl StreamModel {
     /// It was deleted, for ever. Entries below `archived_to` are in the archive.
     pub(crate) fn deleted(&mut self, archived_to: u64) {
         let life = std::mem::take(self);
+        let archived_to = if life.origin == 0 { archived_to } else { 0 };
         self.past = life.past;
         let bounds = life.bounds.into_iter().chain([life.entries.len()]).collect();
         self.past.push(Past { entries: life.entries, bounds, archived_to });
@@ -233,7 +236,7 @@ impl StreamModel {
         life.bounds.retain(|bound| *bound < end);
         self.entries = life.entries;
         self.bounds = life.bounds;
-        self.first = seen.first;
+        (self.first, self.origin) = (seen.first, seen.first);
         self.power_safe = end;
         (self.may_be_gone, self.may_be_back, self.is_deleted) = (false, false, false);
         self.doubt = None;
@@ -246,7 +249,9 @@ impl StreamModel {
             // What was archived of it is not known that exactly.
             return self.deleted(0);
         }
-        if self.may_be_back && self.entries.is_empty() && seen.end() > 0 {
+        let is_new =
+            matches!(&self.doubt, Some(Doubt::Append(entries)) if *entries == seen.entries);
+        if self.may_be_back && self.entries.is_empty() && seen.end() > 0 && !is_new {
             return self.is_back(name, &seen);
         }
         assert!(!(self.is_deleted && seen.listed), "stream {name} is back");

@@ -284,8 +284,10 @@ impl Simulation {
             Err(error) => {
                 assert!(self.faulty, "pruning failed without a fault: {error}");
                 let is_archived = self.options.archive_path.is_some();
-                let is_small = is_archived || !self.only_full;
-                assert!(is_small, "pruning on a full disk: {error}");
+                // An empty segment that an earlier process left is made anew, which takes space.
+                let makes_anew = matches!(&error, Error::StorageFull { path, .. } if path.ends_with(".next.tmp"));
+                let may_fail = is_archived || makes_anew || !self.only_full;
+                assert!(may_fail, "pruning on a full disk: {error}");
                 if self.is_poisoned(wal, name) {
                     self.model.stream(name).first_may_be(possible);
                 }
@@ -391,7 +393,7 @@ impl Simulation {
         match result {
             Ok(restored) if was_there => {
                 // A file that is still to be deleted can hide that older ones are in the archive.
-                let is_whole = oldest_file == 0 || first == 0;
+                let is_whole = oldest_file == 0 || first <= model.origin;
                 assert!(is_whole, "stream {name} is back to {first} only, of {oldest_file}");
                 assert!(first <= model.first && (restored > 0 || first == model.first), "{name}");
                 if first < model.first {

@@ -16,6 +16,7 @@ use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
 use crate::model::open;
 
 const ROOT: &str = "/log";
+const ARCHIVE: &str = "/archive";
 
 /// A directory to damage.
 struct Sample {
@@ -23,12 +24,16 @@ struct Sample {
     disk: SimDisk,
     options: WalOptions,
     streams: Vec<Expected>,
+    /// Whether it is judged once the archive is restored.
+    restored: bool,
 }
 
 /// What a stream holds.
 struct Expected {
     name: &'static str,
     entries: Vec<Vec<u8>>,
+    /// Ids below this one are pruned. Damage to what says so may bring them back, or report them.
+    first: usize,
     /// Ids below this one are proven to have been durable.
     proven: usize,
 }
@@ -66,7 +71,52 @@ fn sample(
     }
     disk.kill();
     let proven = proven.unwrap_or(entries.len());
-    Sample { name, disk, options, streams: vec![Expected { name: "s", entries, proven }] }
+    let streams = vec![Expected { name: "s", entries, first: 0, proven }];
+    Sample { name, disk, options, streams, restored: false }
+}
+
+/// A closed directory of many segments to which something was done.
+fn reshaped(name: &'static str, archive: bool, reshape: impl Fn(&Wal, &mut Expected)) -> Sample {
+    let mut sample = sample(name, SyncMode::Strict, 130, None);
+    sample.options.archive_path = archive.then(|| ARCHIVE.into());
+    let wal = open(&sample.disk, &sample.options).unwrap();
+    let expected = &mut sample.streams[0];
+    reshape(&wal, expected);
+    wal.close().unwrap();
+    sample.disk.kill();
+    expected.proven = expected.entries.len();
+    sample
+}
+
+fn pruned_to_the_entry(wal: &Wal, expected: &mut Expected) {
+    wal.stream("s").unwrap().truncate_before(5).unwrap();
+    expected.first = 5;
+}
+
+fn pruned_to_the_segment(wal: &Wal, expected: &mut Expected) {
+    assert!(wal.truncate("s", 8).unwrap() > 1);
+    expected.first = wal.stream("s").unwrap().first_id() as usize;
+}
+
+/// Other entries with ids that there were before.
+fn cut_and_gone_on(wal: &Wal, expected: &mut Expected) {
+    let stream = wal.stream("s").unwrap();
+    stream.truncate_after(Some(4)).unwrap();
+    expected.entries.truncate(5);
+    for id in 5..8 {
+        expected.entries.push(entry(id + 100));
+        stream.append(&expected.entries[id]).unwrap();
+    }
+}
+
+fn archived(wal: &Wal, expected: &mut Expected) {
+    pruned_to_the_segment(wal, expected);
+    expected.first = 0;
+}
+
+fn archived_and_restored(wal: &Wal, _: &mut Expected) {
+    assert!(wal.truncate("s", 8).unwrap() > 1);
+    assert!(wal.restore_archived("s").unwrap() > 1);
 }
 
 fn samples() -> Vec<Sample> {
@@ -83,6 +133,11 @@ fn samples() -> Vec<Sample> {
         sample("killed, async, one segment", SyncMode::Async, ONE, Some(0)),
         // The active segment holds the last two entries; the last is proven by nothing.
         sample("killed, strict, many segments", SyncMode::Strict, MANY, Some(8)),
+        reshaped("pruned to the entry", false, pruned_to_the_entry),
+        reshaped("pruned to the segment", false, pruned_to_the_segment),
+        reshaped("cut, and gone on", false, cut_and_gone_on),
+        Sample { restored: true, ..reshaped("archived", true, archived) },
+        reshaped("archived and restored", true, archived_and_restored),
     ]
 }
 
@@ -119,6 +174,18 @@ fn judge(sample: &Sample, disk: &SimDisk, proven: usize, what: &str, tally: &mut
         }
         Err(error) => panic!("{what}: opening: {error}"),
     };
+    if sample.restored {
+        match wal.restore_archived("s") {
+            Ok(_) => {}
+            Err(
+                Error::Corruption(_) | Error::UnsupportedVersion { .. } | Error::Damaged { .. },
+            ) => {
+                tally.refused += 1;
+                return;
+            }
+            Err(error) => panic!("{what}: restoring: {error}"),
+        }
+    }
     for expected in &sample.streams {
         judge_stream(&wal, expected, proven, what, tally);
     }
@@ -137,9 +204,14 @@ fn judge_stream(wal: &Wal, expected: &Expected, proven: usize, what: &str, tally
     let stream = wal.stream(expected.name).unwrap();
     let mut damaged = 0;
     let mut lost = 0;
+    let mut readable = 0;
     for (id, entry) in expected.entries.iter().enumerate() {
         match stream.get(id as u64) {
-            Ok(Some(found)) => assert_eq!(found, entry, "{what}: entry {id} differs"),
+            Ok(Some(found)) => {
+                assert_eq!(found, entry, "{what}: entry {id} differs");
+                readable += 1;
+            }
+            Ok(None) if id < expected.first => {}
             Ok(None) => {
                 assert!(id >= proven, "{what}: entry {id} is gone in silence");
                 lost += 1;
@@ -151,7 +223,7 @@ fn judge_stream(wal: &Wal, expected: &Expected, proven: usize, what: &str, tally
             Err(error) => panic!("{what}: reading {id}: {error}"),
         }
     }
-    iterate(wal, expected, what, damaged > 0, lost);
+    iterate(wal, expected, what, damaged > 0, readable);
 
     // Ids of damaged entries stay taken; those that were lost unproven may be given again.
     match stream.append(b"afterwards") {
@@ -171,7 +243,7 @@ fn judge_stream(wal: &Wal, expected: &Expected, proven: usize, what: &str, tally
 }
 
 /// The iterator says the same as the single reads: each damage once, what is whole around it.
-fn iterate(wal: &Wal, expected: &Expected, what: &str, damaged: bool, lost: usize) {
+fn iterate(wal: &Wal, expected: &Expected, what: &str, damaged: bool, readable: usize) {
     let mut errors = 0;
     let mut read = 0;
     for item in wal.iter_with_ids(expected.name, 0).unwrap() {
@@ -187,14 +259,14 @@ fn iterate(wal: &Wal, expected: &Expected, what: &str, damaged: bool, lost: usiz
     }
     assert_eq!(errors > 0, damaged, "{what}: {errors} errors while iterating");
     if !damaged {
-        assert_eq!(read, expected.entries.len() - lost, "{what}");
+        assert_eq!(read, readable, "{what}");
     }
 }
 
 /// The files of a log that have bytes in them.
 fn files(disk: &SimDisk) -> Vec<PathBuf> {
     let files: Vec<PathBuf> = disk.files();
-    files.into_iter().filter(|path| path.starts_with(ROOT)).collect()
+    files.into_iter().filter(|path| path.starts_with(ROOT) || path.starts_with(ARCHIVE)).collect()
 }
 
 /// Which bytes of a file are tried: all that mean something, and one of each zeros that follow.

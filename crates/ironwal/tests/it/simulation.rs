@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use ironwal::storage::SimDisk;
 use ironwal::storage::sim::{CallKind, SimConfig};
+use ironwal::storage::{SimDisk, Storage};
 use ironwal::{CompressionType, CorruptionPolicy, Error, ReadStrategy, SyncMode, Wal, WalOptions};
 
 use crate::hooked::Hooked;
@@ -125,8 +125,7 @@ impl Simulation {
             self.after = After::PowerLoss;
         }
         self.faulty = true;
-        let storage = Arc::new(self.disk.process());
-        let wal = match open_at(storage, &self.options, self.now()) {
+        let wal = match self.open_on(Arc::new(self.disk.process())) {
             Ok(wal) => wal,
             Err(error) => {
                 assert!(
@@ -262,15 +261,15 @@ impl Simulation {
                 cache.evict();
             }
         });
-        let opened = open_at(Arc::new(disk), &self.options, self.now());
+        let opened = self.open_on(Arc::new(disk));
         // Later it would take entries with it that were acknowledged and not synced.
         (opened, reads.swap(u64::MAX / 2, Ordering::Relaxed) >= at)
     }
 
-    /// The simulation's clock.
-    fn now(&self) -> impl Fn() -> Duration + Send + Sync + use<> {
+    fn open_on(&self, disk: Arc<dyn Storage>) -> ironwal::Result<Wal> {
         let clock = Arc::clone(&self.clock);
-        move || Duration::from_millis(clock.load(Ordering::Relaxed))
+        let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
+        open_at(disk, &self.options, now)
     }
 
     fn end_process(&mut self, crash: bool) {

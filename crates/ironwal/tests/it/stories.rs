@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ironwal::storage::sim::{CallKind, SimConfig};
-use ironwal::storage::{SimDisk, Storage};
-use ironwal::{Error, SyncMode, Wal, WalOptions};
+use ironwal::storage::{OpenMode, SimDisk, Storage};
+use ironwal::{Environment, Error, SyncMode, Wal, WalOptions};
 
 use crate::hooked::Hooked;
 use crate::model::{open, open_on};
@@ -410,4 +410,532 @@ fn a_reader_takes_no_deletion_for_damage() {
         assert_eq!(by_id.unwrap(), None);
         assert_eq!(iterated.unwrap(), None);
     });
+}
+
+/// The names of the files in a directory.
+fn files_in(disk: &SimDisk, dir: &str) -> Vec<String> {
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_string();
+    disk.files().iter().filter(|path| path.parent() == Some(Path::new(dir))).map(name).collect()
+}
+
+/// A process cut off a few segments and died before it deleted them. They had lost their names by
+/// then, and no opening looked for the names that they had got, so that their space was gone.
+#[test]
+fn segments_that_were_cut_off_are_deleted_by_the_next_opening() {
+    let disk = disk(1);
+    let options = WalOptions { max_segment_size: 0, ..options(SyncMode::Strict) };
+    let wal = open(&disk, &options).unwrap();
+    for id in 0..5_u8 {
+        wal.append("s", &[id; 8]).unwrap();
+    }
+    disk.fail_nth(CallKind::RemoveFile, 1, std::io::ErrorKind::Other);
+    wal.stream("s").unwrap().truncate_after(Some(1)).unwrap();
+    assert!(files_in(&disk, "/log/s").iter().any(|name| name.starts_with(".deleted.")));
+    disk.kill();
+    let wal = open(&disk, &options).unwrap();
+    assert_eq!(wal.stream("s").unwrap().next_id(), 2);
+    assert!(files_in(&disk, "/log/s").iter().all(|name| name.ends_with(".wal")));
+}
+
+/// `rotate` left a full segment whose file stayed open until it was durable, on behalf of a stream
+/// that nobody knew had one: with a limit of one open file, the next stream waited for ever.
+#[test]
+fn a_rotated_stream_gives_its_file_back() {
+    for mode in [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async] {
+        let disk = disk(1);
+        let options = WalOptions { max_open_segments: 1, ..options(mode) };
+        let wal = open(&disk, &options).unwrap();
+        wal.append("a", b"of a").unwrap();
+        wal.close().unwrap();
+        let wal = open(&disk, &options).unwrap();
+        wal.stream("a").unwrap().rotate().unwrap();
+        assert_eq!(wal.append("b", b"of b").unwrap(), 0);
+        assert_eq!(wal.append("a", b"of a").unwrap(), 1);
+        assert!(wal.stats().open_segments <= 1);
+    }
+}
+
+/// All entries of a stream were pruned on a full disk, so that their segment could not be sealed and
+/// stayed the active one. When there was room again, a segment began behind it, and the next opening
+/// took the old one for a leftover of pruning and deleted it: it had never been archived.
+#[test]
+fn what_is_pruned_on_a_full_disk_is_archived_later() {
+    let disk = disk(1);
+    let options = WalOptions {
+        max_entries_per_segment: 4,
+        archive_path: Some("/archive".into()),
+        ..options(SyncMode::Strict)
+    };
+    let wal = open(&disk, &options).unwrap();
+    let stream = wal.stream("s").unwrap();
+    for id in 0..4_u8 {
+        stream.append(&[id; 8]).unwrap();
+    }
+    let used = disk.used_bytes();
+    disk.configure(|config| config.capacity = Some(used));
+    assert_eq!(stream.truncate_before(4).unwrap(), 0);
+    assert_eq!((stream.first_id(), stream.next_id()), (4, 4));
+    disk.configure(|config| config.capacity = None);
+    stream.append(&[4; 8]).unwrap();
+    wal.close().unwrap();
+    let wal = open(&disk, &options).unwrap();
+    assert_eq!(wal.stream("s").unwrap().first_id(), 4);
+    assert_eq!(wal.restore_archived("s").unwrap(), 1);
+    assert_eq!(wal.iter("s", 0).unwrap().count(), 5);
+}
+
+/// The sync of a deletion failed, and the directory got its name back, but not on the disk. The next
+/// process found the stream, and nothing said that its name was in doubt: it acknowledged entries
+/// that were deleted with it after a power loss.
+#[test]
+fn a_stream_whose_deletion_failed_is_gone_or_safe() {
+    for seed in 0..200 {
+        let disk = disk(seed);
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        wal.append("s", b"before").unwrap();
+        disk.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+        wal.delete_stream("s").unwrap_err();
+        assert!(wal.delete_stream("s").is_err(), "nothing has made it durable since");
+        disk.kill();
+        disk.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+        open(&disk, &options(SyncMode::Strict)).unwrap_err();
+        disk.kill();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let id = wal.append("s", b"acknowledged").unwrap();
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let found = wal.get("s", id).unwrap();
+        assert_eq!(found.as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
+    }
+}
+
+/// The sync of the root failed at the end of a restoration. The next process found the stream under
+/// its name, which was not on the disk, and acknowledged entries in it; the opening after a power
+/// loss took all of it for an unfinished restoration.
+#[test]
+fn a_stream_whose_restoration_failed_is_not_there_or_safe() {
+    for seed in 0..200 {
+        let disk = disk(seed);
+        let options = WalOptions {
+            max_segment_size: 0,
+            archive_path: Some("/archive".into()),
+            ..options(SyncMode::Strict)
+        };
+        let wal = open(&disk, &options).unwrap();
+        for _ in 0..3 {
+            wal.append("s", b"archived").unwrap();
+        }
+        assert_eq!(wal.truncate("s", u64::MAX).unwrap(), 2);
+        wal.delete_stream("s").unwrap();
+        disk.fail_nth(CallKind::SyncDir, 2, std::io::ErrorKind::Other);
+        wal.restore_archived("s").unwrap_err();
+        disk.kill();
+        let wal = open(&disk, &options).unwrap();
+        let id = wal.append("s", b"acknowledged").unwrap();
+        disk.crash();
+        let wal = open(&disk, &options).unwrap();
+        let found = wal.get("s", id).unwrap();
+        assert_eq!(found.as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
+    }
+}
+
+/// The sync of a cut's rename failed. The next process found the shorter segment, which was not on
+/// the disk, and appended to it; after a power loss the longer one was back, with entries that had
+/// been cut off in place of those that had been acknowledged.
+#[test]
+fn a_segment_that_a_failed_cut_left_is_given_its_name_again() {
+    for seed in 0..100 {
+        let disk = disk(seed);
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        for id in 0..4_u8 {
+            wal.append("s", &[id; 8]).unwrap();
+        }
+        disk.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+        wal.stream("s").unwrap().truncate_after(Some(1)).unwrap_err();
+        disk.kill();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let id = wal.append("s", b"acknowledged").unwrap();
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let found = wal.get("s", id).unwrap();
+        assert_eq!(found.as_deref(), Some(&b"acknowledged"[..]), "seed {seed}");
+        assert_eq!(wal.stream("s").unwrap().next_id(), id + 1, "seed {seed}");
+    }
+}
+
+/// A pruning was interrupted after it had archived a segment; then the entries in it were cut off.
+/// When the stream was deleted and restored, they were back.
+#[test]
+fn what_was_cut_off_does_not_come_back_from_the_archive() {
+    let disk = disk(1);
+    let options = WalOptions {
+        max_entries_per_segment: 2,
+        archive_path: Some("/archive".into()),
+        ..options(SyncMode::Strict)
+    };
+    let wal = open(&disk, &options).unwrap();
+    for id in 0..7_u8 {
+        wal.append("s", &[id; 8]).unwrap();
+    }
+    assert_eq!(wal.truncate("s", 2).unwrap(), 1);
+    disk.fail_nth(CallKind::Rename, 2, std::io::ErrorKind::Other);
+    wal.truncate("s", 6).unwrap_err();
+    assert!(files_in(&disk, "/archive/s").iter().any(|name| name.ends_with("2.wal")));
+    wal.stream("s").unwrap().truncate_after(Some(2)).unwrap();
+    wal.delete_stream("s").unwrap();
+    assert_eq!(wal.restore_archived("s").unwrap(), 1);
+    assert_eq!(wal.stream("s").unwrap().next_id(), 2);
+}
+
+/// A full segment that was not durable yet was copied into the archive, and the power went before
+/// it was pruned: the log had lost its entries and gave their ids to others, and the copy stayed. A
+/// restoration then chose between two segments with the same ids.
+#[test]
+fn only_what_is_durable_is_archived() {
+    let mut lost = 0;
+    for seed in 0..400 {
+        let disk = disk(seed);
+        let archive_path = Some("/archive".into());
+        let options =
+            WalOptions { archive_path, max_entries_per_segment: 2, ..options(SyncMode::Async) };
+        let wal = open(&disk, &options).unwrap();
+        for _ in 0..2 {
+            wal.append("s", b"old").unwrap();
+        }
+        disk.cut_power_at(1 + seed % 60);
+        let _ = wal.stream("s").unwrap().truncate_before(2);
+        disk.crash();
+        let wal = open(&disk, &options).unwrap();
+        let stream = wal.stream("s").unwrap();
+        let kept = stream.next_id();
+        lost += u32::from(kept < 2);
+        while stream.next_id() < 3 {
+            stream.append(b"new").unwrap();
+        }
+        stream.truncate_before(2).unwrap();
+        wal.restore_archived("s").unwrap();
+        let entries: Vec<Vec<u8>> = wal.iter("s", 0).unwrap().map(Result::unwrap).collect();
+        let expected: Vec<Vec<u8>> =
+            (0..3).map(|id| if id < kept { b"old" } else { b"new" }.to_vec()).collect();
+        assert_eq!(entries, expected, "seed {seed}");
+    }
+    assert!(lost > 20, "{lost}");
+}
+
+/// The sync of what records a pruning failed. The next process found the record in the page cache,
+/// deleted the segments, and lost the record with the next power loss: they were missing.
+#[test]
+fn a_pruning_that_is_finished_by_recovery_is_durable_first() {
+    for (seed, nth) in (0..50).flat_map(|seed| (1..4).map(move |nth| (seed, nth))) {
+        let disk = disk(seed);
+        let options = WalOptions { max_segment_size: 0, ..options(SyncMode::Strict) };
+        let wal = open(&disk, &options).unwrap();
+        for _ in 0..4 {
+            wal.append("s", b"entry").unwrap();
+        }
+        wal.close().unwrap();
+        let wal = open(&disk, &options).unwrap();
+        disk.fail_nth(CallKind::Sync, nth, std::io::ErrorKind::Other);
+        let _ = wal.truncate("s", 3);
+        disk.kill();
+        disk.clear_faults();
+        drop(open(&disk, &options).unwrap().stream("s").unwrap());
+        disk.crash();
+        let wal = open(&disk, &options).unwrap();
+        let first = wal.stream("s").unwrap().first_id();
+        assert!(first == 0 || first == 3, "seed {seed}");
+        let entries: Result<Vec<_>, _> = wal.iter("s", 0).unwrap().collect();
+        assert_eq!(entries.unwrap().len() as u64, 4 - first, "seed {seed}, {nth}");
+    }
+}
+
+fn archiving() -> WalOptions {
+    WalOptions {
+        archive_path: Some("/archive".into()),
+        max_entries_per_segment: 2,
+        ..options(SyncMode::Strict)
+    }
+}
+
+fn append_each(wal: &Wal, ids: std::ops::Range<u8>) {
+    for id in ids {
+        assert_eq!(wal.append("s", &[id; 8]).unwrap(), u64::from(id));
+    }
+}
+
+fn assert_holds(wal: &Wal, ids: std::ops::Range<u8>) {
+    let found: Vec<_> = wal.iter("s", 0).unwrap().map(Result::unwrap).collect();
+    let expected: Vec<_> = ids.map(|id| vec![id; 8]).collect();
+    assert_eq!(found, expected);
+}
+
+/// A stream of six entries, of which four were archived, and which was deleted then.
+fn archived_and_deleted(disk: &SimDisk) -> Wal {
+    let wal = open(disk, &archiving()).unwrap();
+    append_each(&wal, 0..6);
+    assert_eq!(wal.truncate("s", 4).unwrap(), 2);
+    wal.delete_stream("s").unwrap();
+    wal
+}
+
+/// Lets other threads go first, as long as they need to, but not for ever.
+fn give_way_until(done: &AtomicBool) {
+    for _ in 0..20_000 {
+        if done.load(Ordering::SeqCst) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// A restoration waited for a pruning that was under way, having looked before that for files that
+/// wait to be deleted. It took the segments back from the archive; then the files that the pruning
+/// had put up for deletion were deleted: the restored ones, which had the same names.
+#[test]
+fn what_is_restored_is_not_deleted_by_an_earlier_pruning() {
+    let disk = disk(17);
+    let (pruning, restored) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (waits, is_restored) = (Arc::clone(&pruning), Arc::clone(&restored));
+    let (tell, told) = std::sync::mpsc::channel();
+    let slow = Hooked::new(&disk)
+        .before_sync_dir(move || {
+            if waits.swap(false, Ordering::SeqCst) {
+                tell.send(()).unwrap();
+                // For the other thread to get as far as it can.
+                give_way_until(&AtomicBool::new(false));
+            }
+        })
+        .before_remove(move |path| {
+            if path.starts_with("/log/s") && path.extension() == Some("wal".as_ref()) {
+                give_way_until(&is_restored);
+            }
+        });
+    let environment = Environment::default().with_storage(Arc::new(slow));
+    let wal = Wal::open_with(archiving(), environment).unwrap();
+    append_each(&wal, 0..6);
+    pruning.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let restorer = scope.spawn(|| {
+            told.into_iter().next().unwrap();
+            let count = wal.restore_archived("s").unwrap();
+            restored.store(true, Ordering::SeqCst);
+            count
+        });
+        assert_eq!(wal.truncate("s", 4).unwrap(), 2);
+        assert_eq!(restorer.join().unwrap(), 2);
+    });
+    wal.close().unwrap();
+    assert_holds(&open(&disk, &archiving()).unwrap(), 0..6);
+}
+
+/// A log was closed while a thread was archiving. The lock was free and the next process could have
+/// begun to write; the thread went on to write slots and to delete files.
+#[test]
+fn nothing_is_changed_after_the_log_was_closed() {
+    let disk = disk(18);
+    let (pruning, closed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (waits, is_closed) = (Arc::clone(&pruning), Arc::clone(&closed));
+    let (tell, told) = std::sync::mpsc::channel();
+    let slow = Hooked::new(&disk).before_sync_dir(move || {
+        if waits.swap(false, Ordering::SeqCst) {
+            tell.send(()).unwrap();
+            give_way_until(&is_closed);
+        }
+    });
+    let wal = open_on(Arc::new(slow), &archiving()).unwrap();
+    append_each(&wal, 0..7);
+    let content = || -> Vec<_> {
+        disk.files().into_iter().map(|path| (disk.contents(&path).unwrap(), path)).collect()
+    };
+    pruning.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let closer = scope.spawn(|| {
+            told.into_iter().next().unwrap();
+            wal.close().unwrap();
+            let left = content();
+            closed.store(true, Ordering::SeqCst);
+            left
+        });
+        let _ = wal.truncate("s", 4);
+        assert!(closer.join().unwrap() == content(), "a file was changed");
+    });
+}
+
+/// A handle was taken of a stream that had been deleted, and its first append found no space. Then
+/// the stream was restored, and the handle's next append began a segment of its own in the same
+/// directory: it replaced the first one that was restored.
+#[test]
+fn a_handle_from_before_a_restoration_does_not_write_into_what_was_restored() {
+    let disk = disk(19);
+    let wal = archived_and_deleted(&disk);
+    let stream = wal.stream("s").unwrap();
+    // For its directory, but not for a segment.
+    let used = disk.used_bytes();
+    disk.configure(|config| config.capacity = Some(used + 4096));
+    let error = stream.append(&[9; 8]).unwrap_err();
+    assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+    disk.configure(|config| config.capacity = None);
+    assert_eq!(wal.restore_archived("s").unwrap(), 2);
+    let error = stream.append(&[9; 8]).unwrap_err();
+    assert!(matches!(error, Error::StreamNotFound(_)), "{error}");
+    assert_holds(&wal, 0..4);
+    append_each(&wal, 4..5);
+    wal.close().unwrap();
+    assert_holds(&open(&disk, &archiving()).unwrap(), 0..5);
+}
+
+/// Restoring a stream removed whatever stood in the place of its directory: on a file system that
+/// does not tell upper from lower case, a stream that lived; anywhere, files of a stranger.
+#[test]
+fn restoring_removes_nothing_of_anybody_else() {
+    let fold = |path: &Path| PathBuf::from(path.to_str().unwrap().to_lowercase());
+    let disk = SimDisk::new(20);
+    let folding = || Arc::new(Hooked::new(&disk).with_paths(fold)) as Arc<dyn Storage>;
+    let wal = open_on(folding(), &archiving()).unwrap();
+    append_each(&wal, 0..6);
+    assert_eq!(wal.truncate("s", 4).unwrap(), 2);
+    let error = wal.restore_archived("S").unwrap_err();
+    assert!(error.to_string().contains("differ in case"), "{error}");
+    append_each(&wal, 6..7);
+    wal.close().unwrap();
+    assert_holds(&open_on(folding(), &archiving()).unwrap(), 4..7);
+
+    let disk = SimDisk::new(20);
+    let wal = archived_and_deleted(&disk);
+    let (dir, letter) = (Path::new("/log/s"), Path::new("/log/s/letter"));
+    disk.process().create_dir(dir).unwrap();
+    disk.process().open(letter, OpenMode::Create).unwrap();
+    wal.restore_archived("s").unwrap_err();
+    assert!(disk.files().iter().any(|path| path == letter));
+    disk.remove(letter).unwrap();
+    assert_eq!(wal.restore_archived("s").unwrap(), 2);
+    assert_holds(&wal, 0..4);
+}
+
+/// What readers in other processes were told last of a deleted stream was its end, which it did not
+/// reach when it was restored: they waited for the rest for minutes, and gave up.
+#[test]
+fn a_restored_stream_can_be_read_by_other_processes() {
+    let disk = disk(21);
+    let wal = archived_and_deleted(&disk);
+    wal.restore_archived("s").unwrap();
+    let environment = Environment::default().with_storage(Arc::new(disk.process()));
+    let reader = Wal::open_read_only_with(archiving(), environment).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(reader.get("s", 3)));
+    let found = told.recv_timeout(std::time::Duration::from_secs(20));
+    assert_eq!(found.expect("it waits").unwrap().as_deref(), Some(&[3; 8][..]));
+}
+
+/// The watermark could not grow on a full disk, and nothing was told any more. A reader of a stream
+/// that had not changed until then took that for no news: it never saw what was appended later.
+#[test]
+fn readers_notice_that_nothing_is_told_any_more() {
+    let disk = disk(22);
+    let options = options(SyncMode::Async);
+    let name = |nth: u32| format!("stream {nth}");
+    let wal = open(&disk, &options).unwrap();
+    for nth in 0..257 {
+        wal.append(&name(nth), b"one").unwrap();
+    }
+    wal.close().unwrap();
+    disk.remove(Path::new("/log/.ironwal.watermark")).unwrap();
+    let wal = open(&disk, &options).unwrap();
+    let environment = Environment::default().with_storage(Arc::new(disk.process()));
+    let reader = Wal::open_read_only_with(options, environment).unwrap();
+    let quiet = reader.stream(&name(256)).unwrap();
+    for nth in 0..255 {
+        wal.append(&name(nth), b"two").unwrap();
+    }
+    assert_eq!(quiet.next_id(), 1);
+    disk.fail_nth(CallKind::Share, 1, std::io::ErrorKind::StorageFull);
+    wal.append(&name(255), b"two").unwrap();
+    wal.append(&name(256), b"two").unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(reader.get(&name(256), 1)));
+    // It waits until the writer ends, and then sees all.
+    wal.close().unwrap();
+    let found = told.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert_eq!(found.unwrap().as_deref(), Some(&b"two"[..]));
+}
+
+/// A deleted stream's directory could not be deleted, with a stranger's directory in it. The stream
+/// was restored and deleted again: now two directories had to be deleted, of which one stood where
+/// the other was to go, and the log could not be opened any more.
+#[test]
+fn what_cannot_be_deleted_does_not_keep_a_log_from_opening() {
+    let disk = disk(23);
+    let wal = open(&disk, &archiving()).unwrap();
+    append_each(&wal, 0..6);
+    assert_eq!(wal.truncate("s", 4).unwrap(), 2);
+    let put_something_in = || disk.process().create_dir(Path::new("/log/s/strange")).unwrap();
+    put_something_in();
+    wal.delete_stream("s").unwrap();
+    wal.close().unwrap();
+    let wal = open(&disk, &archiving()).unwrap();
+    assert_eq!(wal.restore_archived("s").unwrap(), 2);
+    put_something_in();
+    wal.delete_stream("s").unwrap();
+    wal.close().unwrap();
+    for _ in 0..4 {
+        let wal = open(&disk, &archiving()).unwrap();
+        append_each(&wal, 0..1);
+        wal.delete_stream("s").unwrap();
+    }
+}
+
+/// A segment that says it was cut as often as can be counted: the next cut panicked with the lead in
+/// its hands, and closing the log waited for it for ever.
+#[test]
+fn a_stream_that_cannot_be_cut_any_more_says_so() {
+    let disk = disk(24);
+    let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+    append_each(&wal, 0..3);
+    wal.close().unwrap();
+    let path = Path::new("/log/s/00000000000000000000.wal");
+    for place in [0, 4096] {
+        let mut slot = disk.contents(path).unwrap()[place..place + 128].to_vec();
+        slot[40..48].copy_from_slice(&u64::MAX.to_le_bytes());
+        let checksum = crc32c::crc32c(&slot[..124]).to_le_bytes();
+        slot[124..].copy_from_slice(&checksum);
+        disk.overwrite(path, place as u64, &slot).unwrap();
+    }
+    let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+    let error = wal.stream("s").unwrap().truncate_after(Some(0)).unwrap_err();
+    assert!(error.to_string().contains("cannot be cut"), "{error}");
+    append_each(&wal, 3..4);
+    assert_holds(&wal, 0..4);
+    wal.close().unwrap();
+}
+
+/// Two streams were made at once. One sync of the root failed, and the stream whose it was was
+/// poisoned; but it had lost the other stream's directory, too, and the other one's sync said OK.
+#[test]
+fn a_failed_sync_of_the_root_fails_everybody_who_changed_it() {
+    let mut refused = 0;
+    for seed in 0..30 {
+        let disk = disk(seed);
+        let armed = Arc::new(AtomicBool::new(false));
+        let log: Arc<std::sync::OnceLock<Wal>> = Arc::default();
+        let (is_armed, faults, other) = (Arc::clone(&armed), disk.clone(), Arc::downgrade(&log));
+        // Another thread's, before the directory of this one is safe.
+        let hooked = Hooked::new(&disk).after_create_dir(move || {
+            if is_armed.swap(false, Ordering::SeqCst) {
+                faults.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+                let log = other.upgrade().unwrap();
+                log.get().unwrap().append("other", b"refused").unwrap_err();
+            }
+        });
+        log.set(open_on(Arc::new(hooked), &options(SyncMode::Strict)).unwrap()).unwrap();
+        let wal = log.get().unwrap();
+        wal.append("first", b"numbers are drawn").unwrap();
+        armed.store(true, Ordering::SeqCst);
+        let is_acknowledged = wal.append("s", b"acknowledged").is_ok();
+        refused += u32::from(!is_acknowledged);
+        disk.crash();
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        let found = wal.get("s", 0).unwrap();
+        assert!(!is_acknowledged || found.is_some(), "seed {seed}");
+    }
+    assert_eq!(refused, 30);
 }

@@ -1,8 +1,10 @@
 //! What is on the disk of a stream, read without changing anything.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::repair::renamed;
 use crate::error::Result;
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{FirstKept, HEADER_LEN, Proof, SLOT_LEN, Slot, SlotPlace};
@@ -13,9 +15,7 @@ use crate::segment::reader::read_seal;
 use crate::segment::recovery::{self, Cut, Header, Tail};
 use crate::segment::source::{FileSource, Handle};
 use crate::segment::walk::{WALK_READ_LEN, Walk};
-use crate::segment::{
-    DELETED_PREFIX, Damage, UNFINISHED_COPY, UNFINISHED_NAME, first_id_of, path_of,
-};
+use crate::segment::{DELETED_PREFIX, Damage, UNFINISHED_COPY, UNFINISHED_NAME, first_id_of};
 use crate::storage::{self, DirEntry, EntryKind, OpenMode, Storage};
 
 /// One segment file, as it was found.
@@ -56,13 +56,15 @@ pub(in crate::log) struct Frames {
 pub(super) fn list(
     storage: &dyn Storage,
     dir: &Path,
+    entries: Vec<DirEntry>,
     salt: u64,
 ) -> Result<(Vec<Found>, Vec<PathBuf>)> {
     let mut found = Vec::new();
     let mut doomed = Vec::new();
     let mut number = None;
-    for entry in storage.list(dir)? {
-        let Some(first_id) = first_id_of(&entry.name) else {
+    for entry in entries {
+        let name = renamed(&entry.name).map_or(&*entry.name, OsStr::new);
+        let Some(first_id) = first_id_of(name) else {
             if is_doomed(&entry) {
                 doomed.push(dir.join(entry.name));
             }
@@ -71,7 +73,7 @@ pub(super) fn list(
         if entry.kind != EntryKind::File {
             continue;
         }
-        let mut segment = read_header(storage, path_of(dir, first_id), first_id, salt)?;
+        let mut segment = read_header(storage, dir.join(&entry.name), first_id, salt)?;
         if let Some((slot, _)) = &segment.slot
             && *number.get_or_insert(slot.constants.stream_number) != slot.constants.stream_number
         {
@@ -81,6 +83,7 @@ pub(super) fn list(
         }
         found.push(segment);
     }
+    found.sort_by_key(|segment| segment.first_id);
     Ok((found, doomed))
 }
 

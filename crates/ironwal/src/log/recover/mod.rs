@@ -21,12 +21,12 @@ use crate::options::CorruptionPolicy;
 use crate::segment::index::Index;
 use crate::segment::recovery::{self, Action, Cut, Facts, Header, Next};
 use crate::segment::{Damage, ReadContext, Segment, path_of};
-use crate::storage::Storage;
+use crate::storage::{DirEntry, Storage};
 use crate::sync::{Arc, OnceLock};
 use build::build;
 use found::{Found, list, mark_pruned, mark_stale, read_frames};
 pub(crate) use repair::Keep;
-use repair::repair;
+use repair::{as_renamed, finish_renaming, repair};
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
 pub(crate) fn recover(
@@ -39,7 +39,9 @@ pub(crate) fn recover(
     archive: Option<Keep<'_>>,
 ) -> Result<Option<Log>> {
     let storage = context.storage();
-    let Some(Plan { found, actions, first_kept, doomed }) = plan(&**storage, &dir, salt)? else {
+    let entries = finish_renaming(&**storage, &dir)?;
+    let plan = plan(&**storage, &dir, entries, salt)?;
+    let Some(Plan { found, actions, first_kept, doomed }) = plan else {
         return Ok(None);
     };
     for (segment, action) in found.iter().zip(&actions) {
@@ -72,8 +74,13 @@ struct Plan {
 }
 
 /// Gathers the facts about the stream in `dir` and decides; changes nothing.
-fn plan(storage: &dyn Storage, dir: &Path, salt: u64) -> Result<Option<Plan>> {
-    let (mut found, doomed) = list(storage, dir, salt)?;
+fn plan(
+    storage: &dyn Storage,
+    dir: &Path,
+    entries: Vec<DirEntry>,
+    salt: u64,
+) -> Result<Option<Plan>> {
+    let (mut found, doomed) = list(storage, dir, entries, salt)?;
     if found.is_empty() {
         return Ok(None);
     }
@@ -111,10 +118,9 @@ pub(crate) struct Surveyed {
 
 /// Looks at the stream in `dir` without changing anything; `None` if there is no segment of ours.
 pub(crate) fn survey(context: &Arc<ReadContext>, dir: &Path, salt: u64) -> Result<Option<Survey>> {
-    let Some(Plan { found, actions, first_kept, .. }) = plan(&**context.storage(), dir, salt)?
-    else {
-        return Ok(None);
-    };
+    let storage = &**context.storage();
+    let plan = plan(storage, dir, as_renamed(storage.list(dir)?), salt)?;
+    let Some(Plan { found, actions, first_kept, .. }) = plan else { return Ok(None) };
     let number = found.iter().find_map(|segment| segment.slot);
     let number = number.map(|(slot, _)| slot.constants.stream_number);
     let last = actions.iter().position(|action| *action == Action::CutStream);

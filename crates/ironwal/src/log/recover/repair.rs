@@ -1,5 +1,6 @@
 //! Doing what was decided. The only part of recovery that writes.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
@@ -8,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::format::header::{FirstKept, Proof};
 use crate::format::seal::Point;
 use crate::log::Identity;
-use crate::segment::SegmentWriter;
 use crate::segment::recovery::{Action, Cut, Tail};
-use crate::storage::{self, OpenMode, Storage};
+use crate::segment::{RENAMED_PREFIX, SegmentWriter, first_id_of};
+use crate::storage::{self, DirEntry, OpenMode, Storage};
 use crate::sync::Arc;
 
 /// Copies a segment with this first id into the archive, durably.
@@ -37,6 +38,7 @@ pub(super) fn repair(
     let mut over = false;
     // What is going to be deleted is behind nothing: a segment before it can be the newest.
     let last = actions.iter().rposition(|action| *action != Action::Delete).unwrap_or(0);
+    confirm_cut(&**storage, &identity.dir, &found[..=last])?;
     for (nth, (mut segment, action)) in found.into_iter().zip(actions).enumerate() {
         if over || *action == Action::Delete {
             let cause = if segment.cut == Cut::Pruned { &mut pruned } else { &mut deleted };
@@ -47,7 +49,8 @@ pub(super) fn repair(
         match action {
             Action::CutStream => {
                 over = nth < last;
-                make_durable(&**storage, &mut segment, newest, Some(cut_number + 1))?;
+                let raised = cut_number.checked_add(1).ok_or_else(|| cannot_be_cut(identity))?;
+                make_durable(&**storage, &mut segment, newest, Some(raised))?;
             }
             Action::Keep | Action::CutTail if !segment.frames.durable => {
                 make_durable(&**storage, &mut segment, newest, None)?;
@@ -79,6 +82,56 @@ pub(super) fn repair(
         storage.sync_dir(&identity.dir)?;
     }
     Ok(kept)
+}
+
+fn cannot_be_cut(identity: &Identity) -> Error {
+    Error::Corruption(format!("stream {:?} says it was cut more often than can be", identity.name))
+}
+
+/// Makes durable that the newest segment has its name, if it got that by a cut: the process that
+/// renamed it may have seen the sync of that fail. Until then nothing may be appended to it, and
+/// nothing be deleted that stood behind the segment whose name it took.
+fn confirm_cut(storage: &dyn Storage, dir: &Path, found: &[Found]) -> Result<()> {
+    let Some((newest, before)) = found.split_last() else { return Ok(()) };
+    let cut_number = |segment: &Found| Some(segment.slot?.0.constants.cut_number);
+    let before = before.iter().filter(|segment| segment.cut == Cut::Current);
+    if cut_number(newest) <= before.filter_map(cut_number).max().or(Some(0)) {
+        return Ok(());
+    }
+    // By two renames, for a copy would take space. The next opening finishes it.
+    let name = newest.path.file_name().unwrap_or_default();
+    let other = dir.join(format!("{RENAMED_PREFIX}{}", name.display()));
+    storage.rename(&newest.path, &other)?;
+    storage.rename(&other, &newest.path)?;
+    Ok(storage.sync_dir(dir)?)
+}
+
+/// What is in the directory of a stream, once a segment that was being given its name again has it.
+/// Another file that has it after a crash is the one from before the cut.
+pub(super) fn finish_renaming(storage: &dyn Storage, dir: &Path) -> Result<Vec<DirEntry>> {
+    let entries = storage.list(dir)?;
+    let mut any = false;
+    for entry in &entries {
+        if let Some(name) = renamed(&entry.name) {
+            storage.rename(&dir.join(&entry.name), &dir.join(name))?;
+            any = true;
+        }
+    }
+    if any { Ok(storage.list(dir)?) } else { Ok(entries) }
+}
+
+/// The same for somebody who only reads: without the file from before the cut.
+pub(super) fn as_renamed(mut entries: Vec<DirEntry>) -> Vec<DirEntry> {
+    let renamed: Vec<_> =
+        entries.iter().filter_map(|entry| renamed(&entry.name)).map(str::to_string).collect();
+    entries.retain(|entry| renamed.iter().all(|name| entry.name != name.as_str()));
+    entries
+}
+
+/// The name of a segment that is being given its name again.
+pub(super) fn renamed(name: &OsStr) -> Option<&str> {
+    let name = name.to_str()?.strip_prefix(RENAMED_PREFIX)?;
+    first_id_of(name.as_ref()).map(|_| name)
 }
 
 /// Makes durable what says that the segments which are going to be deleted were pruned: the process
