@@ -386,6 +386,37 @@ fn check_watermark(image: &Image, rng: &mut Rng) -> usize {
     peak
 }
 
+/// A segment that says it is a tebibyte long, and a frame in it that says it is as long as any can be.
+fn check_forged_lengths(image: &Image) -> usize {
+    let base = tempfile::tempdir().unwrap();
+    let mut image = image.clone();
+    let salt = image.salt();
+    let is_segment = |path: &Path| path.extension().is_some_and(|it| it == "wal");
+    let (_, content) = image.files.iter_mut().find(|(path, _)| is_segment(path)).unwrap();
+    for slot in [0, 4096] {
+        put(content, slot + 64, &(1_u64 << 40).to_le_bytes());
+        put(content, slot + 72, &(image.count + 1000).to_le_bytes());
+        sign_structure(content, slot, 128);
+    }
+    let frames = frames(content);
+    let middle = frames[frames.len() / 2];
+    put(content, middle + 4, &((1_u32 << 30) - 24).to_le_bytes());
+    sign_frame(content, middle, salt);
+    image.write(base.path());
+    let bound = CONSTANT + READ_BUFFER_FACTOR * READ_BUFFER_LEN + FILE_FACTOR * image.longest();
+    let (whole, peak) = peak_of(|| {
+        let wal = Wal::new(options(&base.path().join("log"))).unwrap();
+        let stream = wal.stream("s").unwrap();
+        let from_the_back = stream.range(..).rev().filter(Result::is_ok).count();
+        let found = (0..image.count).filter(|id| matches!(stream.get(*id), Ok(Some(_)))).count();
+        assert_eq!(found, from_the_back);
+        wal.iter("s", 0).unwrap().filter(Result::is_ok).count()
+    });
+    assert!(peak <= bound, "forged lengths: {peak} bytes, not {bound}");
+    assert!(whole > 100, "only {whole} entries are whole");
+    peak
+}
+
 /// A full segment of frames that are small on the disk and large in memory, whose seal has an index
 /// without a point: all of it looks like one piece.
 fn check_forged_index() -> usize {
@@ -433,6 +464,7 @@ fn no_file_makes_us_allocate_more_than_the_bound() {
     let mut most = check_forged_index();
     for image in images() {
         if image.what == "closed" {
+            most = most.max(check_forged_lengths(&image));
             most = most.max(check_watermark(&image, &mut Rng::with_seed(1)));
         }
         for seed in 0..rounds {
