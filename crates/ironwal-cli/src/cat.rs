@@ -14,7 +14,8 @@ const OUTPUT_BUFFER_LEN: usize = 128 * 1024;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Damaged entries are named on standard error and skipped; the exit status is then 1.
-Opening locks the log: nobody else may have it open.
+Works beside a process that writes to the log, and changes nothing. What is committed after it began
+is not printed.
 
 Examples:
   ironwal cat ./log orders
@@ -50,15 +51,15 @@ pub(crate) fn run(args: &Args) -> Done {
     printed
 }
 
-/// The stream, which is not created if it is missing.
+/// The stream, if there is one.
 fn find(wal: &Wal, name: &str) -> Done<Stream> {
     let failed = |error| Failure::of(&format!("read {name:?}"), &error);
-    // Says what is wrong with a name that cannot be a stream's.
-    wal.get(name, u64::MAX).map(drop).or_else(|error| match error {
-        error @ Error::Config(_) => Err(failed(error)),
-        _ => Ok(()),
-    })?;
-    if !wal.streams().iter().any(|stream| stream == name) {
+    match wal.get(name, u64::MAX) {
+        // Says itself, further down, what of it can be read.
+        Err(Error::Corruption(_) | Error::CrcMismatch { .. }) => {}
+        looked => drop(looked.map_err(failed)?),
+    }
+    if wal.current_segment_start_id(name).is_none() {
         return Err(Failure::failed(format!(
             "there is no stream {name:?} in the log: `ironwal ls` lists them"
         )));
@@ -68,6 +69,8 @@ fn find(wal: &Wal, name: &str) -> Done<Stream> {
 
 fn print(wal: &Wal, stream: &Stream, args: &Args) -> Done {
     let to = args.to.unwrap_or(u64::MAX);
+    // A writer that is faster than we are would keep us here for ever.
+    let end = to.min(stream.next_id());
     let failed = |error| Failure::of(&format!("read {:?}", stream.name()), &error);
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER_LEN, io::stdout().lock());
     let mut result = Ok(());
@@ -78,7 +81,7 @@ fn print(wal: &Wal, stream: &Stream, args: &Args) -> Done {
             break;
         }
         match entry {
-            Ok((id, _)) if id >= to => break,
+            Ok((id, _)) if id >= end => break,
             Ok((id, entry)) => {
                 write_entry(&mut out, args.ids.then_some(id), &entry)
                     .map_err(|error| reader_left_or(&error, &result))?;

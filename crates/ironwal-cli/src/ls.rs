@@ -11,7 +11,7 @@ use crate::open;
 /// List the streams of a log: first id, next id and number of entries of each
 #[derive(clap::Args)]
 #[command(after_help = "\
-Opening locks the log: nobody else may have it open.
+Works beside a process that writes to the log, and changes nothing.
 
 Example:
   ironwal ls ./log")]

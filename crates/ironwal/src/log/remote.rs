@@ -4,8 +4,10 @@
 //! has happened, the segments that are known are followed to the new end; otherwise they are looked
 //! up anew. Nothing is ever written.
 
+use std::time::Duration;
+
 use super::mark::{Told, Watermark, Writing};
-use super::recover::{Surveyed, survey};
+use super::recover::{Survey, Surveyed, survey};
 use super::{Identity, Log};
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
@@ -16,11 +18,10 @@ use crate::segment::{ReadContext, Segment, path_of};
 use crate::storage::OpenMode;
 use crate::sync::{Arc, Mutex, Ordering, lock};
 
-/// How often a stream is looked up anew that changes under our eyes.
-const LOOKS_MAX: u32 = 100;
-
-/// How long to wait between two looks.
-const PAUSE: std::time::Duration = std::time::Duration::from_micros(200);
+/// How often a stream is looked at that changes under our eyes, or that nobody tells of yet, and how
+/// long to wait between two looks: ten seconds together, or a little more.
+const LOOKS_MAX: u32 = 20_000;
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// What is known of a stream that another process writes to.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ struct State {
     picker: PointPicker,
     /// Its directory is gone, or another stream's.
     gone: bool,
+    /// Whether it is worth waiting for somebody to tell.
+    is_patient: bool,
 }
 
 impl Log {
@@ -53,45 +56,81 @@ impl Log {
             cuts: Vec::new(),
             picker: PointPicker::new(),
             gone: false,
+            is_patient: true,
         };
         let remote = Remote { watermark, state: Mutex::new(state) };
         Self { remote: Some(remote), ..Self::without_writer(context, identity) }
     }
 
-    /// Takes note of what another process has committed, if one writes to the stream. `false`:
-    /// somebody writes who cannot tell (yet) what is committed, and what was known stays.
+    /// Takes note of what another process has committed, if one writes to the stream; waits while it
+    /// recovers the log, or is in the middle of a change. `false`: somebody writes who cannot tell
+    /// what is committed, and what was known stays.
     pub(crate) fn refresh(&self) -> Result<bool> {
         let Some(remote) = &self.remote else { return Ok(true) };
         let mut state = lock(&remote.state);
-        let number = self.number();
-        if state.gone || remote.watermark.is_as_before(number, state.seen) {
+        if state.gone || remote.watermark.is_as_before(self.number(), state.seen) {
             return Ok(true);
         }
-        for _ in 0..LOOKS_MAX {
-            let now = remote.watermark.look(self.number())?;
-            if now == Writing::Unknown {
-                return Ok(false);
-            }
-            // One that is not there yet may be by now, and still not be told of.
-            if now == state.seen && self.number().is_some() {
+        let patience = if state.is_patient { LOOKS_MAX } else { 1 };
+        for look in 1..=patience {
+            if self.look(&remote.watermark, &mut state)? {
+                state.is_patient = true;
                 return Ok(true);
             }
-            if let Some(told) = follows(state.seen, now)
-                && self.follow(&mut state, told)?
-            {
-                state.seen = now;
-                return Ok(true);
+            if look < patience {
+                std::thread::sleep(PAUSE);
             }
-            if self.look_up(&mut state, now)? && remote.watermark.look(self.number())? == now {
-                state.seen = now;
-                return Ok(true);
-            }
-            if state.gone {
-                return Ok(true);
-            }
-            std::thread::sleep(PAUSE);
         }
+        // Whoever reads on waits no more, until something is known again.
+        state.is_patient = false;
         Ok(false)
+    }
+
+    /// Looks once. `false`: nobody tells, or it changed meanwhile.
+    fn look(&self, watermark: &Watermark, state: &mut State) -> Result<bool> {
+        let now = watermark.look(self.number())?;
+        if now == Writing::Unknown {
+            return Ok(false);
+        }
+        // One that is not there yet may be by now, and still not be told of.
+        if now == state.seen && self.number().is_some() {
+            return Ok(true);
+        }
+        if let Some(told) = follows(state.seen, now)
+            && self.follow(state, told)?
+        {
+            state.seen = now;
+            return Ok(true);
+        }
+        let Some(found) = self.survey()? else { return Ok(false) };
+        let was_known = self.number().is_some();
+        if let Some(number) = found.as_ref().and_then(|found| found.number) {
+            self.identity.number.get_or_init(|| number);
+        }
+        // What was found counts only if nothing but appending and pruning has happened meanwhile. What
+        // is told of a stream that was not known before is known only now.
+        let after = watermark.look(self.number())?;
+        let now = if was_known { now } else { after };
+        if now == Writing::Unknown || (now != after && follows(now, after).is_none()) {
+            return Ok(false);
+        }
+        match found {
+            Some(found) if found.number.is_none() || found.number == self.number() => {
+                if !self.take_over(state, found, now)? {
+                    return Ok(false);
+                }
+            }
+            // It is not there yet.
+            None if self.number().is_none() => {}
+            // It is gone, or another one has its directory.
+            _ => {
+                state.gone = true;
+                self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id());
+                self.first_kept.store(self.next_id(), Ordering::Release);
+            }
+        }
+        state.seen = now;
+        Ok(true)
     }
 
     /// Whether the stream is gone for good: deleted by the process that writes.
@@ -154,51 +193,38 @@ impl Log {
         freed.iter().for_each(|segment| segment.retire(segment.next_id()));
     }
 
-    /// Looks the segments up anew. `false`: they changed meanwhile.
-    fn look_up(&self, state: &mut State, now: Writing) -> Result<bool> {
-        let told = match now {
-            Writing::Somebody { told, .. } => told,
-            _ => None,
-        };
+    /// Looks the segments up anew; `Some(None)` if there is no such stream, `None` if files went away
+    /// meanwhile.
+    fn survey(&self) -> Result<Option<Option<Survey>>> {
         let dir = &self.identity.dir;
-        let surveyed = match survey(&self.context, dir, self.identity.salt) {
-            Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
-            surveyed => surveyed?,
-        };
-        let Some(surveyed) = surveyed else {
-            // It was never there, or it is gone.
-            state.gone = self.number().is_some();
-            if state.gone {
-                self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id());
-                self.first_kept.store(self.next_id(), Ordering::Release);
-            }
-            return Ok(told.is_none());
-        };
-        let number = surveyed.number.unwrap_or_default();
-        if *self.identity.number.get_or_init(|| number) != number {
-            state.gone = true;
-            self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id());
-            self.first_kept.store(self.next_id(), Ordering::Release);
-            return Ok(true);
+        let is_missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        match survey(&self.context, dir, self.identity.salt) {
+            Err(Error::Io(error)) if is_missing(&error) => match self.storage.list(dir) {
+                Err(error) if is_missing(&error) => Ok(Some(None)),
+                other => other.map(|_| None).map_err(Error::Io),
+            },
+            surveyed => surveyed.map(Some),
         }
-        let mut found = surveyed.segments;
-        let mut first_kept = surveyed.first_kept;
-        let mut next_id = surveyed.next_id;
-        if let Some(told) = told {
+    }
+
+    /// Takes over what was found, as far as it is committed. `false`: it is not what is told.
+    fn take_over(&self, state: &mut State, surveyed: Survey, now: Writing) -> Result<bool> {
+        let Survey { mut first_kept, mut next_id, durable, mut segments, end_lost, .. } = surveyed;
+        if let Writing::Somebody { told: Some(told), .. } = now {
             if next_id < told.next_id || first_kept.id > told.first_id {
                 return Ok(false);
             }
             first_kept.id = told.first_id;
-            if next_id > told.next_id && !self.end_at(&mut found, told.next_id)? {
+            if next_id > told.next_id && !self.end_at(&mut segments, told.next_id)? {
                 return Ok(false);
             }
             next_id = told.next_id;
         }
-        if let Some(damage) = surveyed.end_lost {
+        if let Some(damage) = end_lost {
             let _ = self.end_lost.set(damage);
         }
-        self.durable.store(surveyed.durable.min(next_id), Ordering::Release);
-        self.set_surveyed(state, found, first_kept, next_id);
+        self.durable.store(durable.min(next_id), Ordering::Release);
+        self.set_surveyed(state, segments, first_kept, next_id);
         Ok(true)
     }
 

@@ -316,7 +316,7 @@ fn refuse_foreign_segments(storage: &dyn Storage, dir: &Path) -> io::Result<()> 
 }
 
 /// Removes what an interrupted creation of a segment left behind.
-pub(super) fn remove_unfinished(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+fn remove_unfinished(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     match storage.remove_file(&dir.join(UNFINISHED_NAME)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -36,6 +36,9 @@ pub(crate) const DELETED_PREFIX: &str = ".deleted.";
 /// How the name of a segment begins while it is being given its own name again.
 pub(crate) const RENAMED_PREFIX: &str = ".renamed.";
 
+/// The name of a copy of a segment that is not whole yet, where an archived one is being restored.
+pub(crate) const UNFINISHED_COPY: &str = ".copy.tmp";
+
 /// The path of the segment of the stream in `dir` that begins with `first_id`.
 pub(crate) fn path_of(dir: &Path, first_id: u64) -> PathBuf {
     dir.join(format!("{first_id:020}.wal"))

@@ -372,7 +372,7 @@ pub(crate) fn read_seal(
     salt: Option<u64>,
     first_id: u64,
 ) -> io::Result<Option<Seal>> {
-    let mut source = FileSource::new(Handle::File(Arc::clone(file)), 0, file_len);
+    let mut source = FileSource::new(Handle::File(Arc::clone(file)), SEAL_LEN, file_len);
     seal_in(&mut source, file_len, salt, first_id)
 }
 

@@ -15,11 +15,8 @@ use crate::error::{Error, Result};
 use crate::format::header::{Constants, FirstKept, HEADER_LEN, Slot};
 use crate::log::recover::{Examined, examine};
 use crate::segment::writer::no_space;
-use crate::segment::{SegmentWriter, first_id_of, path_of};
+use crate::segment::{SegmentWriter, UNFINISHED_COPY, first_id_of, path_of};
 use crate::storage::{self, EntryKind, OpenMode, Storage};
-
-/// The name of a copy that is not whole yet.
-pub(super) const UNFINISHED_COPY: &str = ".copy.tmp";
 
 /// How much is copied or compared at a time, in bytes.
 const COPY_LEN: usize = 256 * 1024;

@@ -587,7 +587,6 @@ impl Inner {
 
     /// Recovers the stream in a directory, if there is one.
     fn recover_one(&self, name: String, dir: PathBuf) -> Result<Option<commit::Stream>> {
-        reshape::remove_unfinished_copy(&*self.environment.storage, &dir);
         let archive = self.archive(&dir);
         let keep = |path: &Path, first_id| {
             archive.as_ref().map_or(Ok(()), |archive| archive.keep(path, first_id))

@@ -29,9 +29,12 @@ impl Wal {
     ///
     /// What is committed there is seen with the next call that looks at the end: reads of later ids,
     /// an iterator that reaches the end, [`Stream::next_id`](crate::Stream::next_id). Nothing is seen
-    /// that is not committed. Entries are read by system calls, whatever the
-    /// [`ReadStrategy`](crate::ReadStrategy). Methods that change something return
-    /// [`Error::ReadOnly`]. Blocks while a writer recovers the log.
+    /// that is not committed, and nothing that was committed before the call is missed: a call that
+    /// looks at the end waits while a writer recovers the log, or is in the middle of cutting a stream
+    /// off. If that takes longer than ten seconds, it goes on with what was known.
+    ///
+    /// Entries are read by system calls, whatever the [`ReadStrategy`](crate::ReadStrategy). Methods
+    /// that change something return [`Error::ReadOnly`]. Blocks while a writer recovers the log.
     ///
     /// ```
     /// use ironwal::{Wal, WalOptions};
@@ -137,13 +140,8 @@ impl Inner {
         let number = OnceLock::new();
         let identity = Identity { name: name.to_string(), dir, number, salt: self.salt };
         let log = Log::remote(Arc::clone(&self.context), identity, Arc::clone(watermark));
-        let mut looks = 0;
-        while !log.refresh()? {
-            looks += 1;
-            if looks > LOOKS_MAX {
-                return Err(Error::Locked(self.root_path.clone()));
-            }
-            std::thread::sleep(PAUSE);
+        if !log.refresh()? {
+            return Err(Error::Locked(self.root_path.clone()));
         }
         let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);

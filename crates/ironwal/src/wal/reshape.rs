@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use super::archive::{Archive, UNFINISHED_COPY, make_first_kept};
+use super::archive::{Archive, make_first_kept};
 use super::deletion::{Doomed, aside, delete};
 use super::{Inner, names};
 use crate::commit;
 use crate::error::{Error, Result};
-use crate::segment::{UNFINISHED_NAME, first_id_of};
+use crate::segment::{UNFINISHED_COPY, UNFINISHED_NAME, first_id_of};
 use crate::storage::{self, DirEntry, EntryKind, Storage};
 use crate::sync::{Arc, PoisonError, lock};
 
@@ -124,6 +124,10 @@ impl Inner {
         let root = lock(&self.root);
         let Some(root) = root.as_ref() else { return Err(Error::Closed) };
         let found = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(stream) = &found {
+            // It may be open whether its deletion, or its first append, was done.
+            stream.log().check_open()?;
+        }
         match found {
             Some(stream) if stream.log().oldest_segment().is_some() => self.restore_into(&stream),
             _ => self.restore_whole(name, &root.path().join(encoded), root.path()),
@@ -239,11 +243,6 @@ pub(super) fn remove_unfinished(storage: &dyn Storage, root: &Path) -> Result<()
         }
     }
     Ok(())
-}
-
-/// Deletes what an interrupted copy left behind in a stream's directory.
-pub(super) fn remove_unfinished_copy(storage: &dyn Storage, dir: &Path) {
-    delete(storage, &Doomed::File(dir.join(UNFINISHED_COPY)));
 }
 
 /// Refuses an archive inside of the log, whose directories are streams.

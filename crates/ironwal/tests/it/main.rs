@@ -11,6 +11,7 @@ mod kill;
 mod model;
 mod modules;
 mod operations;
+mod processes;
 mod readers;
 mod reading;
 mod recovery;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use ironwal::storage::SimDisk;
+use ironwal::storage::sim::CallKind;
 use ironwal::{Environment, Error, Stream, SyncMode, Wal, WalOptions};
 
 use crate::model::open;
@@ -66,7 +67,7 @@ fn run(seed: u64, mode: SyncMode) {
         let which = rng.usize(..2);
         let (name, known) = (NAMES[which], &mut streams[which]);
         let stream = writer.stream(name).unwrap();
-        let what = rng.u8(..24);
+        let what = rng.u8(..26);
         if std::env::var_os("IRONWAL_SEED").is_some() {
             eprintln!("{what} on {name}");
         }
@@ -135,6 +136,29 @@ fn run(seed: u64, mode: SyncMode) {
                 assert!(matches!(reader.get(name, 0), Err(Error::Closed)));
                 reader = self::reader(&disk, &options);
                 streams.iter_mut().for_each(|known| known.handle = None);
+            }
+            22 | 23 => {
+                // What was written and is refused is never seen, before the writer recovers it.
+                let kinds = [CallKind::Write, CallKind::Sync];
+                disk.fail_nth(kinds[rng.usize(..2)], rng.u64(1..3), std::io::ErrorKind::Other);
+                let entry = vec![rng.u8(..); rng.usize(..300)];
+                let appended = stream.append_batch(&[&entry, b"and another"]);
+                disk.clear_faults();
+                if appended.is_ok() {
+                    known.entries.extend([entry, b"and another".to_vec()]);
+                }
+                check(seed, &reader, name, known, &mut rng);
+                drop(stream);
+                let _ = writer.close();
+                check(seed, &reader, name, known, &mut rng);
+                writer = open(&disk, &options).unwrap();
+                // Also another stream can have failed, whose file had to be closed.
+                for (name, known) in NAMES.into_iter().zip(&mut streams) {
+                    let recovered: Result<Vec<_>, _> = writer.iter(name, 0).unwrap().collect();
+                    let recovered = recovered.unwrap();
+                    assert!(recovered.starts_with(&known.entries), "seed {seed}");
+                    known.entries = recovered;
+                }
             }
             _ => {
                 assert!(matches!(reader.append(name, b"x"), Err(Error::ReadOnly(_))));

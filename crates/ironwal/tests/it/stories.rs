@@ -587,6 +587,68 @@ fn what_was_cut_off_does_not_come_back_from_the_archive() {
     assert_eq!(wal.stream("s").unwrap().next_id(), 2);
 }
 
+/// A full segment that was not durable yet was copied into the archive, and the power went before
+/// it was pruned: the log had lost its entries and gave their ids to others, and the copy stayed. A
+/// restoration then chose between two segments with the same ids.
+#[test]
+fn only_what_is_durable_is_archived() {
+    let mut lost = 0;
+    for seed in 0..400 {
+        let disk = disk(seed);
+        let archive_path = Some("/archive".into());
+        let options =
+            WalOptions { archive_path, max_entries_per_segment: 2, ..options(SyncMode::Async) };
+        let wal = open(&disk, &options).unwrap();
+        for _ in 0..2 {
+            wal.append("s", b"old").unwrap();
+        }
+        disk.cut_power_at(1 + seed % 60);
+        let _ = wal.stream("s").unwrap().truncate_before(2);
+        disk.crash();
+        let wal = open(&disk, &options).unwrap();
+        let stream = wal.stream("s").unwrap();
+        let kept = stream.next_id();
+        lost += u32::from(kept < 2);
+        while stream.next_id() < 3 {
+            stream.append(b"new").unwrap();
+        }
+        stream.truncate_before(2).unwrap();
+        wal.restore_archived("s").unwrap();
+        let entries: Vec<Vec<u8>> = wal.iter("s", 0).unwrap().map(Result::unwrap).collect();
+        let expected: Vec<Vec<u8>> =
+            (0..3).map(|id| if id < kept { b"old" } else { b"new" }.to_vec()).collect();
+        assert_eq!(entries, expected, "seed {seed}");
+    }
+    assert!(lost > 20, "{lost}");
+}
+
+/// The sync of what records a pruning failed. The next process found the record in the page cache,
+/// deleted the segments, and lost the record with the next power loss: they were missing.
+#[test]
+fn a_pruning_that_is_finished_by_recovery_is_durable_first() {
+    for (seed, nth) in (0..50).flat_map(|seed| (1..4).map(move |nth| (seed, nth))) {
+        let disk = disk(seed);
+        let options = WalOptions { max_segment_size: 0, ..options(SyncMode::Strict) };
+        let wal = open(&disk, &options).unwrap();
+        for _ in 0..4 {
+            wal.append("s", b"entry").unwrap();
+        }
+        wal.close().unwrap();
+        let wal = open(&disk, &options).unwrap();
+        disk.fail_nth(CallKind::Sync, nth, std::io::ErrorKind::Other);
+        let _ = wal.truncate("s", 3);
+        disk.kill();
+        disk.clear_faults();
+        drop(open(&disk, &options).unwrap().stream("s").unwrap());
+        disk.crash();
+        let wal = open(&disk, &options).unwrap();
+        let first = wal.stream("s").unwrap().first_id();
+        assert!(first == 0 || first == 3, "seed {seed}");
+        let entries: Result<Vec<_>, _> = wal.iter("s", 0).unwrap().collect();
+        assert_eq!(entries.unwrap().len() as u64, 4 - first, "seed {seed}, {nth}");
+    }
+}
+
 fn archiving() -> WalOptions {
     WalOptions {
         archive_path: Some("/archive".into()),

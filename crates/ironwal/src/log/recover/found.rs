@@ -15,7 +15,7 @@ use crate::segment::reader::read_seal;
 use crate::segment::recovery::{self, Cut, Header, Tail};
 use crate::segment::source::{FileSource, Handle};
 use crate::segment::walk::{WALK_READ_LEN, Walk};
-use crate::segment::{DELETED_PREFIX, Damage, first_id_of};
+use crate::segment::{DELETED_PREFIX, Damage, UNFINISHED_COPY, UNFINISHED_NAME, first_id_of};
 use crate::storage::{self, DirEntry, EntryKind, OpenMode, Storage};
 
 /// One segment file, as it was found.
@@ -51,8 +51,8 @@ pub(in crate::log) struct Frames {
     pub(super) durable: bool,
 }
 
-/// All segments in the directory, oldest first, with their headers and seals; and the files that were
-/// cut off and lost their names, but are not deleted yet.
+/// All segments in the directory, oldest first, with their headers and seals; and the files that
+/// have no use any more: those that were cut off and not deleted yet, and unfinished ones.
 pub(super) fn list(
     storage: &dyn Storage,
     dir: &Path,
@@ -88,8 +88,11 @@ pub(super) fn list(
 }
 
 fn is_doomed(entry: &DirEntry) -> bool {
-    let name = entry.name.to_str();
-    entry.kind == EntryKind::File && name.is_some_and(|name| name.starts_with(DELETED_PREFIX))
+    // By the list, for to unlink what is not there costs every stream two system calls.
+    let is_ours = |name: &str| {
+        name == UNFINISHED_NAME || name == UNFINISHED_COPY || name.starts_with(DELETED_PREFIX)
+    };
+    entry.kind == EntryKind::File && entry.name.to_str().is_some_and(is_ours)
 }
 
 /// One segment, with its header and its seal.

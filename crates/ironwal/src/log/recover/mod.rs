@@ -69,7 +69,7 @@ struct Plan {
     found: Vec<Found>,
     actions: Vec<Action>,
     first_kept: FirstKept,
-    /// Files that were going to be deleted.
+    /// Files that have no use any more.
     doomed: Vec<PathBuf>,
 }
 

@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::format::header::{FirstKept, Proof};
 use crate::format::seal::Point;
 use crate::log::Identity;
-use crate::log::rotate::remove_unfinished;
 use crate::segment::recovery::{Action, Cut, Tail};
 use crate::segment::{RENAMED_PREFIX, SegmentWriter, first_id_of};
 use crate::storage::{self, DirEntry, OpenMode, Storage};
@@ -79,7 +78,6 @@ pub(super) fn repair(
     for (path, _) in pruned.iter().chain(&deleted).rev() {
         storage.remove_file(path)?;
     }
-    remove_unfinished(&**storage, &identity.dir)?;
     if !deleted.is_empty() || !pruned.is_empty() {
         storage.sync_dir(&identity.dir)?;
     }
