@@ -127,7 +127,8 @@ impl Log {
 
     /// Whether there is an entry `id` by now, of a stream that another process writes to.
     fn has_grown_to(&self, id: u64) -> Result<bool> {
-        Ok(self.remote.is_some() && self.refresh()? && id < self.next_id())
+        self.refresh()?;
+        Ok(self.remote.is_some() && id < self.next_id())
     }
 
     pub(super) fn place_of(&self, id: u64) -> Place {

@@ -63,27 +63,32 @@ impl Log {
     }
 
     /// Takes note of what another process has committed, if one writes to the stream; waits while it
-    /// recovers the log, or is in the middle of a change. `false`: somebody writes who cannot tell
-    /// what is committed, and what was known stays.
-    pub(crate) fn refresh(&self) -> Result<bool> {
-        let Some(remote) = &self.remote else { return Ok(true) };
+    /// recovers the log, or is in the middle of a change. It may have acknowledged more than what was
+    /// known before, so that is not good enough.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`]: it does not tell what is committed. What was known stays.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        let Some(remote) = &self.remote else { return Ok(()) };
         let mut state = lock(&remote.state);
         if state.gone || remote.watermark.is_as_before(self.number(), state.seen) {
-            return Ok(true);
+            return Ok(());
         }
-        let patience = if state.is_patient { LOOKS_MAX } else { 1 };
-        for look in 1..=patience {
+        let looks_max = if state.is_patient { LOOKS_MAX } else { 1 };
+        for look in 1..=looks_max {
             if self.look(&remote.watermark, &mut state)? {
                 state.is_patient = true;
-                return Ok(true);
+                return Ok(());
             }
-            if look < patience {
+            if look < looks_max {
                 std::thread::sleep(PAUSE);
             }
         }
-        // Whoever reads on waits no more, until something is known again.
+        // Whoever reads on waits no more, until something is told again.
         state.is_patient = false;
-        Ok(false)
+        let dir = &self.identity.dir;
+        Err(Error::Locked(dir.parent().unwrap_or(dir).to_path_buf()))
     }
 
     /// Looks once. `false`: nobody tells, or it changed meanwhile.

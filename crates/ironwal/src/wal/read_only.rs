@@ -31,7 +31,8 @@ impl Wal {
     /// an iterator that reaches the end, [`Stream::next_id`](crate::Stream::next_id). Nothing is seen
     /// that is not committed, and nothing that was committed before the call is missed: a call that
     /// looks at the end waits while a writer recovers the log, or is in the middle of cutting a stream
-    /// off. If that takes longer than ten seconds, it goes on with what was known.
+    /// off. If that takes longer than ten seconds, it returns [`Error::Locked`]; methods that return no
+    /// error go on with what was known.
     ///
     /// Entries are read by system calls, whatever the [`ReadStrategy`](crate::ReadStrategy). Methods
     /// that change something return [`Error::ReadOnly`]. Blocks while a writer recovers the log.
@@ -130,19 +131,17 @@ impl Inner {
     pub(super) fn look_at(&self, name: &str) -> Result<Option<Arc<commit::Stream>>> {
         let Some(watermark) = &self.watermark else { return Ok(None) };
         let known = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        if let Some(known) = known
-            && known.log().refresh()?
-            && !known.log().is_gone()
-        {
-            return Ok(Some(known));
+        if let Some(known) = known {
+            known.log().refresh()?;
+            if !known.log().is_gone() {
+                return Ok(Some(known));
+            }
         }
         let dir = self.root_path.join(names::encode(name)?);
         let number = OnceLock::new();
         let identity = Identity { name: name.to_string(), dir, number, salt: self.salt };
         let log = Log::remote(Arc::clone(&self.context), identity, Arc::clone(watermark));
-        if !log.refresh()? {
-            return Err(Error::Locked(self.root_path.clone()));
-        }
+        log.refresh()?;
         let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         streams.insert(name.to_string(), Arc::clone(&stream));
