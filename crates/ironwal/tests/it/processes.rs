@@ -100,8 +100,8 @@ fn write(dir: &Path, mode: &str, run: u64) {
     for opening in 0..OPENINGS {
         let wal = Wal::new(options(dir, mode)).unwrap();
         std::thread::scope(|scope| {
-            for nth in 0..STREAMS.len() {
-                let stream = wal.stream(STREAMS[nth]).unwrap();
+            for (nth, name) in STREAMS.into_iter().enumerate() {
+                let stream = wal.stream(name).unwrap();
                 let wal = &wal;
                 let seed = run << 16 | opening << 8 | nth as u64;
                 scope.spawn(move || change(wal, &stream, nth, &mut Rng::with_seed(seed)));
@@ -274,9 +274,9 @@ fn follow(mode: &str, pair: u64) {
     let reader = open();
     let reader = &reader;
     std::thread::scope(|scope| {
-        for nth in 0..STREAMS.len() {
+        for (nth, name) in STREAMS.into_iter().enumerate() {
             let listener = &listener;
-            let stream = reader.stream(STREAMS[nth]).unwrap();
+            let stream = reader.stream(name).unwrap();
             assert_eq!((stream.first_id(), stream.next_id()), (0, 0));
             scope.spawn(move || ending(listener, || follow_one(reader, nth, listener)));
             let mut rng = Rng::with_seed(pair << 8 | nth as u64);
