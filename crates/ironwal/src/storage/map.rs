@@ -45,7 +45,8 @@ pub(super) fn content(file: &fs::File, len: u64) -> Option<Bytes> {
     // SAFETY: the obligation is that the bytes under the slice do not change, and stay in the file,
     // while the map lives. The contract of `File::map` passes it on: it is asked only for files that
     // nobody will write to or shorten. In this crate those are segments that are proven to their end,
-    // which are only ever renamed or unlinked, and that leaves the pages. The map is for reading only, so
+    // whose frames, points and seal are never written again; they are only ever renamed or unlinked,
+    // and that leaves the pages. A slot of the header can be, and nothing reads a header through a map. The map is for reading only, so
     // it cannot break the rule itself. What remains are strangers who write to the file, and a dying
     // disk: see the module's documentation. Every byte that comes from a map is checked against a
     // checksum before it is believed, but no check rules out that a stranger changes it afterwards:

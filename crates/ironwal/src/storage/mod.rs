@@ -221,8 +221,8 @@ pub trait File: Send + Sync + std::fmt::Debug {
     /// The whole content of the file as it is now, without copying it where that can be done;
     /// `None` where it cannot.
     ///
-    /// Asked only for files that nobody will write to or shorten while the answer lives, which goes on
-    /// when the file is closed, renamed or removed.
+    /// Asked only for files that nobody will shorten, and of which nobody will write what the asker is
+    /// going to read, while the answer lives, which goes on when the file is closed, renamed or removed.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::deletion::{Doomed, delete};
 use crate::commit;
 use crate::environment::{Environment, Maintenance};
-use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
+use crate::sync::{Arc, Condvar, Mutex, PoisonError, in_parallel, lock};
 
 /// A stream that got nothing new for this long is idle.
 const IDLE: Duration = Duration::from_secs(1);
@@ -228,16 +228,11 @@ impl Shared {
                 ready.extend(agenda.due.pop_front().map(|(_, stream)| stream));
             }
         }
-        if ready.len() < SYNC_THREADS || self.environment.maintenance == Maintenance::Inline {
-            ready.iter().for_each(sync);
-            return;
-        }
-        let share = ready.len().div_ceil(SYNC_THREADS);
-        std::thread::scope(|scope| {
-            for streams in ready.chunks(share) {
-                scope.spawn(|| streams.iter().for_each(sync));
-            }
-        });
+        let threads = match self.environment.maintenance {
+            Maintenance::Inline => 1,
+            Maintenance::Thread => SYNC_THREADS,
+        };
+        in_parallel(&ready, threads, sync);
     }
 
     fn delete_one(&self) -> bool {

@@ -34,7 +34,9 @@ use crate::log::tail::{Append, Limits};
 use crate::log::{Identity, Log, Shared};
 use crate::options::{CorruptionPolicy, SyncMode, WalOptions};
 use crate::segment::ReadContext;
-use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, PoisonError, RwLock, lock};
+use crate::sync::{
+    Arc, AtomicBool, Mutex, OnceLock, Ordering, PoisonError, RwLock, in_parallel, lock,
+};
 use maintenance::Maintainer;
 use reshape::Prune;
 use root::RootDir;
@@ -555,27 +557,9 @@ impl Inner {
         let recover = |(name, dir): &(String, PathBuf)| self.recover_one(name.clone(), dir.clone());
         let threads = match self.environment.maintenance {
             Maintenance::Inline => 1,
-            Maintenance::Thread => {
-                std::thread::available_parallelism().map_or(1, usize::from).min(dirs.len()).max(1)
-            }
+            Maintenance::Thread => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let share = dirs.len().div_ceil(threads).max(1);
-        let recovered: Vec<Result<Option<commit::Stream>>> = if threads == 1 {
-            dirs.iter().map(recover).collect()
-        } else {
-            std::thread::scope(|scope| {
-                let workers: Vec<_> = dirs
-                    .chunks(share)
-                    .map(|dirs| scope.spawn(|| dirs.iter().map(recover).collect::<Vec<_>>()))
-                    .collect();
-                workers
-                    .into_iter()
-                    .flat_map(|worker| {
-                        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                    })
-                    .collect()
-            })
-        };
+        let recovered = in_parallel(&dirs, threads, recover);
         let mut streams = Catalogue::new();
         for ((name, _), stream) in dirs.into_iter().zip(recovered) {
             if let Some(stream) = stream? {
