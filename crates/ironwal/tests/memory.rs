@@ -80,6 +80,7 @@ fn options(root: &Path) -> WalOptions {
 struct Image {
     what: &'static str,
     files: Vec<(PathBuf, Vec<u8>)>,
+    salt: u64,
     /// The ids that are kept are those from `pruned` to before `count`.
     pruned: u64,
     count: u64,
@@ -90,7 +91,9 @@ impl Image {
         let mut files = Vec::new();
         collect(base, base, &mut files);
         files.sort();
-        Self { what, files, pruned, count }
+        let root = files.iter().find(|(path, _)| path.ends_with(".ironwal"));
+        let salt = u64_at(&root.unwrap().1, 16);
+        Self { what, files, salt, pruned, count }
     }
 
     fn write(&self, base: &Path) {
@@ -103,11 +106,6 @@ impl Image {
 
     fn longest(&self) -> usize {
         self.files.iter().map(|(_, content)| content.len()).max().unwrap()
-    }
-
-    fn salt(&self) -> u64 {
-        let (_, root) = self.files.iter().find(|(path, _)| path.ends_with(".ironwal")).unwrap();
-        u64_at(root, 16)
     }
 }
 
@@ -211,7 +209,7 @@ fn sign_structure(bytes: &mut [u8], at: usize, len: usize) {
 
 /// What is damaged of an image, at random, by somebody who knows the format.
 fn damage(image: &mut Image, rng: &mut Rng) -> String {
-    let salt = image.salt();
+    let salt = image.salt;
     let nth = rng.usize(..image.files.len());
     let (path, content) = &mut image.files[nth];
     let number = match rng.u8(..4) {
@@ -266,7 +264,7 @@ fn damage(image: &mut Image, rng: &mut Rng) -> String {
             content.extend_from_slice(&seal);
             format!("seal at {end} with {points} points")
         }
-        0..6 if name.ends_with(".ironwal") => {
+        0..6 if name.ends_with(".ironwal") && content.len() == 8192 => {
             let field = [8, 12, 16, 24][rng.usize(..4)];
             for at in [0, 4096] {
                 put(content, at + field, &number.to_le_bytes());
@@ -390,7 +388,7 @@ fn check_watermark(image: &Image, rng: &mut Rng) -> usize {
 fn check_forged_lengths(image: &Image) -> usize {
     let base = tempfile::tempdir().unwrap();
     let mut image = image.clone();
-    let salt = image.salt();
+    let salt = image.salt;
     let is_segment = |path: &Path| path.extension().is_some_and(|it| it == "wal");
     let (_, content) = image.files.iter_mut().find(|(path, _)| is_segment(path)).unwrap();
     for slot in [0, 4096] {
