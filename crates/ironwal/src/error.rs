@@ -158,6 +158,43 @@ pub enum Error {
         limit: u64,
     },
 
+    /// There is no checkpoint of this id (here as text, as far as it is some).
+    #[cfg(feature = "sharded")]
+    #[error("Checkpoint not found: {0}")]
+    CheckpointNotFound(String),
+
+    /// A checkpoint was durable and cannot be read; the others can. What was before it is not lost:
+    /// take an older one, or replay from the first entries that are kept.
+    #[cfg(feature = "sharded")]
+    #[error("Checkpoint corrupted at offset {offset}: {reason}")]
+    CheckpointCorrupted {
+        /// Where the damage begins, in bytes from the start of its file.
+        offset: u64,
+        /// What is wrong, and in which file.
+        reason: String,
+    },
+
+    /// The log has another number of shards. It is chosen once, when the log is created, for keys
+    /// find their shard by it.
+    #[cfg(feature = "sharded")]
+    #[error("Shard count mismatch: expected {expected}, found {found}")]
+    ShardCountMismatch {
+        /// What was asked for.
+        expected: u16,
+        /// What the log has.
+        found: u16,
+    },
+
+    /// The id of a checkpoint must have 1 to 65,535 bytes.
+    #[cfg(feature = "sharded")]
+    #[error("Invalid checkpoint ID: {0}")]
+    InvalidCheckpointId(String),
+
+    /// No checkpoint was created yet, or all were dropped.
+    #[cfg(feature = "sharded")]
+    #[error("No checkpoints available")]
+    NoCheckpoints,
+
     /// The log was closed; no handle of it can be used any more.
     #[error("the log is closed")]
     Closed,

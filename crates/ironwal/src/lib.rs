@@ -19,6 +19,9 @@ mod commit;
 
 mod wal;
 
+#[cfg(feature = "sharded")]
+pub mod sharded;
+
 pub use environment::{Environment, Maintenance};
 pub use error::{Error, Result};
 pub use format::{FORMAT_VERSION, MAX_FRAME_LEN};

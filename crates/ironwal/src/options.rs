@@ -27,6 +27,16 @@ pub enum SyncMode {
     Interval(Duration),
 }
 
+impl SyncMode {
+    /// When a stream must be synced that was appended to, if the mode says so.
+    pub(crate) fn interval(self) -> Option<Duration> {
+        match self {
+            Self::Interval(interval) => Some(interval),
+            _ => None,
+        }
+    }
+}
+
 /// How full segments are read. The active segment is always read by system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadStrategy {
@@ -173,13 +183,5 @@ impl WalOptions {
     /// How much an iterator reads at a time.
     pub(crate) fn read_len(&self) -> usize {
         self.read_buffer_size.max(READ_BUFFER_LEN_MIN)
-    }
-
-    /// When a stream must be synced that was appended to, if the mode says so.
-    pub(crate) fn interval(&self) -> Option<Duration> {
-        match self.sync_mode {
-            SyncMode::Interval(interval) => Some(interval),
-            _ => None,
-        }
     }
 }

@@ -270,7 +270,7 @@ pub(crate) mod tests {
     use crate::log::mark::Marks;
     use crate::log::tail::Limits;
     use crate::log::{Identity, Shared};
-    use crate::options::WalOptions;
+    use crate::options::{SyncMode, WalOptions};
     use crate::segment::ReadContext;
     use crate::storage::{SimDisk, Storage};
 
@@ -282,7 +282,7 @@ pub(crate) mod tests {
         let limits = Limits {
             segment_len_max: 1 << 20,
             entries_max,
-            sync_on_rotation: false,
+            sync_mode: SyncMode::Async,
             staged_len_max: 1000,
         };
         let files = Files::new(8);

@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::format::header::FirstKept;
 use crate::format::{MAX_FRAME_LEN, frame};
+use crate::options::SyncMode;
 use crate::segment::{Damage, ReadContext, Segment};
 use crate::storage::Storage;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock, lock};
@@ -126,7 +127,7 @@ impl Log {
             shared: None,
             mark: OnceLock::new(),
             remote: None,
-            limits: Limits::default(),
+            limits: Limits::NONE,
             identity,
             tail: Mutex::new(Tail::new(0, None)),
             staged: AtomicU32::new(0),
@@ -154,6 +155,11 @@ impl Log {
             self.identity.number.get_or_init(|| number);
         }
         Ok(())
+    }
+
+    /// When appends to it are synced.
+    pub(crate) fn sync_mode(&self) -> SyncMode {
+        self.limits.sync_mode
     }
 
     /// Its name.
@@ -293,6 +299,15 @@ impl Log {
         let staged = tail.stage(append, &self.limits);
         self.staged.store(tail.staged(), Ordering::Relaxed);
         Ok(staged)
+    }
+
+    /// The ids behind the last entries that are staged in several streams, at one instant. Appends to
+    /// them wait meanwhile.
+    ///
+    /// Whoever names the same streams names them in the same order, and none twice.
+    pub(crate) fn staged_ends(logs: &[&Self]) -> Vec<u64> {
+        let tails: Vec<_> = logs.iter().map(|log| lock(&log.tail)).collect();
+        tails.iter().map(|tail| tail.next_id()).collect()
     }
 
     /// How many appends are staged in the open round, as of a moment ago.

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Proof, Slot};
 use crate::format::seal::Point;
+use crate::options::SyncMode;
 use crate::segment::writer::{Unfinished, no_space, unfinished_file};
 use crate::segment::{Segment, SegmentWriter, UNFINISHED_NAME, first_id_of, path_of};
 use crate::storage::Storage;
@@ -169,7 +170,7 @@ impl<'a> Lead<'a> {
 
     fn try_finish_segment(&mut self, end: u64) -> Result<()> {
         let log = self.log;
-        let in_strict = log.limits.sync_on_rotation;
+        let in_strict = log.limits.sync_mode == SyncMode::Strict;
         let Some(active) = &mut self.writer.active else {
             return Ok(());
         };

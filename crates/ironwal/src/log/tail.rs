@@ -8,6 +8,7 @@ use crate::format::checksum::SegmentSeed;
 use crate::format::frame::{self, Packed, Place};
 use crate::format::header::{HEADER_LEN, Proof};
 use crate::format::seal::Point;
+use crate::options::SyncMode;
 use crate::segment::index::PointPicker;
 use crate::segment::walk::extend_digest;
 use crate::sync::Arc;
@@ -16,16 +17,22 @@ use crate::sync::Arc;
 const SPARE_LEN_MAX: usize = 1024 * 1024;
 
 /// When a segment is full, and when appends are synced.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Bytes of frames.
     pub(crate) segment_len_max: u64,
     /// Entries, for single appends.
     pub(crate) entries_max: u64,
-    /// Whether a full segment is synced before the next one begins.
-    pub(crate) sync_on_rotation: bool,
+    /// When appends are synced. In `Strict`, a full segment is before the next one begins.
+    pub(crate) sync_mode: SyncMode,
     /// Bytes of frames that are staged together, unless it is one append.
     pub(crate) staged_len_max: usize,
+}
+
+impl Limits {
+    /// Those of a stream that nobody appends to.
+    pub(crate) const NONE: Self =
+        Self { segment_len_max: 0, entries_max: 0, sync_mode: SyncMode::Strict, staged_len_max: 0 };
 }
 
 /// What is appended.

@@ -98,7 +98,7 @@ pub(super) struct Run {
     /// Where the next run begins.
     pub(super) end: u64,
     /// The id of the first entry there.
-    end_id: u64,
+    pub(super) end_id: u64,
     /// Whether nothing will ever be added.
     closed: bool,
 }

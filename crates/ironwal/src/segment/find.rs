@@ -10,9 +10,12 @@ use crate::format::frame::{FRAME_HEADER_LEN, Fault};
 use crate::format::scan::{Gap, Scanner, Step};
 use crate::sync::Arc;
 
-/// The most that a read by id asks for at once, unless one frame is longer, in bytes. A run of the
-/// index is hardly ever longer, so that one read does.
+/// The most that a read by id asks for at once, unless one frame is longer, in bytes. Only the last
+/// frame of a run of the index can make it longer.
 const LOOKUP_LEN_MAX: u64 = 64 * 1024;
+
+/// The most for the last entry of a run, so that one read does, if its frame is that long.
+const LAST_LOOKUP_LEN_MAX: u64 = 1024 * 1024;
 
 /// An entry that is smaller than this part of what was read for it is copied out, so that whoever
 /// keeps it does not keep all of that.
@@ -73,7 +76,9 @@ impl Finder {
             _ => (run.offset, run.first_id),
         };
         let extent = segment.extent(self.seed, offset, next_id);
-        let run_len = run.end.saturating_sub(offset).min(LOOKUP_LEN_MAX);
+        let is_last = id.checked_add(1) == Some(run.end_id);
+        let len_max = if is_last { LAST_LOOKUP_LEN_MAX } else { LOOKUP_LEN_MAX };
+        let run_len = run.end.saturating_sub(offset).min(len_max);
         let read_len = usize::try_from(run_len).unwrap_or(0).max(FRAME_HEADER_LEN);
         let source = match &mut self.source {
             Some(source) => {

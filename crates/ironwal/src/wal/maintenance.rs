@@ -87,8 +87,8 @@ impl Maintainer {
         Self { how, shared: Arc::new(shared), worker: Mutex::new(Worker::Idle) }
     }
 
-    /// Takes note that something was appended to a stream; `interval` is when it must be synced.
-    pub(super) fn appended(&self, stream: &Arc<commit::Stream>, interval: Option<Duration>) {
+    /// Takes note that something was appended to a stream.
+    pub(super) fn appended(&self, stream: &Arc<commit::Stream>) {
         let log = stream.log();
         if log.has_new_full_segment() {
             let work = |agenda: &mut Agenda| agenda.full.push_back(Arc::clone(stream));
@@ -97,7 +97,7 @@ impl Maintainer {
                 let _ = log.prove_full_segments();
             }
         }
-        if let Some(interval) = interval
+        if let Some(interval) = log.sync_mode().interval()
             && log.begins_to_be_due()
         {
             // Half of it is left to whoever is busy with something else, or with other streams.

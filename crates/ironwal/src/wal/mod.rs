@@ -1,10 +1,15 @@
 //! Many streams in one root: opening, the catalogue, the handles that users hold.
 
 mod archive;
+mod cut;
 mod deletion;
+#[cfg(feature = "sharded")]
+mod for_sharded;
+mod inner;
 mod iter;
 mod maintenance;
 mod names;
+pub(crate) mod own;
 pub(crate) mod range;
 mod read_only;
 mod reshape;
@@ -13,10 +18,8 @@ mod stats;
 mod stream;
 mod txn;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use iter::{WalIdIterator, WalIterator};
@@ -25,23 +28,12 @@ pub use stream::Stream;
 pub use txn::TxnWriter;
 
 use crate::commit;
-use crate::environment::{Environment, Maintenance};
+use crate::environment::Environment;
 use crate::error::{Error, Result};
-use crate::format::{MAX_SEGMENT_LEN, frame};
-use crate::log::mark::{Marks, Watermark};
-use crate::log::recover::{Keep, recover};
-use crate::log::tail::{Append, Limits};
-use crate::log::{Identity, Log, Shared};
-use crate::options::{CorruptionPolicy, SyncMode, WalOptions};
-use crate::segment::ReadContext;
-use crate::sync::{
-    Arc, AtomicBool, Mutex, OnceLock, Ordering, PoisonError, RwLock, in_parallel, lock,
-};
-use maintenance::Maintainer;
+use crate::options::WalOptions;
+use crate::sync::{Arc, Ordering, PoisonError};
+use inner::Inner;
 use reshape::Prune;
-use root::RootDir;
-
-type Catalogue = BTreeMap<String, Arc<commit::Stream>>;
 
 /// A write-ahead log: a directory of named streams.
 ///
@@ -67,32 +59,6 @@ pub struct Wal {
     inner: Arc<Inner>,
 }
 
-/// What all handles share.
-struct Inner {
-    environment: Environment,
-    limits: Limits,
-    files: Arc<commit::Files>,
-    shared: Shared,
-    /// Only of a log that is open for reading only.
-    watermark: Option<Arc<Watermark>>,
-    sync_mode: SyncMode,
-    /// When a stream must be synced that was appended to.
-    interval: Option<Duration>,
-    on_corruption: CorruptionPolicy,
-    /// Appends of this many bytes are compressed.
-    pack_min_len: Option<u64>,
-    context: Arc<ReadContext>,
-    read_len: usize,
-    root_path: PathBuf,
-    archive_path: Option<PathBuf>,
-    /// `None` once the log is closed: the lock is released with it.
-    root: Mutex<Option<RootDir>>,
-    salt: u64,
-    streams: RwLock<Catalogue>,
-    closed: AtomicBool,
-    maintainer: Maintainer,
-}
-
 impl Wal {
     /// Opens the log in `options.root_path` for writing, creating it if it is missing, and recovers
     /// what a crash left behind. Blocks until that is done.
@@ -116,48 +82,7 @@ impl Wal {
     ///
     /// Those of [`Wal::new`].
     pub fn open_with(options: WalOptions, environment: Environment) -> Result<Self> {
-        options.check()?;
-        reshape::check_archive(&options.root_path, options.archive_path.as_deref())?;
-        let root = RootDir::open(&options.root_path, &environment)?;
-        let storage = &*environment.storage;
-        deletion::finish_deletions(storage, root.path())?;
-        reshape::remove_unfinished(storage, root.path())?;
-        let dirs = root::stream_dirs(storage, root.path())?;
-        let limits = Limits {
-            segment_len_max: options.max_segment_size.min(MAX_SEGMENT_LEN),
-            entries_max: options.max_entries_per_segment,
-            sync_on_rotation: options.sync_mode == SyncMode::Strict,
-            staged_len_max: options.write_buffer_size,
-        };
-        let context = ReadContext::new(Arc::clone(&environment.storage), &options);
-        let files = commit::Files::new(options.max_open_segments);
-        let marks = Arc::new(Marks::begin(&environment.storage, root.path()));
-        let root_syncs = Arc::clone(root.syncs());
-        let shared = Shared { files: Arc::clone(files.budget()), marks, root_syncs };
-        let inner = Inner {
-            limits,
-            files,
-            shared,
-            watermark: None,
-            sync_mode: options.sync_mode,
-            interval: options.interval(),
-            on_corruption: options.on_corruption,
-            pack_min_len: options.pack_min_len(),
-            context,
-            read_len: options.read_len(),
-            salt: root.salt(),
-            root_path: options.root_path,
-            archive_path: options.archive_path,
-            root: Mutex::new(Some(root)),
-            streams: RwLock::default(),
-            closed: AtomicBool::new(false),
-            maintainer: Maintainer::new(environment.clone()),
-            environment,
-        };
-        let streams = inner.recover_all(dirs)?;
-        *inner.streams.write().unwrap_or_else(PoisonError::into_inner) = streams;
-        inner.shared.marks.hold();
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(Inner::open(options, environment)?) })
     }
 
     /// Appends one entry to a stream, creating the stream if it is new, and returns the entry's id.
@@ -192,7 +117,7 @@ impl Wal {
     pub fn append_batch(&self, stream: &str, entries: &[&[u8]]) -> Result<Range<u64>> {
         if entries.is_empty() {
             self.check_open()?;
-            let next_id = self.find(stream).map_or(0, |stream| stream.log().next_id());
+            let next_id = self.inner.find(stream).map_or(0, |stream| stream.log().next_id());
             return Ok(next_id..next_id);
         }
         self.in_stream(stream, |core| self.inner.append_batch(core, entries, None))
@@ -409,18 +334,13 @@ impl Wal {
         if self.inner.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
-    fn find(&self, name: &str) -> Option<Arc<commit::Stream>> {
-        let streams = self.inner.streams.read().unwrap_or_else(PoisonError::into_inner);
-        streams.get(name).cloned()
-    }
-
     /// The stream, if it exists and its name can be one.
     fn find_checked(&self, name: &str) -> Result<Option<Arc<commit::Stream>>> {
         self.check_open()?;
         if self.inner.watermark.is_some() {
             return self.inner.look_at(name);
         }
-        let found = self.find(name);
+        let found = self.inner.find(name);
         if found.is_none() {
             names::encode(name)?;
         }
@@ -432,7 +352,7 @@ impl Wal {
         if let Some(found) = self.inner.look_at(name)? {
             return Ok(found);
         }
-        match self.find(name) {
+        match self.inner.find(name) {
             Some(found) => Ok(found),
             None => self.inner.create_stream(name),
         }
@@ -447,146 +367,6 @@ impl fmt::Debug for Wal {
             .field("sync_mode", &self.inner.sync_mode)
             .field("closed", &self.inner.closed.load(Ordering::Relaxed))
             .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    fn append_one(
-        &self,
-        stream: &Arc<commit::Stream>,
-        entry: &[u8],
-        expected: Option<u64>,
-    ) -> Result<u64> {
-        let sync = self.sync_mode == SyncMode::Strict;
-        let packed = self.pack(&[entry]);
-        let packed = packed.as_ref();
-        let append = Append { entries: &[entry], batch: false, sync, expected, packed };
-        self.append(stream, &append).map(|ids| ids.start)
-    }
-
-    fn append_batch(
-        &self,
-        stream: &Arc<commit::Stream>,
-        entries: &[&[u8]],
-        expected: Option<u64>,
-    ) -> Result<Range<u64>> {
-        if entries.is_empty() {
-            let next_id = stream.log().next_id();
-            return Ok(next_id..next_id);
-        }
-        let sync = matches!(self.sync_mode, SyncMode::Strict | SyncMode::BatchOnly);
-        let packed = self.pack(entries);
-        let packed = packed.as_ref();
-        self.append(stream, &Append { entries, batch: true, sync, expected, packed })
-    }
-
-    /// Compresses what is appended, if that is wanted and saves space.
-    fn pack(&self, entries: &[&[u8]]) -> Option<frame::Packed> {
-        frame::pack(entries, self.pack_min_len?)
-    }
-
-    fn append(&self, stream: &Arc<commit::Stream>, append: &Append<'_>) -> Result<Range<u64>> {
-        self.check_writable()?;
-        let ids = self.with_space(|| {
-            stream.log().number_with(|| self.new_stream_number())?;
-            stream.append(&self.root_path, append)
-        })?;
-        self.maintainer.appended(stream, self.interval);
-        Ok(ids)
-    }
-
-    fn new_stream_number(&self) -> Result<u64> {
-        let mut root = lock(&self.root);
-        root.as_mut().ok_or(Error::Closed)?.new_stream_number(&*self.environment.storage)
-    }
-
-    /// Enters a new stream into the catalogue. Its files are created by its first append.
-    fn create_stream(&self, name: &str) -> Result<Arc<commit::Stream>> {
-        let directory = names::encode(name)?;
-        let root = lock(&self.root);
-        let Some(root) = root.as_ref() else { return Err(Error::Closed) };
-        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = streams.get(name) {
-            return Ok(Arc::clone(found));
-        }
-        let identity = Identity {
-            name: name.to_string(),
-            dir: root.path().join(directory),
-            number: OnceLock::new(),
-            salt: self.salt,
-        };
-        let (context, shared) = (Arc::clone(&self.context), self.shared.clone());
-        let log = Log::new(context, shared, identity, self.limits);
-        let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
-        streams.insert(name.to_string(), Arc::clone(&stream));
-        Ok(stream)
-    }
-
-    /// Does something with every stream, whatever happens to one, and returns the first error.
-    fn for_each_stream(&self, work: impl Fn(&commit::Stream) -> Result<()>) -> Result<()> {
-        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut first_error = Ok(());
-        for stream in streams.values() {
-            let done = work(stream);
-            if first_error.is_ok() {
-                first_error = done;
-            }
-        }
-        first_error
-    }
-
-    fn close(&self) -> Result<()> {
-        let mut root = lock(&self.root);
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        self.maintainer.stop();
-        if self.watermark.is_some() {
-            return Ok(());
-        }
-        let closed = self.for_each_stream(commit::Stream::close);
-        self.context.clear();
-        self.shared.marks.end();
-        // Last, so that nobody opens the directory before everything is written.
-        *root = None;
-        closed
-    }
-
-    /// Recovers every stream in the root, several at a time.
-    fn recover_all(&self, dirs: Vec<(String, PathBuf)>) -> Result<Catalogue> {
-        let recover = |(name, dir): &(String, PathBuf)| self.recover_one(name.clone(), dir.clone());
-        let threads = match self.environment.maintenance {
-            Maintenance::Inline => 1,
-            Maintenance::Thread => std::thread::available_parallelism().map_or(1, usize::from),
-        };
-        let recovered = in_parallel(&dirs, threads, recover);
-        let mut streams = Catalogue::new();
-        for ((name, _), stream) in dirs.into_iter().zip(recovered) {
-            if let Some(stream) = stream? {
-                streams.insert(name, Arc::new(stream));
-            }
-        }
-        Ok(streams)
-    }
-
-    /// Recovers the stream in a directory, if there is one.
-    fn recover_one(&self, name: String, dir: PathBuf) -> Result<Option<commit::Stream>> {
-        let archive = self.archive(&dir);
-        let keep = |path: &Path, first_id| {
-            archive.as_ref().map_or(Ok(()), |archive| archive.keep(path, first_id))
-        };
-        let keep = archive.is_some().then_some(&keep as Keep<'_>);
-        let (context, shared, of) = (&self.context, &self.shared, (name, dir.clone()));
-        let log = recover(context, shared, of, self.salt, self.limits, self.on_corruption, keep)?;
-        Ok(log.map(|log| commit::Stream::new(log, Arc::clone(&self.files))))
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::error!(root = %self.root_path.display(), %error, "closing the log failed");
-        }
     }
 }
 

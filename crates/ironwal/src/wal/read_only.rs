@@ -4,8 +4,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::root::{LOCK_NAME, read_root, refuse_legacy};
-use super::{Catalogue, Inner, Wal, names};
+use super::inner::{Catalogue, Inner};
+use super::root::{LOCK_NAME, read_root, refuse_legacy, sharding_in};
+use super::{Wal, names};
 use crate::commit;
 use crate::environment::{Environment, Maintenance};
 use crate::error::{Error, Result};
@@ -70,33 +71,31 @@ impl Wal {
         options.check()?;
         let path = &options.root_path;
         let storage = Arc::clone(&environment.storage);
-        let salt = match read_root(&*storage, path)? {
-            Some(root) => root.salt,
-            None => {
-                refuse_legacy(&*storage, path)?;
-                return Err(Error::Io(no_log(path)));
-            }
+        let Some(root) = read_root(&*storage, path)? else {
+            refuse_legacy(&*storage, path)?;
+            return Err(Error::Io(no_log(path)));
         };
         let environment = environment.with_maintenance(Maintenance::Inline);
         let watermark = Watermark::new(Arc::clone(&storage), path, path.join(LOCK_NAME));
         let files = commit::Files::new(options.max_open_segments);
         let marks = Arc::new(Marks::none(&storage));
         let inner = Inner {
-            limits: Limits::default(),
+            limits: Limits::NONE,
             shared: Shared { files: Arc::clone(files.budget()), marks, root_syncs: Arc::default() },
             files,
             context: ReadContext::without_maps(storage, &options),
             maintainer: Maintainer::new(environment.clone()),
             environment,
             sync_mode: options.sync_mode,
-            interval: None,
             pack_min_len: None,
             on_corruption: options.on_corruption,
             read_len: options.read_len(),
             root_path: options.root_path,
             archive_path: None,
             root: Mutex::new(None),
-            salt,
+            salt: root.salt,
+            sharding: sharding_in(&root).map(OnceLock::from).unwrap_or_default(),
+            checkpoints: OnceLock::new(),
             streams: RwLock::new(Catalogue::new()),
             closed: AtomicBool::new(false),
             watermark: Some(Arc::new(watermark)),
@@ -130,7 +129,7 @@ impl Inner {
     /// The stream of this name, there or not, as it is now.
     pub(super) fn look_at(&self, name: &str) -> Result<Option<Arc<commit::Stream>>> {
         let Some(watermark) = &self.watermark else { return Ok(None) };
-        let known = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let known = self.find(name);
         if let Some(known) = known {
             known.log().refresh()?;
             if !known.log().is_gone() {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::archive::{Archive, make_first_kept};
 use super::deletion::{Doomed, aside, delete};
-use super::{Inner, names};
+use super::inner::Inner;
+use super::{names, own};
 use crate::commit;
 use crate::error::{Error, Result};
 use crate::segment::{UNFINISHED_COPY, UNFINISHED_NAME, first_id_of};
@@ -28,7 +29,7 @@ impl Inner {
     /// Makes the present segment the last one before it is full.
     pub(super) fn rotate(&self, stream: &Arc<commit::Stream>) -> Result<()> {
         self.with_space(|| stream.rotate())?;
-        self.maintainer.appended(stream, self.interval);
+        self.maintainer.appended(stream);
         Ok(())
     }
 
@@ -101,7 +102,7 @@ impl Inner {
         // Nobody creates a stream of this name meanwhile.
         let root = lock(&self.root);
         let Some(root) = root.as_ref() else { return Err(Error::Closed) };
-        let found = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let found = self.find(name);
         let Some(stream) = found else { return Ok(()) };
         let _reshaping = stream.reshape();
         let Some(number) = stream.log().number() else { return Ok(()) };
@@ -123,7 +124,7 @@ impl Inner {
         // Nobody creates or deletes a stream of this name meanwhile.
         let root = lock(&self.root);
         let Some(root) = root.as_ref() else { return Err(Error::Closed) };
-        let found = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let found = self.find(name);
         if let Some(stream) = &found {
             // It may be open whether its deletion, or its first append, was done.
             stream.log().check_open()?;
@@ -173,7 +174,7 @@ impl Inner {
         let Some(number) = chain.first().map(|it| it.slot.constants.stream_number) else {
             return Ok(0);
         };
-        let known = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let known = self.find(name);
         if let Some(stream) = known {
             // Its handles must not write to the directory that is going to be another stream's.
             if !stream.give_way()? {
@@ -195,7 +196,9 @@ impl Inner {
             storage.rename(dir, &unfinished)?;
             return Err(error.into());
         }
-        if let Some(stream) = self.recover_one(name.to_string(), dir.to_path_buf())? {
+        if let Some(stream) =
+            self.recover_one((name.to_string(), dir.to_path_buf()), self.limits)?
+        {
             // What they were told last is the end of the life that was deleted.
             stream.list_for_others()?;
             let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
@@ -205,8 +208,9 @@ impl Inner {
         Ok(chain.len())
     }
 
+    /// The archive for what is pruned of a user's stream, if there is one.
     pub(super) fn archive(&self, stream_dir: &Path) -> Option<Archive<'_>> {
-        let path = self.archive_path.as_deref()?;
+        let path = self.archive_path.as_deref().filter(|_| !own::is_own(stream_dir))?;
         Some(Archive::new(&*self.environment.storage, path, stream_dir, self.salt))
     }
 }

@@ -14,6 +14,7 @@ use crate::segment::writer::no_space;
 use crate::storage::{self, EntryKind, Lock, OpenMode, Storage};
 use crate::sync::Arc;
 use crate::wal::names;
+use crate::wal::own::Sharding;
 
 const ROOT_NAME: &str = ".ironwal";
 const UNFINISHED_ROOT_NAME: &str = ".ironwal.tmp";
@@ -88,6 +89,24 @@ impl RootDir {
         self.root.salt
     }
 
+    /// How the log is sharded, if it is.
+    pub(crate) fn sharding(&self) -> Option<Sharding> {
+        sharding_in(&self.root)
+    }
+
+    /// Records how the log is sharded, durably.
+    #[cfg(feature = "sharded")]
+    pub(crate) fn record_sharding(
+        &mut self,
+        storage: &dyn Storage,
+        Sharding { shard_count, routing }: Sharding,
+    ) -> Result<()> {
+        let root = Root { shard_count, routing, ..self.root };
+        replace(storage, &self.path, &root, &self.syncs)?;
+        self.root = root;
+        Ok(())
+    }
+
     /// A stream number that was never given out before, whatever crashes.
     pub(crate) fn new_stream_number(&mut self, storage: &dyn Storage) -> Result<u64> {
         if self.next_number == self.root.numbers_end {
@@ -99,6 +118,12 @@ impl RootDir {
         self.next_number += 1;
         Ok(self.next_number - 1)
     }
+}
+
+/// How the log with this root is sharded, if it is.
+pub(super) fn sharding_in(root: &Root) -> Option<Sharding> {
+    let Root { shard_count, routing, .. } = *root;
+    (shard_count > 0).then_some(Sharding { shard_count, routing })
 }
 
 /// The directories in the root that hold segments, with the names of their streams.

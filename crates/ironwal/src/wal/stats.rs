@@ -1,6 +1,6 @@
 //! Counting what there is.
 
-use super::Inner;
+use super::inner::Inner;
 use crate::log::Log;
 use crate::sync::PoisonError;
 

@@ -39,6 +39,13 @@ impl Stream {
         Self { wal, core }
     }
 
+    /// Reads the index of every segment, so that [`Stream::get`] takes one read from now on.
+    #[cfg(feature = "sharded")]
+    pub(crate) fn read_indexes(&self) -> Result<()> {
+        self.wal.check_open()?;
+        self.log().read_indexes()
+    }
+
     /// The log, as it is now if another process writes to it.
     fn log(&self) -> &Log {
         let log = self.core.log();

@@ -17,6 +17,8 @@ mod reading;
 mod recovery;
 mod reshaping;
 mod rot;
+#[cfg(feature = "sharded")]
+mod sharded;
 mod simulation;
 mod stories;
 mod surface;

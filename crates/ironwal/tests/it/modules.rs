@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// In the order of `lib.rs`.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "error",
     "format",
     "options",
@@ -16,6 +16,7 @@ const ORDER: [&str; 10] = [
     "log",
     "commit",
     "wal",
+    "sharded",
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

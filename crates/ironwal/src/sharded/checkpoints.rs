@@ -1,0 +1,316 @@
+//! The log of checkpoints: creating, finding and compacting them.
+//!
+//! It is a stream like the others, that no user sees; [`record`](super::record) says what its entries
+//! are. Where a checkpoint is found is kept in memory ([`Index`]), and its offsets if it is one of the
+//! newest.
+
+use super::index::{Damaged, Index, Known};
+use super::record::{Checkpoint, ID_LEN_MAX, Record};
+use super::{CheckpointData, CompactionStats};
+use crate::error::{Error, Result};
+use crate::options::CorruptionPolicy;
+use crate::sync::{Arc, Mutex, lock};
+use crate::wal::{Stream, Wal};
+
+/// How many bytes of copies are appended together. Few, so that reading one of them by its id takes
+/// one read.
+const COPIES_LEN_MAX: usize = 32 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    wal: Wal,
+    log: Stream,
+    shard_count: u16,
+    /// Held while a checkpoint is created, or while they are compacted: the order of creation is the
+    /// order of the cuts.
+    writing: Mutex<()>,
+    /// Never locked over a system call in a log that is written to.
+    index: Mutex<Index>,
+}
+
+impl Checkpoints {
+    /// Reads the log of checkpoints. Blocks on the disk for as long as that takes: all of it is read.
+    pub(super) fn open(wal: &Wal, shard_count: u16) -> Result<Self> {
+        let (wal, log) = (wal.clone(), wal.checkpoints());
+        let (writing, index) = (Mutex::default(), Mutex::default());
+        let checkpoints = Self { wal, log, shard_count, writing, index };
+        let mut index = lock(&checkpoints.index);
+        checkpoints.read_on(&mut index)?;
+        if let (Some(damaged), CorruptionPolicy::Error) =
+            (index.newest_damaged(), checkpoints.wal.corruption_policy())
+        {
+            return Err(Error::Corruption(damaged.reason.clone()));
+        }
+        if index.iter().any(|(_, known)| known.data.is_none()) {
+            checkpoints.log.read_indexes()?;
+        }
+        drop(index);
+        // A compaction may have been interrupted after it was complete.
+        if !checkpoints.wal.is_read_only()
+            && let Err(error) = checkpoints.free_dropped()
+        {
+            // It takes space and does no other harm.
+            tracing::warn!(%error, "checkpoints that were dropped could not be deleted");
+        }
+        Ok(checkpoints)
+    }
+
+    /// Records a checkpoint, which is `cut` under the lock that gives it its place.
+    pub(super) fn create(&self, id: &[u8], cut: impl FnOnce() -> Result<Vec<u64>>) -> Result<()> {
+        if id.is_empty() || id.len() > ID_LEN_MAX {
+            let len = id.len();
+            return Err(Error::InvalidCheckpointId(format!(
+                "it has {len} bytes, and must have 1 to {ID_LEN_MAX}"
+            )));
+        }
+        let _writing = lock(&self.writing);
+        let offsets = cut()?;
+        let timestamp = u64::try_from(self.wal.now().as_nanos()).unwrap_or(u64::MAX);
+        let data = CheckpointData { offsets, timestamp, shard_count: self.shard_count };
+        let record = Record::Checkpoint(Checkpoint { id: id.to_vec(), data });
+        let entry = self.log.append(&record.encode())?;
+        lock(&self.index).add(entry, record);
+        Ok(())
+    }
+
+    /// The checkpoint with this id.
+    pub(super) fn load(&self, id: &[u8]) -> Result<CheckpointData> {
+        loop {
+            self.look()?;
+            let (entry, known) = self.find(id)?;
+            // Otherwise it was compacted meanwhile.
+            if let Some(data) = self.data_of(entry, &known)? {
+                return self.checked(&data);
+            }
+        }
+    }
+
+    fn find(&self, id: &[u8]) -> Result<(u64, Known)> {
+        let index = lock(&self.index);
+        match (index.find(id), index.newest_damaged()) {
+            (Some((entry, known)), _) => Ok((entry, known.clone())),
+            (None, None) => {
+                Err(Error::CheckpointNotFound(String::from_utf8_lossy(id).into_owned()))
+            }
+            (None, Some(Damaged { offset, reason, .. })) => {
+                let reason = format!("{reason}; it may be the one that is asked for");
+                Err(Error::CheckpointCorrupted { offset: *offset, reason })
+            }
+        }
+    }
+
+    /// The checkpoint that was created last and can be read.
+    pub(super) fn load_latest(&self) -> Result<(Vec<u8>, CheckpointData)> {
+        self.look()?;
+        let mut damaged = lock(&self.index).newest_damaged().cloned();
+        let mut before = u64::MAX;
+        while let Some((entry, known)) = self.newest_before(before) {
+            match self.data_of(entry, &known) {
+                Ok(Some(data)) => {
+                    if let Some(newer) = damaged.filter(|damaged| damaged.entries.end > entry) {
+                        let (taken, reason) = (String::from_utf8_lossy(&known.id), newer.reason);
+                        tracing::error!(
+                            %taken,
+                            "the latest checkpoint is damaged, an older one is taken: {reason}"
+                        );
+                    }
+                    return Ok((known.id.to_vec(), self.checked(&data)?));
+                }
+                // It was compacted meanwhile.
+                Ok(None) => {
+                    self.look()?;
+                    before = u64::MAX;
+                }
+                Err(Error::CheckpointCorrupted { offset, reason }) => {
+                    let entries = entry..entry + 1;
+                    damaged.get_or_insert(Damaged { entries, offset, reason });
+                    before = entry;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match damaged {
+            Some(Damaged { offset, reason, .. }) => {
+                Err(Error::CheckpointCorrupted { offset, reason })
+            }
+            None => Err(Error::NoCheckpoints),
+        }
+    }
+
+    fn newest_before(&self, entry: u64) -> Option<(u64, Known)> {
+        lock(&self.index).newest_before(entry).map(|(entry, known)| (entry, known.clone()))
+    }
+
+    /// Their ids and timestamps, in the order of their creation.
+    pub(super) fn list(&self) -> Vec<(Vec<u8>, u64)> {
+        // What could be read before is listed.
+        let _ = self.look();
+        let index = lock(&self.index);
+        index.iter().map(|(_, known)| (known.id.to_vec(), known.timestamp)).collect()
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        // What could be read before is counted.
+        let _ = self.look();
+        lock(&self.index).len()
+    }
+
+    /// Drops all but the `keep` newest, and what cannot be read.
+    pub(super) fn compact(&self, keep: usize) -> Result<CompactionStats> {
+        let _writing = lock(&self.writing);
+        let bytes_before = self.log.stats().bytes;
+        let (before, kept, useless) = {
+            let index = lock(&self.index);
+            let kept = index.iter().skip(index.len().saturating_sub(keep));
+            let kept: Vec<(u64, Known)> =
+                kept.map(|(entry, known)| (entry, known.clone())).collect();
+            (index.len(), kept, index.useless())
+        };
+        if kept.is_empty() && useless + before as u64 > 0 {
+            // Nothing to copy, so this alone drops them all at once.
+            let end = self.log.next_id();
+            self.log.truncate_before(end)?;
+            lock(&self.index).forget_before(end);
+        } else if kept.len() < before || useless > 0 {
+            self.copy(kept)?;
+        }
+        self.free_dropped()?;
+        Ok(CompactionStats {
+            checkpoints_before: before,
+            checkpoints_after: lock(&self.index).len(),
+            bytes_reclaimed: bytes_before.saturating_sub(self.log.stats().bytes),
+        })
+    }
+
+    /// Copies checkpoints to the end of the log, in a segment that begins with them, so that all
+    /// before can go, and closes them off: from then on, and not before, only they count.
+    fn copy(&self, checkpoints: Vec<(u64, Known)>) -> Result<()> {
+        self.log.rotate()?;
+        let first = self.log.next_id();
+        let mut copies = Batch::default();
+        for (entry, known) in checkpoints {
+            match self.data_of(entry, &known) {
+                Ok(Some(data)) => {
+                    let (id, data) = (known.id.to_vec(), CheckpointData::clone(&data));
+                    copies.push(Record::Copy(Checkpoint { id, data }));
+                }
+                Ok(None) => {}
+                Err(Error::CheckpointCorrupted { reason, .. }) => {
+                    tracing::error!("a damaged checkpoint is dropped by a compaction: {reason}");
+                }
+                Err(error) => return Err(error),
+            }
+            if copies.len > COPIES_LEN_MAX {
+                // The last one made it too long.
+                let last = copies.records.pop();
+                self.append(std::mem::take(&mut copies))?;
+                last.into_iter().for_each(|(record, _)| copies.push(record));
+            }
+        }
+        copies.push(Record::Closing { first });
+        self.append(copies)
+    }
+
+    /// Appends records, if there are any, and takes note of them.
+    fn append(&self, batch: Batch) -> Result<()> {
+        let entries: Vec<&[u8]> = batch.records.iter().map(|(_, bytes)| &bytes[..]).collect();
+        let ids = self.log.append_batch(&entries)?;
+        let mut index = lock(&self.index);
+        for (id, (record, _)) in ids.zip(batch.records) {
+            index.add(id, record);
+        }
+        Ok(())
+    }
+
+    /// Frees what stands before the first entry that still counts.
+    fn free_dropped(&self) -> Result<()> {
+        let first = lock(&self.index).first();
+        if self.log.first_id() < first {
+            self.log.truncate_before(first)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what another process has written.
+    fn look(&self) -> Result<()> {
+        if self.wal.is_closed() {
+            return Err(Error::Closed);
+        }
+        if self.wal.is_read_only() { self.read_on(&mut lock(&self.index)) } else { Ok(()) }
+    }
+
+    /// Reads what has not been read yet of the log.
+    fn read_on(&self, index: &mut Index) -> Result<()> {
+        // Before the end is looked at: the record that dropped what was before is read too.
+        let first = self.log.first_id();
+        for entry in self.log.range(index.next().max(first)..) {
+            match entry {
+                Ok((entry, bytes)) => match Record::decode(&bytes) {
+                    Some(record) => index.add(entry, record),
+                    None => {
+                        let reason = format!("entry {entry} is no record of a checkpoint");
+                        index.add_damaged(Damaged { entries: entry..entry + 1, offset: 0, reason });
+                    }
+                },
+                Err(Error::Damaged { ids: entries, offset, reason, file, .. }) => {
+                    let reason = format!("{reason}, in {}", file.display());
+                    tracing::error!(offset, "checkpoints are damaged: {reason}");
+                    index.add_damaged(Damaged { entries, offset, reason });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        index.forget_before(first);
+        Ok(())
+    }
+
+    /// The data of a checkpoint, from memory or from the disk; `None`: it is not there any more.
+    fn data_of(&self, entry: u64, known: &Known) -> Result<Option<Arc<CheckpointData>>> {
+        if let Some(data) = &known.data {
+            return Ok(Some(Arc::clone(data)));
+        }
+        let read = match self.log.get(entry) {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => Record::decode(&bytes),
+            Err(Error::Damaged { offset, reason, file, .. }) => {
+                let reason = format!("{reason}, in {}", file.display());
+                return Err(Error::CheckpointCorrupted { offset, reason });
+            }
+            Err(error) => return Err(error),
+        };
+        match read {
+            Some(Record::Checkpoint(read) | Record::Copy(read)) if read.id == *known.id => {
+                Ok(Some(Arc::new(read.data)))
+            }
+            _ => {
+                let reason = format!("entry {entry} is not the record that it was");
+                Err(Error::CheckpointCorrupted { offset: 0, reason })
+            }
+        }
+    }
+
+    /// Refuses a checkpoint over another number of shards.
+    fn checked(&self, data: &CheckpointData) -> Result<CheckpointData> {
+        if data.shard_count != self.shard_count {
+            let (expected, found) = (self.shard_count, data.shard_count);
+            return Err(Error::ShardCountMismatch { expected, found });
+        }
+        Ok(data.clone())
+    }
+}
+
+/// Records that are appended together, with their bytes.
+#[derive(Debug, Default)]
+struct Batch {
+    records: Vec<(Record, Vec<u8>)>,
+    len: usize,
+}
+
+impl Batch {
+    fn push(&mut self, record: Record) {
+        let bytes = record.encode();
+        self.len += bytes.len();
+        self.records.push((record, bytes));
+    }
+}

@@ -1,0 +1,511 @@
+//! Many streams as one log: keyed entries spread over shards, with consistent checkpoints.
+//!
+//! A [`ShardedWal`] has a fixed number of *shards*, which are streams. An entry is appended under a
+//! key; all entries of a key are in one shard, in order. Shards are appended to, and synced,
+//! independently of each other.
+//!
+//! A *checkpoint* is one instant over all shards, under an id that you choose: of every shard, the id
+//! behind its last entry. Take one before you save a snapshot of your state; after a restart, load
+//! the snapshot and [replay](ShardedWal::replay) what came after its checkpoint; when the snapshot is
+//! safe, [prune](ShardedWal::prune_before_checkpoint) what lies before it.
+//!
+//! ```
+//! use ironwal::WalOptions;
+//! use ironwal::sharded::ShardedWal;
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+//! wal.append(b"account-7", b"+100")?;
+//! wal.create_checkpoint(b"snapshot-1")?;
+//! // … the snapshot is written somewhere, while appends go on …
+//! let (shard, id) = wal.append(b"account-7", b"-30")?;
+//!
+//! // After a restart:
+//! let (name, checkpoint) = wal.load_latest_checkpoint()?;
+//! assert_eq!(name, b"snapshot-1");
+//! for entry in wal.replay(&checkpoint)? {
+//!     let (in_shard, at, entry) = entry?;
+//!     assert_eq!((in_shard, at, &entry[..]), (shard, id, &b"-30"[..]));
+//! }
+//! wal.prune_before_checkpoint(&name)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod checkpoints;
+mod index;
+mod record;
+mod replay;
+mod router;
+
+use std::fmt;
+
+pub use replay::Replay;
+
+use crate::error::{Error, Result};
+use crate::options::WalOptions;
+use crate::sync::{Arc, OnceLock};
+use crate::wal::own::Sharding;
+use crate::wal::{Stream, Wal, WalIdIterator, WalIterator};
+use checkpoints::Checkpoints;
+use router::ROUTING;
+
+/// How the names of the shards' streams begin.
+const SHARD_PREFIX: &str = "shard_";
+
+/// One instant over all shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointData {
+    /// Of each shard, in their order, the id behind its last entry at that instant.
+    pub offsets: Vec<u64>,
+    /// When it was created: nanoseconds since the Unix epoch, by the clock of the environment. It
+    /// orders nothing: the order of creation does.
+    pub timestamp: u64,
+    /// The number of shards.
+    pub shard_count: u16,
+}
+
+/// What [`ShardedWal::prune_before_checkpoint`] freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PruneStats {
+    /// Shards of which something was freed.
+    pub shards_pruned: u16,
+    /// Segment files that were freed.
+    pub segments_deleted: usize,
+}
+
+/// What [`ShardedWal::compact_checkpoints`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactionStats {
+    /// Checkpoints there were.
+    pub checkpoints_before: usize,
+    /// Checkpoints there are now.
+    pub checkpoints_after: usize,
+    /// By how much the log of checkpoints has shrunk, in bytes of headers and entries.
+    pub bytes_reclaimed: u64,
+}
+
+/// A write-ahead log over a fixed number of shards.
+///
+/// Clones share everything, from any thread. The number of shards is recorded when the log is
+/// created and cannot be changed.
+///
+/// # Hostile keys
+///
+/// Where a key goes is a matter of public record: the hash has no secret, or the same key would not
+/// find the same shard for ever. 10,000 ordinary keys over 16 shards are within 500 and 750 per
+/// shard. Whoever chooses keys freely can choose them all in one shard: nothing is lost or out of
+/// order then, and that shard's file is what all their appends wait for. If strangers choose the
+/// keys, append under a keyed hash of them, with a secret of your own.
+#[derive(Clone)]
+pub struct ShardedWal {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    wal: Wal,
+    shard_count: u16,
+    /// A handle of each shard that was appended to.
+    shards: Box<[OnceLock<Stream>]>,
+    checkpoints: Checkpoints,
+}
+
+impl ShardedWal {
+    /// Opens the sharded log in `opts.root_path` for writing, creating it if it is missing, and recovers
+    /// what a crash left behind. Blocks until that is done. Of a new log, nothing is created per shard
+    /// until it is appended to.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::ShardCountMismatch`]: the log has another number of shards.
+    /// - [`Error::Config`]: `shard_count` is zero; the log holds streams and is not sharded; keys find
+    ///   their shard by an algorithm that this version does not know.
+    /// - [`Error::Corruption`]: a checkpoint is damaged, and `opts.on_corruption` is
+    ///   [`CorruptionPolicy::Error`](crate::CorruptionPolicy::Error).
+    /// - Those of [`Wal::new`].
+    pub fn new(opts: WalOptions, shard_count: u16) -> Result<Self> {
+        check_count(shard_count)?;
+        Self::over(Wal::new(opts)?, shard_count)
+    }
+
+    /// The sharded log in a [`Wal`] that is open already: one with an environment of its own
+    /// ([`Wal::open_with`]), or for reading only ([`Wal::open_read_only`]), where [`Wal::shard_count`]
+    /// says how many shards there are.
+    ///
+    /// ```
+    /// use ironwal::sharded::ShardedWal;
+    /// use ironwal::{Wal, WalOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// let writer = ShardedWal::new(WalOptions::new(path), 4)?;
+    /// writer.append(b"key", b"entry")?;
+    /// writer.create_checkpoint(b"one")?;
+    ///
+    /// let wal = Wal::open_read_only(WalOptions::new(path))?; // as a rule in another process
+    /// let shard_count = wal.shard_count().ok_or("not a sharded log")?;
+    /// let reader = ShardedWal::over(wal, shard_count)?;
+    /// assert_eq!(reader.load_latest_checkpoint()?.0, b"one");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ShardedWal::new`]. [`Error::ReadOnly`]: the log is open for reading only, and no
+    /// number of shards is recorded in it.
+    pub fn over(wal: Wal, shard_count: u16) -> Result<Self> {
+        check_count(shard_count)?;
+        let recorded = match wal.sharding() {
+            Some(recorded) => recorded,
+            None => {
+                refuse_streams(&wal)?;
+                wal.record_sharding(Sharding { shard_count, routing: ROUTING })?
+            }
+        };
+        if recorded.routing != ROUTING {
+            return Err(Error::Config(format!(
+                "the log in {} finds the shards of keys by algorithm {}, and this version knows only \
+                 algorithm {ROUTING}: use a newer ironwal",
+                wal.root_path().display(),
+                recorded.routing
+            )));
+        }
+        if recorded.shard_count != shard_count {
+            let (expected, found) = (shard_count, recorded.shard_count);
+            return Err(Error::ShardCountMismatch { expected, found });
+        }
+        let checkpoints = Checkpoints::open(&wal, shard_count)?;
+        let shards = (0..shard_count).map(|_| OnceLock::new()).collect();
+        Ok(Self { inner: Arc::new(Inner { wal, shard_count, shards, checkpoints }) })
+    }
+
+    /// Appends one entry to the shard of its key, and returns the shard and the entry's id there. The
+    /// key is not stored. What the entry survives is up to the [`SyncMode`](crate::SyncMode); blocks
+    /// on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::append`].
+    pub fn append(&self, key: &[u8], value: &[u8]) -> Result<(u16, u64)> {
+        let shard = self.route(key);
+        let id = self.in_shard(shard, |stream| stream.append(value))?;
+        Ok((shard, id))
+    }
+
+    /// Appends `(key, value)` pairs, those of one shard as one batch, shard after shard, and returns the
+    /// shard and the id of each in the order of `entries`. Within a shard they are in that order too.
+    ///
+    /// The part of each shard is there after a crash or is not; the whole is not atomic.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::append_batch`]. Lower shards have been appended to by then, higher ones have not.
+    pub fn append_batch(&self, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(u16, u64)>> {
+        let mut order: Vec<(u16, usize)> =
+            entries.iter().enumerate().map(|(nth, (key, _))| (self.route(key), nth)).collect();
+        order.sort_unstable();
+        let mut placed = vec![(0, 0); entries.len()];
+        for part in order.chunk_by(|(one, _), (other, _)| one == other) {
+            let values: Vec<&[u8]> = part.iter().map(|(_, nth)| &entries[*nth].1[..]).collect();
+            let shard = part[0].0;
+            let ids = self.in_shard(shard, |stream| stream.append_batch(&values))?;
+            for ((_, nth), id) in part.iter().zip(ids) {
+                placed[*nth] = (shard, id);
+            }
+        }
+        Ok(placed)
+    }
+
+    /// Appends entries of one key as one batch, all or nothing, and returns the shard and the id of
+    /// each.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::append_batch`].
+    pub fn append_batch_for_key(&self, key: &[u8], values: &[&[u8]]) -> Result<Vec<(u16, u64)>> {
+        if values.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shard = self.route(key);
+        let ids = self.in_shard(shard, |stream| stream.append_batch(values))?;
+        Ok(ids.map(|id| (shard, id)).collect())
+    }
+
+    /// The name that [`ShardedWal::append_batch_for_key`] had in version 0.6.0.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ShardedWal::append_batch_for_key`].
+    pub fn append_batch_single_key(&self, key: &[u8], values: &[&[u8]]) -> Result<Vec<(u16, u64)>> {
+        self.append_batch_for_key(key, values)
+    }
+
+    /// Records one instant over all shards under an id of 1 to 65,535 bytes. A checkpoint of that id
+    /// that there is already is replaced, and this one is the latest.
+    ///
+    /// It is one instant: if an append to any shard returned before another one began, no checkpoint
+    /// holds the later entry and misses the earlier, in every mode and for single appends too.
+    /// Everything in the checkpoint, and the checkpoint itself, survives power loss when this returns.
+    ///
+    /// Blocks on the disk: for the shards that are not durable, and for one sync more. Appends wait
+    /// only while the ends of the shards are looked at. Waits while checkpoints are compacted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidCheckpointId`]: nothing was recorded. Those of [`Wal::cut`] and [`Wal::append`]:
+    /// the checkpoint cannot be loaded; after a crash it may be there.
+    pub fn create_checkpoint(&self, user_id: &[u8]) -> Result<()> {
+        self.inner.checkpoints.create(user_id, || self.inner.wal.cut(&self.shard_names()))
+    }
+
+    /// The checkpoint with this id. The newest, as far as they take 16 MiB together, are at hand; of
+    /// an older one, one piece is read from the disk.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::CheckpointNotFound`].
+    /// - [`Error::CheckpointCorrupted`]: it is damaged; or it is not there, and one is damaged whose id
+    ///   cannot be read.
+    /// - [`Error::ShardCountMismatch`], [`Error::Io`], [`Error::Closed`].
+    pub fn load_checkpoint(&self, user_id: &[u8]) -> Result<CheckpointData> {
+        self.inner.checkpoints.load(user_id)
+    }
+
+    /// The checkpoint that was created last, and its id. If it is damaged, the newest that is not, and
+    /// an event of `tracing` says so.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NoCheckpoints`].
+    /// - [`Error::CheckpointCorrupted`]: all there are, are damaged.
+    /// - [`Error::ShardCountMismatch`], [`Error::Io`], [`Error::Closed`].
+    pub fn load_latest_checkpoint(&self) -> Result<(Vec<u8>, CheckpointData)> {
+        self.inner.checkpoints.load_latest()
+    }
+
+    /// The ids and timestamps of all checkpoints that can be read, in the order of their creation.
+    pub fn list_checkpoints(&self) -> Vec<(Vec<u8>, u64)> {
+        self.inner.checkpoints.list()
+    }
+
+    /// How many checkpoints there are that can be read.
+    pub fn checkpoint_count(&self) -> usize {
+        self.inner.checkpoints.count()
+    }
+
+    /// The entries of a shard from `start_offset` on; see [`Wal::iter`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`]: there is no such shard. [`Error::Closed`].
+    pub fn iter_shard(&self, shard_id: u16, start_offset: u64) -> Result<WalIterator> {
+        self.inner.wal.iter(&self.name_of(shard_id)?, start_offset)
+    }
+
+    /// The same as [`ShardedWal::iter_shard`], with the id of each entry.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ShardedWal::iter_shard`].
+    pub fn iter_shard_with_ids(&self, shard_id: u16, start_offset: u64) -> Result<WalIdIterator> {
+        self.inner.wal.iter_with_ids(&self.name_of(shard_id)?, start_offset)
+    }
+
+    /// The entries of every shard from a checkpoint on: what a snapshot of that instant misses.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Config`]: entries that come after the checkpoint have been pruned, so a replay
+    ///   would have a gap. Take a newer checkpoint.
+    /// - [`Error::ShardCountMismatch`], [`Error::Closed`].
+    pub fn replay(&self, checkpoint: &CheckpointData) -> Result<Replay> {
+        if checkpoint.shard_count != self.shard_count()
+            || checkpoint.offsets.len() != usize::from(self.shard_count())
+        {
+            let (expected, found) = (self.shard_count(), checkpoint.shard_count);
+            return Err(Error::ShardCountMismatch { expected, found });
+        }
+        for (shard, offset) in (0..).zip(&checkpoint.offsets) {
+            let first_id = self.existing(shard)?.map_or(0, |stream| stream.first_id());
+            if first_id > *offset {
+                return Err(Error::Config(format!(
+                    "shard {shard} begins at id {first_id}, and the checkpoint ends at {offset}: what \
+                     was between is pruned; take a newer checkpoint"
+                )));
+            }
+        }
+        Ok(Replay::new(self.clone(), checkpoint.offsets.clone()))
+    }
+
+    /// Frees, of every shard, the segments that hold nothing but what the checkpoint holds, but never
+    /// the newest one; see [`Wal::truncate`]. The checkpoint stays. Older ones stay too and can be
+    /// loaded, but what came after them may be gone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ShardedWal::load_checkpoint`]: nothing was freed. Those of [`Wal::truncate`]: the
+    /// first one, after every shard has been tried.
+    pub fn prune_before_checkpoint(&self, user_id: &[u8]) -> Result<PruneStats> {
+        let checkpoint = self.load_checkpoint(user_id)?;
+        let mut stats = PruneStats { shards_pruned: 0, segments_deleted: 0 };
+        let mut first_error = None;
+        for (shard, offset) in (0..).zip(checkpoint.offsets) {
+            match self.inner.wal.truncate(&shard_name(shard), offset) {
+                Ok(freed) => {
+                    stats.shards_pruned += u16::from(freed > 0);
+                    stats.segments_deleted += freed;
+                }
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        first_error.map_or(Ok(stats), Err)
+    }
+
+    /// Drops all checkpoints but the `keep_latest_n` newest, and frees the space of those that were
+    /// dropped or replaced before. After a crash it has been done or has not.
+    ///
+    /// Blocks on the disk while those that are kept are copied; new checkpoints wait for it, appends
+    /// do not. What is damaged is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`], [`Error::Io`], [`Error::Poisoned`], [`Error::ReadOnly`],
+    /// [`Error::Closed`]. It has been done, or has not.
+    pub fn compact_checkpoints(&self, keep_latest_n: usize) -> Result<CompactionStats> {
+        self.inner.checkpoints.compact(keep_latest_n)
+    }
+
+    /// Makes every entry of a shard durable that was committed before the call. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`]: there is no such shard. Those of [`Stream::sync`].
+    pub fn flush_shard(&self, shard_id: u16) -> Result<()> {
+        self.inner.wal.cut(&[self.name_of(shard_id)?]).map(drop)
+    }
+
+    /// Makes every entry of every shard durable that was committed before the call. Blocks on the
+    /// disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stream::sync`].
+    pub fn flush_all(&self) -> Result<()> {
+        self.inner.wal.cut(&self.shard_names()).map(drop)
+    }
+
+    /// The number of shards.
+    pub fn shard_count(&self) -> u16 {
+        self.inner.shard_count
+    }
+
+    /// The shard of a key: the same for ever.
+    pub fn route(&self, key: &[u8]) -> u16 {
+        router::route(key, self.inner.shard_count)
+    }
+
+    /// The stream of a shard, whose name is `shard_00`, `shard_01`, … `shard_100`, …
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`]: there is no such shard. [`Error::Closed`].
+    pub fn shard(&self, shard_id: u16) -> Result<Stream> {
+        self.inner.wal.stream(&self.name_of(shard_id)?)
+    }
+
+    /// The log of which the shards are streams. It may have other streams besides.
+    pub fn inner(&self) -> &Wal {
+        &self.inner.wal
+    }
+
+    /// Closes the log; see [`Wal::close`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Wal::close`].
+    pub fn close(&self) -> Result<()> {
+        self.inner.wal.close()
+    }
+
+    /// Does something with a shard, whose handle is looked up once.
+    fn in_shard<T>(&self, shard: u16, work: impl Fn(&Stream) -> Result<T>) -> Result<T> {
+        let handle = &self.inner.shards[usize::from(shard)];
+        let stream = match handle.get() {
+            Some(stream) => stream,
+            None => {
+                let stream = self.shard(shard)?;
+                handle.get_or_init(|| stream)
+            }
+        };
+        let mut done = work(stream);
+        while let Err(Error::StreamNotFound(_)) = done {
+            // It was deleted through the inner log, and begins anew.
+            done = work(&self.shard(shard)?);
+        }
+        done
+    }
+
+    /// The stream of a shard, if it was ever appended to.
+    fn existing(&self, shard: u16) -> Result<Option<Stream>> {
+        let name = shard_name(shard);
+        match self.inner.wal.current_segment_start_id(&name) {
+            Some(_) => self.inner.wal.stream(&name).map(Some),
+            None if self.inner.wal.is_closed() => Err(Error::Closed),
+            None => Ok(None),
+        }
+    }
+
+    /// The name of the stream of a shard, if there is such a shard.
+    fn name_of(&self, shard: u16) -> Result<String> {
+        let count = self.inner.shard_count;
+        if shard >= count {
+            return Err(Error::Config(format!(
+                "there is no shard {shard}: the log has {count}, numbered from 0"
+            )));
+        }
+        Ok(shard_name(shard))
+    }
+
+    fn shard_names(&self) -> Vec<String> {
+        (0..self.inner.shard_count).map(shard_name).collect()
+    }
+}
+
+impl fmt::Debug for ShardedWal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ShardedWal")
+            .field("wal", &self.inner.wal)
+            .field("shard_count", &self.inner.shard_count)
+            .finish_non_exhaustive()
+    }
+}
+
+fn shard_name(shard: u16) -> String {
+    format!("{SHARD_PREFIX}{shard:02}")
+}
+
+fn check_count(shard_count: u16) -> Result<()> {
+    match shard_count {
+        0 => Err(Error::Config("shard_count must be greater than zero".into())),
+        _ => Ok(()),
+    }
+}
+
+/// Streams in a log for which no number of shards is recorded are nobody's shards.
+fn refuse_streams(wal: &Wal) -> Result<()> {
+    let streams = wal.streams();
+    let Some(first) = streams.first() else { return Ok(()) };
+    let root = wal.root_path().display();
+    let shard = streams.iter().find(|name| name.starts_with(SHARD_PREFIX));
+    Err(Error::Config(match shard {
+        Some(shard) => format!(
+            "the log in {root} has the stream {shard:?} and no number of shards is recorded in it, so \
+             nobody knows where its keys are: open it as a Wal and append its entries to a sharded \
+             log in a new directory"
+        ),
+        None => format!(
+            "the log in {root} is not sharded and has streams already, {first:?} for one: open it as a \
+             Wal, or choose a new directory for the sharded log"
+        ),
+    }))
+}

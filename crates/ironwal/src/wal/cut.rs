@@ -1,0 +1,90 @@
+//! One instant over many streams.
+
+use super::Wal;
+use crate::commit;
+use crate::environment::Maintenance;
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::sync::{Arc, PoisonError, in_parallel};
+
+/// How many streams are synced at once to make a cut durable.
+const SYNC_THREADS_MAX: usize = 4;
+
+impl Wal {
+    /// Looks at several streams at one instant, makes what they hold then durable, and returns the
+    /// id behind each one's last entry, in the order of `streams`; 0 for a stream that there is not.
+    ///
+    /// It is one instant: if an append to any stream returned before another one began, no cut holds
+    /// the later entry and misses the earlier. In every mode everything below the cut survives power
+    /// loss when it is returned.
+    ///
+    /// Blocks on the disk for those streams that are not durable up to the cut; appends to them wait
+    /// while the ends are looked at, and not for the disk.
+    ///
+    /// ```
+    /// # use ironwal::{SyncMode, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = WalOptions { sync_mode: SyncMode::Async, ..WalOptions::new(dir.path()) };
+    /// let wal = Wal::new(options)?;
+    /// wal.append("orders", b"one coffee")?;
+    /// wal.append("payments", b"2.50 for order 0")?;
+    /// let cut = wal.cut(&["orders", "payments", "refunds"])?;
+    /// assert_eq!(cut, [1, 1, 0]);
+    /// assert_eq!(wal.stream("payments")?.durable_end(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: a sync failed, and its stream is poisoned; the others may have been synced.
+    /// [`Error::Poisoned`]: a stream has been before. [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn cut<N: AsRef<str>>(&self, streams: &[N]) -> Result<Vec<u64>> {
+        self.check_open()?;
+        self.inner.check_writable()?;
+        loop {
+            match self.try_cut(streams) {
+                // It was deleted after the look, so another look finds another instant.
+                Err(Error::StreamNotFound(_)) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn try_cut<N: AsRef<str>>(&self, streams: &[N]) -> Result<Vec<u64>> {
+        let mut order: Vec<usize> = (0..streams.len()).collect();
+        order.sort_unstable_by_key(|nth| streams[*nth].as_ref());
+        let mut ends = vec![0; streams.len()];
+        let mut found: Vec<Arc<commit::Stream>> = Vec::with_capacity(streams.len());
+        let mut found_for: Vec<Vec<usize>> = Vec::with_capacity(streams.len());
+        let staged = {
+            // Until the ends are read, nobody can begin a stream that was looked for in vain.
+            let catalogue = self.inner.streams.read().unwrap_or_else(PoisonError::into_inner);
+            for nth in order {
+                let Some(stream) = catalogue.get(streams[nth].as_ref()) else { continue };
+                match (found.last(), found_for.last_mut()) {
+                    (Some(last), Some(places)) if Arc::ptr_eq(last, stream) => places.push(nth),
+                    _ => {
+                        found.push(Arc::clone(stream));
+                        found_for.push(vec![nth]);
+                    }
+                }
+            }
+            let logs: Vec<&Log> = found.iter().map(|stream| &**stream.log()).collect();
+            Log::staged_ends(&logs)
+        };
+        let behind =
+            |(stream, end): &(&Arc<commit::Stream>, &u64)| stream.log().durable_end() < **end;
+        let not_durable: Vec<_> = found.iter().zip(&staged).filter(behind).collect();
+        let threads_max = match self.inner.environment.maintenance {
+            Maintenance::Inline => 1,
+            Maintenance::Thread => SYNC_THREADS_MAX,
+        };
+        for synced in in_parallel(&not_durable, threads_max, |(stream, _)| stream.sync()) {
+            synced?;
+        }
+        for (places, end) in found_for.iter().zip(staged) {
+            places.iter().for_each(|nth| ends[*nth] = end);
+        }
+        Ok(ends)
+    }
+}

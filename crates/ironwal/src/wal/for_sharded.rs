@@ -1,0 +1,79 @@
+//! What `ShardedWal` needs beside the public API.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::inner::Inner;
+use super::own::{CHECKPOINTS, CHECKPOINTS_LIMITS, Sharding};
+use super::{Stream, Wal};
+use crate::commit;
+use crate::error::{Error, Result};
+use crate::log::{Identity, Log};
+use crate::options::CorruptionPolicy;
+use crate::sync::{Arc, OnceLock, Ordering, lock};
+
+impl Wal {
+    pub(crate) fn sharding(&self) -> Option<Sharding> {
+        self.inner.sharding.get().copied()
+    }
+
+    /// Records how the log is sharded, durably, unless it is recorded already; returns what is.
+    pub(crate) fn record_sharding(&self, sharding: Sharding) -> Result<Sharding> {
+        self.check_open()?;
+        self.inner.check_writable()?;
+        let mut root = lock(&self.inner.root);
+        let root = root.as_mut().ok_or(Error::Closed)?;
+        if let Some(recorded) = self.sharding() {
+            return Ok(recorded);
+        }
+        root.record_sharding(&*self.inner.environment.storage, sharding)?;
+        Ok(*self.inner.sharding.get_or_init(|| sharding))
+    }
+
+    /// The log of checkpoints.
+    pub(crate) fn checkpoints(&self) -> Stream {
+        Stream::new(self.clone(), self.inner.checkpoints())
+    }
+
+    /// The time since the Unix epoch by the clock of the environment.
+    pub(crate) fn now(&self) -> Duration {
+        (self.inner.environment.clock)()
+    }
+
+    /// The directory of the log.
+    pub(crate) fn root_path(&self) -> &Path {
+        &self.inner.root_path
+    }
+
+    /// Whether it was opened for reading only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.inner.watermark.is_some()
+    }
+
+    /// What opening does about damage.
+    pub(crate) fn corruption_policy(&self) -> CorruptionPolicy {
+        self.inner.on_corruption
+    }
+
+    /// Whether no handle can be used any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.closed.load(Ordering::Acquire)
+    }
+}
+
+impl Inner {
+    fn checkpoints(&self) -> Arc<commit::Stream> {
+        let new = || {
+            let dir = self.root_path.join(CHECKPOINTS);
+            let (name, number) = (CHECKPOINTS.to_string(), OnceLock::new());
+            let identity = Identity { name, dir, number, salt: self.salt };
+            let context = Arc::clone(&self.context);
+            let log = match &self.watermark {
+                None => Log::new(context, self.shared.clone(), identity, CHECKPOINTS_LIMITS),
+                Some(watermark) => Log::remote(context, identity, Arc::clone(watermark)),
+            };
+            Arc::new(commit::Stream::new(log, Arc::clone(&self.files)))
+        };
+        Arc::clone(self.checkpoints.get_or_init(new))
+    }
+}
