@@ -10,7 +10,8 @@ use super::{CheckpointData, CompactionStats};
 use crate::error::{Error, Result};
 use crate::options::CorruptionPolicy;
 use crate::sync::{Arc, Mutex, lock};
-use crate::wal::{Stream, Wal};
+use crate::wal::Wal;
+use crate::wal::for_sharded::CheckpointLog;
 
 /// How many bytes of copies are appended together. Few, so that reading one of them by its id takes
 /// one read.
@@ -19,7 +20,7 @@ const COPIES_LEN_MAX: usize = 32 * 1024;
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     wal: Wal,
-    log: Stream,
+    log: CheckpointLog,
     shard_count: u16,
     /// Held while a checkpoint is created, or while they are compacted: the order of creation is the
     /// order of the cuts.
@@ -31,7 +32,7 @@ pub(super) struct Checkpoints {
 impl Checkpoints {
     /// Reads the log of checkpoints. Blocks on the disk for as long as that takes: all of it is read.
     pub(super) fn open(wal: &Wal, shard_count: u16) -> Result<Self> {
-        let (wal, log) = (wal.clone(), wal.checkpoints());
+        let (wal, log) = (wal.clone(), wal.take_checkpoints()?);
         let (writing, index) = (Mutex::default(), Mutex::default());
         let checkpoints = Self { wal, log, shard_count, writing, index };
         let mut index = lock(&checkpoints.index);
@@ -244,7 +245,8 @@ impl Checkpoints {
     fn read_on(&self, index: &mut Index) -> Result<()> {
         // Before the end is looked at: the record that dropped what was before is read too.
         let first = self.log.first_id();
-        for entry in self.log.range(index.next().max(first)..) {
+        index.begin_at(first);
+        for entry in self.log.range(index.next()..) {
             match entry {
                 Ok((entry, bytes)) => match Record::decode(&bytes) {
                     Some(record) => index.add(entry, record),
@@ -261,7 +263,6 @@ impl Checkpoints {
                 Err(error) => return Err(error),
             }
         }
-        index.forget_before(first);
         Ok(())
     }
 

@@ -17,10 +17,12 @@ const OVERHEAD: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     live: Checkpoints,
-    /// Copies that no closing record has named yet.
+    /// Copies that do not count yet.
     copies: Checkpoints,
     /// Entries that had been durable and cannot be read, or make no sense.
     damaged: Vec<Damaged>,
+    /// The log began with copies, and nothing else has been added yet.
+    begins_with_copies: bool,
     /// The entry that is to be read next.
     next: u64,
     /// The first entry that still counts, as closing records say it.
@@ -59,19 +61,32 @@ pub(super) struct Damaged {
 }
 
 impl Index {
+    /// The log begins with the entry `first`.
+    pub(super) fn begin_at(&mut self, first: u64) {
+        // Nothing is freed before its copies are complete. So copies that the log begins with count,
+        // though the record that closes them may be damaged.
+        self.begins_with_copies |= first > self.first && first >= self.next;
+        self.forget_before(first);
+    }
+
     /// Takes note of the next entry.
     pub(super) fn add(&mut self, entry: u64, record: Record) {
         self.next = entry + 1;
+        self.begins_with_copies &= matches!(record, Record::Copy(_));
         match record {
-            Record::Checkpoint(checkpoint) => {
-                self.copies = Checkpoints::default();
+            Record::Checkpoint(checkpoint) => self.live.insert(entry, checkpoint),
+            Record::Copy(checkpoint) if self.begins_with_copies => {
                 self.live.insert(entry, checkpoint);
             }
             Record::Copy(checkpoint) => self.copies.insert(entry, checkpoint),
             Record::Closing { first } => {
-                self.live = std::mem::take(&mut self.copies);
                 self.closing = Some(entry);
                 self.forget_before(first);
+                // Empty, if the log began with them.
+                let copies = std::mem::take(&mut self.copies);
+                if copies.first().is_some() {
+                    self.live = copies;
+                }
             }
         }
     }
@@ -79,8 +94,6 @@ impl Index {
     /// Takes note of entries that cannot be read.
     pub(super) fn add_damaged(&mut self, damaged: Damaged) {
         self.next = self.next.max(damaged.entries.end);
-        // A compaction that cannot be read in full is none.
-        self.copies = Checkpoints::default();
         self.damaged.push(damaged);
     }
 
@@ -147,14 +160,26 @@ impl Checkpoints {
         let known = Known { id, timestamp, data };
         self.newest_len += known.len();
         self.entries.insert(entry, known);
-        while self.newest_len > NEWEST_LEN_MAX {
-            let Some((&oldest, known)) = self.entries.range_mut(self.newest_from..).next() else {
-                break;
-            };
+        self.keep_newest();
+    }
+
+    /// Lets go of the data of the oldest.
+    fn keep_newest(&mut self) {
+        if self.newest_len <= NEWEST_LEN_MAX {
+            return;
+        }
+        for (entry, known) in self.entries.range_mut(self.newest_from..) {
             self.newest_len -= known.len();
             known.data = None;
-            self.newest_from = oldest + 1;
+            self.newest_from = *entry + 1;
+            if self.newest_len <= NEWEST_LEN_MAX {
+                return;
+            }
         }
+    }
+
+    fn first(&self) -> Option<u64> {
+        self.entries.first_key_value().map(|(entry, _)| *entry)
     }
 
     fn remove(&mut self, entry: u64) {

@@ -48,6 +48,9 @@ pub(super) struct Inner {
     pub(super) streams: RwLock<Catalogue>,
     /// The log of checkpoints: a stream that no user sees.
     pub(super) checkpoints: OnceLock<Arc<commit::Stream>>,
+    /// Whether somebody writes to it.
+    #[cfg(feature = "sharded")]
+    pub(super) checkpoints_taken: AtomicBool,
     pub(super) closed: AtomicBool,
     pub(super) maintainer: Maintainer,
 }
@@ -90,6 +93,8 @@ impl Inner {
             root: Mutex::new(Some(root)),
             streams: RwLock::default(),
             checkpoints: OnceLock::new(),
+            #[cfg(feature = "sharded")]
+            checkpoints_taken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             maintainer: Maintainer::new(environment.clone()),
             environment,
