@@ -74,6 +74,14 @@ pub(crate) struct CheckpointLog {
     stream: Stream,
 }
 
+impl CheckpointLog {
+    /// Appends one entry that the next append makes durable with itself.
+    pub(crate) fn append_unsynced(&self, entry: &[u8]) -> Result<u64> {
+        let (wal, core) = self.stream.parts();
+        wal.inner.append_entry(core, entry, None, false)
+    }
+}
+
 impl Deref for CheckpointLog {
     type Target = Stream;
 
@@ -84,7 +92,7 @@ impl Deref for CheckpointLog {
 
 impl Drop for CheckpointLog {
     fn drop(&mut self) {
-        self.stream.wal().inner.checkpoints_taken.store(false, Ordering::Release);
+        self.stream.parts().0.inner.checkpoints_taken.store(false, Ordering::Release);
     }
 }
 

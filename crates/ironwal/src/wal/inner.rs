@@ -113,6 +113,17 @@ impl Inner {
         expected: Option<u64>,
     ) -> Result<u64> {
         let sync = stream.log().sync_mode() == SyncMode::Strict;
+        self.append_entry(stream, entry, expected, sync)
+    }
+
+    /// Appends one entry; `sync`: it is to be durable when this returns.
+    pub(super) fn append_entry(
+        &self,
+        stream: &Arc<commit::Stream>,
+        entry: &[u8],
+        expected: Option<u64>,
+        sync: bool,
+    ) -> Result<u64> {
         let packed = self.pack(&[entry]);
         let packed = packed.as_ref();
         let append = Append { entries: &[entry], batch: false, sync, expected, packed };

@@ -40,8 +40,8 @@ impl Stream {
     }
 
     #[cfg(feature = "sharded")]
-    pub(super) fn wal(&self) -> &Wal {
-        &self.wal
+    pub(super) fn parts(&self) -> (&Wal, &Arc<commit::Stream>) {
+        (&self.wal, &self.core)
     }
 
     /// Reads the index of every segment, so that [`Stream::get`] takes one read from now on.
