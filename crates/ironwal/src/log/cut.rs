@@ -107,6 +107,7 @@ impl Lead<'_> {
         });
         cut_off.extend(gone.iter().map(Arc::downgrade));
 
+        log.followers.tell(id);
         let change = log.change();
         log.committed.store(id, Ordering::Release);
         log.durable.store(id, Ordering::Release);

@@ -3,6 +3,7 @@
 mod archive;
 mod cut;
 mod deletion;
+pub(crate) mod follow;
 #[cfg(feature = "sharded")]
 pub(crate) mod for_sharded;
 mod inner;

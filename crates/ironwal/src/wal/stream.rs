@@ -5,6 +5,7 @@ use std::ops::{Range, RangeBounds};
 
 use bytes::Bytes;
 
+use super::follow::Follower;
 use super::reshape::Prune;
 use super::stats::StreamStats;
 use super::{Wal, range};
@@ -150,6 +151,25 @@ impl Stream {
     /// ```
     pub fn range(&self, ids: impl RangeBounds<u64>) -> range::Range {
         range::Range::new(self.wal.clone(), &self.core, &ids)
+    }
+
+    /// The entries from `from` on as they are committed, for ever: waits for those that are not there
+    /// yet. See [`Follower`](crate::Follower) for what ends it.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// let mut follower = orders.follow(0);
+    /// let reader = std::thread::spawn(move || follower.next());
+    /// orders.append(b"one coffee")?;
+    /// let (id, entry) = reader.join().unwrap().unwrap()?;
+    /// assert_eq!((id, &entry[..]), (0, &b"one coffee"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn follow(&self, from: u64) -> Follower {
+        Follower::new(self.wal.clone(), &self.core, from)
     }
 
     /// The id of the first entry that is kept; equal to [`Stream::next_id`] if there is none.
