@@ -5,9 +5,16 @@
 //! independently of each other.
 //!
 //! A *checkpoint* is one instant over all shards, under an id that you choose: of every shard, the id
-//! behind its last entry. Take one before you save a snapshot of your state; after a restart, load
+//! behind its last entry. Take one when you save a snapshot of your state; after a restart, load
 //! the snapshot and [replay](ShardedWal::replay) what came after its checkpoint; when the snapshot is
 //! safe, [prune](ShardedWal::prune_before_checkpoint) what lies before it.
+//!
+//! - Keys are not stored. If a replay needs them, put them into the entries.
+//! - The snapshot must be of the instant of the checkpoint, or the replay applies entries twice or
+//!   misses some: append nothing between [`create_checkpoint`](ShardedWal::create_checkpoint) and the
+//!   copy of your state. Saving the copy can go on beside appends.
+//! - Load the checkpoint whose snapshot you have, by its id. The latest may be one whose snapshot was
+//!   never finished.
 //!
 //! ```
 //! use ironwal::WalOptions;
@@ -17,17 +24,16 @@
 //! let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
 //! wal.append(b"account-7", b"+100")?;
 //! wal.create_checkpoint(b"snapshot-1")?;
-//! // … the snapshot is written somewhere, while appends go on …
+//! // … the state is copied, and saved under that name while appends go on …
 //! let (shard, id) = wal.append(b"account-7", b"-30")?;
 //!
-//! // After a restart:
-//! let (name, checkpoint) = wal.load_latest_checkpoint()?;
-//! assert_eq!(name, b"snapshot-1");
+//! // After a restart, with the snapshot of that name:
+//! let checkpoint = wal.load_checkpoint(b"snapshot-1")?;
 //! for entry in wal.replay(&checkpoint)? {
 //!     let (in_shard, at, entry) = entry?;
 //!     assert_eq!((in_shard, at, &entry[..]), (shard, id, &b"-30"[..]));
 //! }
-//! wal.prune_before_checkpoint(&name)?;
+//! wal.prune_before_checkpoint(b"snapshot-1")?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -241,7 +247,9 @@ impl ShardedWal {
     }
 
     /// Records one instant over all shards under an id of 1 to 65,535 bytes. A checkpoint of that id
-    /// that there is already is replaced, and this one is the latest.
+    /// that there is already is replaced, and this one is the latest. If a snapshot is found by the id,
+    /// choose a new one each time: with a snapshot of the old checkpoint, a replay from the new one has
+    /// a gap.
     ///
     /// It is one instant: if an append to any shard returned before another one began, no checkpoint
     /// holds the later entry and misses the earlier, in every mode and for single appends too.
@@ -311,7 +319,8 @@ impl ShardedWal {
         self.inner.wal.iter_with_ids(&self.name_of(shard_id)?, start_offset)
     }
 
-    /// The entries of every shard from a checkpoint on: what a snapshot of that instant misses.
+    /// The entries of every shard from a checkpoint on: what a snapshot of that instant misses. With
+    /// [`CheckpointData`] of your own you can replay from any ids, with zeros from the beginning.
     ///
     /// # Errors
     ///
