@@ -20,7 +20,7 @@ impl Ledger {
         let wal = ShardedWal::new(WalOptions::new(path), 16)?; // 16 shards, for ever
         let mut balances = BTreeMap::new();
         // Without a snapshot everything is missing.
-        let mut checkpoint = CheckpointData { offsets: vec![0; 16], timestamp: 0, shard_count: 16 };
+        let mut checkpoint = CheckpointData::beginning(16);
         if let Some(snapshot) = wal.inner().stream("snapshots")?.range(..).next_back() {
             let (_, snapshot) = snapshot?;
             let mut lines = std::str::from_utf8(&snapshot)?.lines();

@@ -70,6 +70,13 @@ pub struct CheckpointData {
     pub shard_count: u16,
 }
 
+impl CheckpointData {
+    /// The checkpoint before the first entry, of a log with so many shards.
+    pub fn beginning(shard_count: u16) -> Self {
+        Self { offsets: vec![0; shard_count.into()], timestamp: 0, shard_count }
+    }
+}
+
 /// What [`ShardedWal::prune_before_checkpoint`] freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PruneStats {
@@ -157,14 +164,13 @@ impl ShardedWal {
     /// # Errors
     ///
     /// Those of [`ShardedWal::new`]. [`Error::Config`]: the `Wal` is open as a `ShardedWal` already;
-    /// clone that. [`Error::ReadOnly`]: the log is open for reading only, and no number of shards is
-    /// recorded in it.
+    /// clone that; or it is open for reading only, and not sharded.
     pub fn over(wal: Wal, shard_count: u16) -> Result<Self> {
         check_count(shard_count)?;
         let recorded = match wal.sharding() {
             Some(recorded) => recorded,
             None => {
-                refuse_streams(&wal)?;
+                refuse_to_shard(&wal)?;
                 wal.record_sharding(Sharding { shard_count, routing: ROUTING })?
             }
         };
@@ -319,13 +325,16 @@ impl ShardedWal {
         self.inner.wal.iter_with_ids(&self.name_of(shard_id)?, start_offset)
     }
 
-    /// The entries of every shard from a checkpoint on: what a snapshot of that instant misses. With
-    /// [`CheckpointData`] of your own you can replay from any ids, with zeros from the beginning.
+    /// The entries of every shard from a checkpoint on: what a snapshot of that instant misses.
+    /// [`CheckpointData::beginning`] is the checkpoint before the first entry; from other ids you can
+    /// replay with offsets of your own.
     ///
     /// # Errors
     ///
-    /// - [`Error::Config`]: entries that come after the checkpoint have been pruned, so a replay
-    ///   would have a gap. Take a newer checkpoint.
+    /// - [`Error::Pruned`]: entries that come after the checkpoint have been pruned, so a replay would
+    ///   have a gap. Take a newer checkpoint.
+    /// - [`Error::Corruption`]: a shard ends before the checkpoint does. Files of it are lost; or it was
+    ///   cut off or deleted through [`ShardedWal::inner`].
     /// - [`Error::ShardCountMismatch`], [`Error::Closed`].
     pub fn replay(&self, checkpoint: &CheckpointData) -> Result<Replay> {
         if checkpoint.shard_count != self.shard_count()
@@ -335,11 +344,17 @@ impl ShardedWal {
             return Err(Error::ShardCountMismatch { expected, found });
         }
         for (shard, offset) in (0..).zip(&checkpoint.offsets) {
-            let first_id = self.existing(shard)?.map_or(0, |stream| stream.first_id());
+            let stream = self.existing(shard)?;
+            let (first_id, next_id) =
+                stream.map_or((0, 0), |stream| (stream.first_id(), stream.next_id()));
             if first_id > *offset {
-                return Err(Error::Config(format!(
-                    "shard {shard} begins at id {first_id}, and the checkpoint ends at {offset}: what \
-                     was between is pruned; take a newer checkpoint"
+                let (stream, id) = (shard_name(shard), *offset);
+                return Err(Error::Pruned { stream, id, first_id });
+            }
+            if next_id < *offset {
+                return Err(Error::Corruption(format!(
+                    "shard {shard} ends at id {next_id}, and the checkpoint holds entries of it up to \
+                     {offset}: restore the shard from a backup"
                 )));
             }
         }
@@ -501,21 +516,26 @@ fn check_count(shard_count: u16) -> Result<()> {
     }
 }
 
-/// Streams in a log for which no number of shards is recorded are nobody's shards.
-fn refuse_streams(wal: &Wal) -> Result<()> {
-    let streams = wal.streams();
-    let Some(first) = streams.first() else { return Ok(()) };
+/// Streams in a log for which no number of shards is recorded are nobody's shards. And a log that is
+/// open for reading only becomes no sharded one.
+fn refuse_to_shard(wal: &Wal) -> Result<()> {
     let root = wal.root_path().display();
+    let streams = wal.streams();
     let shard = streams.iter().find(|name| name.starts_with(SHARD_PREFIX));
-    Err(Error::Config(match shard {
-        Some(shard) => format!(
+    Err(Error::Config(match (shard, streams.first()) {
+        (Some(shard), _) => format!(
             "the log in {root} has the stream {shard:?} and no number of shards is recorded in it, so \
              nobody knows where its keys are: open it as a Wal and append its entries to a sharded \
              log in a new directory"
         ),
-        None => format!(
+        (None, Some(first)) => format!(
             "the log in {root} is not sharded and has streams already, {first:?} for one: open it as a \
              Wal, or choose a new directory for the sharded log"
         ),
+        (None, None) if wal.is_read_only() => format!(
+            "the log in {root} is not sharded, and it is open for reading only: open it with \
+             ShardedWal::new once"
+        ),
+        (None, None) => return Ok(()),
     }))
 }
