@@ -158,6 +158,7 @@ impl Checkpoints {
 
     /// Drops all but the `keep` newest, and what cannot be read.
     pub(super) fn compact(&self, keep: usize) -> Result<CompactionStats> {
+        self.wal.check_changeable()?;
         let _writing = lock(&self.writing);
         let bytes_before = self.log.stats().bytes;
         let (before, kept, useless) = {
@@ -234,9 +235,7 @@ impl Checkpoints {
 
     /// Takes note of what another process has written.
     fn look(&self) -> Result<()> {
-        if self.wal.is_closed() {
-            return Err(Error::Closed);
-        }
+        self.wal.check_open()?;
         if self.wal.is_read_only() { self.read_on(&mut lock(&self.index)) } else { Ok(()) }
     }
 

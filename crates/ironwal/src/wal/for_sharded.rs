@@ -1,5 +1,6 @@
 //! What `ShardedWal` needs beside the public API.
 
+use std::any::Any;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::commit;
 use crate::error::{Error, Result};
 use crate::log::{Identity, Log};
 use crate::options::CorruptionPolicy;
-use crate::sync::{Arc, OnceLock, Ordering, lock};
+use crate::sync::{Arc, OnceLock, Ordering, Weak, lock};
 
 impl Wal {
     pub(crate) fn sharding(&self) -> Option<Sharding> {
@@ -28,6 +29,30 @@ impl Wal {
         }
         root.record_sharding(&*self.inner.environment.storage, sharding)?;
         Ok(*self.inner.sharding.get_or_init(|| sharding))
+    }
+
+    /// What all handles share that are made over this log: as long as one of them lives it is what the
+    /// first one made.
+    pub(crate) fn shared_by_handles<T: Any + Send + Sync>(
+        &self,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        self.check_open()?;
+        let mut shared = lock(&self.inner.shared_by_handles);
+        let found = shared.as_ref().and_then(Weak::upgrade).map(Arc::downcast);
+        if let Some(Ok(found)) = found {
+            return Ok(found);
+        }
+        let made = Arc::new(make()?);
+        let weak: Weak<T> = Arc::downgrade(&made);
+        *shared = Some(weak);
+        Ok(made)
+    }
+
+    /// Refuses to change a log that is closed, or open for reading only.
+    pub(crate) fn check_changeable(&self) -> Result<()> {
+        self.check_open()?;
+        self.inner.check_writable()
     }
 
     /// The log of checkpoints.

@@ -97,6 +97,8 @@ impl Wal {
             sharding: sharding_in(&root).map(OnceLock::from).unwrap_or_default(),
             checkpoints: OnceLock::new(),
             streams: RwLock::new(Catalogue::new()),
+            #[cfg(feature = "sharded")]
+            shared_by_handles: Mutex::default(),
             closed: AtomicBool::new(false),
             watermark: Some(Arc::new(watermark)),
         };

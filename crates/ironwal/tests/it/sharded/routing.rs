@@ -8,6 +8,9 @@ use super::{open, options};
 /// Made by `scripts/routing-vectors`, which shares no code with the library.
 const GOLDEN: &str = include_str!("../../golden/routing.txt");
 
+/// Makes the keys of a family.
+type KeyOf<'a> = dyn FnMut(u64) -> Vec<u8> + 'a;
+
 const SHARD_COUNTS: [u16; 6] = [1, 2, 7, 16, 64, 65_535];
 
 /// The bytes of a key, as the head of the golden file says it.
@@ -70,7 +73,7 @@ fn keys_are_spread_evenly() {
         let (d, e) = (rng.u16(..), rng.u16(..));
         format!("{a:08x}-{d:04x}-4{:03x}-a{:03x}-{b:08x}{e:04x}", c >> 20, c & 0xFFF).into_bytes()
     };
-    let families: [(&str, &mut dyn FnMut(u64) -> Vec<u8>); 6] = [
+    let families: [(&str, &mut KeyOf<'_>); 6] = [
         ("decimal", &mut |nth| nth.to_string().into_bytes()),
         ("little-endian", &mut |nth| nth.to_le_bytes().to_vec()),
         ("big-endian", &mut |nth| nth.to_be_bytes().to_vec()),
