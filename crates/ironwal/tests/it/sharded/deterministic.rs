@@ -104,6 +104,9 @@ impl Run<'_> {
             sync_mode: self.mode,
             max_segment_size: 12 * 1024,
             max_entries_per_segment: 40,
+            #[cfg(feature = "compression")]
+            compression: ironwal::CompressionType::Lz4,
+            min_compression_size: 200,
             ..WalOptions::new(self.place.root())
         };
         let clock = Arc::clone(&self.clock);

@@ -171,3 +171,24 @@ fn one_that_is_deleted_begins_anew() {
         assert_eq!(ids(&open(&disk, options(mode), 1).unwrap(), 0, 0), [0, 1]);
     }
 }
+
+#[test]
+fn few_descriptors_serve_many() {
+    for mode in MODES {
+        let disk = SimDisk::new(1);
+        let options = WalOptions { max_open_segments: 3, ..small_segments(mode) };
+        let wal = open(&disk, options.clone(), 40).unwrap();
+        for round in 1..=9_u64 {
+            for shard in 0..40 {
+                fill(&wal, shard, 1);
+            }
+            wal.create_checkpoint(round.to_string().as_bytes()).unwrap();
+            assert!(wal.inner().stats().open_segments <= 3, "{mode:?}");
+            assert_eq!(wal.load_latest_checkpoint().unwrap().1.offsets, [round; 40]);
+        }
+        disk.crash();
+        let wal = open(&disk, options, 40).unwrap();
+        assert!((0..40).all(|shard| ids(&wal, shard, 0).len() == 9), "{mode:?}");
+        assert_eq!(wal.prune_before_checkpoint(b"8").unwrap().segments_deleted, 80);
+    }
+}
