@@ -152,8 +152,9 @@ fn load_many(disk: &SimDisk, wal: &ShardedWal, ids: std::ops::Range<usize>) -> u
 
 #[test]
 fn an_older_one_costs_one_read() {
-    // Many to a piece of copies, a few, one; and records that are longer than any buffer.
-    for (shards, count) in [(150, 14_000), (1_000, 2_400), (4_096, 600), (65_535, 45)] {
+    // Many to a piece of copies, a few, one; and records that are longer than any buffer, in several
+    // segments.
+    for (shards, count) in [(150, 14_000), (1_000, 2_400), (4_096, 600), (65_535, 160)] {
         let disk = SimDisk::new(1);
         let mut wal = open(&disk, options(SyncMode::Async), shards).unwrap();
         create_many(&wal, count);
@@ -171,6 +172,9 @@ fn an_older_one_costs_one_read() {
         wal.close().unwrap();
         wal = open(&disk, options(SyncMode::Async), shards).unwrap();
         check(&wal, 0..count, "after opening");
+        let segments =
+            disk.files().iter().filter(|path| path.starts_with("/log/.checkpoints")).count();
+        assert_eq!(segments > 1, shards == u16::MAX, "{segments} segments");
         let dropped = count / 20;
         wal.compact_checkpoints(count - dropped).unwrap();
         check(&wal, dropped..count, "after compacting");
