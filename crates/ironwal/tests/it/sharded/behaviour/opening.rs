@@ -104,6 +104,12 @@ fn a_plain_log_opens_it_and_sees_its_streams() {
     wal.inner().append("other", b"entry").unwrap();
     wal.create_checkpoint(b"one").unwrap();
     wal.close().unwrap();
+    let environment = environment(&disk);
+    let reader = Wal::open_read_only_with(options(SyncMode::Strict), environment).unwrap();
+    assert_eq!(reader.shard_count(), Some(3));
+    assert_eq!(reader.streams(), ["other", "shard_00", "shard_02"]);
+    assert_eq!((reader.stats().streams, reader.stats().entries), (3, 5));
+    assert_eq!(reader.get("shard_02", 0).unwrap().unwrap(), b"2/0");
     let wal = open_plain(&disk);
     assert_eq!(wal.shard_count(), Some(3));
     assert_eq!(wal.streams(), ["other", "shard_00", "shard_02"]);
