@@ -142,7 +142,7 @@ impl ShardedWal {
 
     /// The sharded log in a [`Wal`] that is open already: one with an environment of its own
     /// ([`Wal::open_with`]), or for reading only ([`Wal::open_read_only`]), where [`Wal::shard_count`]
-    /// says how many shards there are.
+    /// says how many shards there are. Handles over the same `Wal` share everything, as clones do.
     ///
     /// ```
     /// use ironwal::sharded::ShardedWal;
@@ -163,8 +163,8 @@ impl ShardedWal {
     ///
     /// # Errors
     ///
-    /// Those of [`ShardedWal::new`]. [`Error::Config`]: the `Wal` is open as a `ShardedWal` already;
-    /// clone that; or it is open for reading only, and not sharded.
+    /// Those of [`ShardedWal::new`]. [`Error::Config`]: the `Wal` is open for reading only, and not
+    /// sharded.
     pub fn over(wal: Wal, shard_count: u16) -> Result<Self> {
         check_count(shard_count)?;
         let recorded = match wal.sharding() {
@@ -186,9 +186,14 @@ impl ShardedWal {
             let (expected, found) = (shard_count, recorded.shard_count);
             return Err(Error::ShardCountMismatch { expected, found });
         }
-        let checkpoints = Checkpoints::open(&wal, shard_count)?;
-        let shards = (0..shard_count).map(|_| OnceLock::new()).collect();
-        Ok(Self { inner: Arc::new(Inner { wal, shard_count, shards, checkpoints }) })
+        let open = || {
+            let checkpoints = Checkpoints::open(&wal, shard_count)?;
+            let shards = (0..shard_count).map(|_| OnceLock::new()).collect();
+            Ok(Inner { wal: wal.clone(), shard_count, shards, checkpoints })
+        };
+        // Of the checkpoints of a log there is one account, or what one handle creates would be
+        // unknown to another, which compacts.
+        Ok(Self { inner: wal.shared_by_handles(open)? })
     }
 
     /// Appends one entry to the shard of its key, and returns the shard and the entry's id there. The
@@ -213,6 +218,7 @@ impl ShardedWal {
     ///
     /// Those of [`Wal::append_batch`]. Lower shards have been appended to by then, higher ones have not.
     pub fn append_batch(&self, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(u16, u64)>> {
+        self.inner.wal.check_open()?;
         let mut order: Vec<(u16, usize)> =
             entries.iter().enumerate().map(|(nth, (key, _))| (self.route(key), nth)).collect();
         order.sort_unstable();
@@ -236,6 +242,7 @@ impl ShardedWal {
     /// Those of [`Wal::append_batch`].
     pub fn append_batch_for_key(&self, key: &[u8], values: &[&[u8]]) -> Result<Vec<(u16, u64)>> {
         if values.is_empty() {
+            self.inner.wal.check_open()?;
             return Ok(Vec::new());
         }
         let shard = self.route(key);
@@ -343,7 +350,7 @@ impl ShardedWal {
             let (expected, found) = (self.shard_count(), checkpoint.shard_count);
             return Err(Error::ShardCountMismatch { expected, found });
         }
-        for (shard, offset) in (0..).zip(&checkpoint.offsets) {
+        for (shard, offset) in (0..self.shard_count()).zip(&checkpoint.offsets) {
             let stream = self.existing(shard)?;
             let (first_id, next_id) =
                 stream.map_or((0, 0), |stream| (stream.first_id(), stream.next_id()));
@@ -373,7 +380,7 @@ impl ShardedWal {
         let checkpoint = self.load_checkpoint(user_id)?;
         let mut stats = PruneStats { shards_pruned: 0, segments_deleted: 0 };
         let mut first_error = None;
-        for (shard, offset) in (0..).zip(checkpoint.offsets) {
+        for (shard, offset) in (0..self.shard_count()).zip(checkpoint.offsets) {
             match self.inner.wal.truncate(&shard_name(shard), offset) {
                 Ok(freed) => {
                     stats.shards_pruned += u16::from(freed > 0);

@@ -40,16 +40,10 @@ impl Stream {
         Self { wal, core }
     }
 
+    /// Appends one entry that the next append makes durable with itself.
     #[cfg(feature = "sharded")]
-    pub(super) fn parts(&self) -> (&Wal, &Arc<commit::Stream>) {
-        (&self.wal, &self.core)
-    }
-
-    /// Reads the index of every segment, so that [`Stream::get`] takes one read from now on.
-    #[cfg(feature = "sharded")]
-    pub(crate) fn read_indexes(&self) -> Result<()> {
-        self.wal.check_open()?;
-        self.log().read_indexes()
+    pub(crate) fn append_unsynced(&self, entry: &[u8]) -> Result<u64> {
+        self.wal.inner.append_entry(&self.core, entry, None, false)
     }
 
     /// The log, as it is now if another process writes to it.
