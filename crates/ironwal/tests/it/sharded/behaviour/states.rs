@@ -91,7 +91,7 @@ fn a_full_disk_can_be_pruned_and_takes_checkpoints_again() {
 /// Without room for copies of all that is kept, nothing is dropped; with it, all is as it should be.
 #[test]
 fn a_compaction_on_a_full_disk_has_been_done_or_has_not() {
-    let (mut done, mut refused) = (0, 0);
+    let (mut done, mut refused, mut taken_back) = (0, 0, 0);
     for room in 0..40 {
         let disk = SimDisk::new(1);
         let wal = open_small(&disk, SyncMode::Strict, 2);
@@ -99,7 +99,8 @@ fn a_compaction_on_a_full_disk_has_been_done_or_has_not() {
         (0..40).for_each(|nth| wal.create_checkpoint(id(nth).as_bytes()).unwrap());
         let all = wal.list_checkpoints();
         // A compaction begins by giving back what is reserved beyond the end.
-        let capacity = disk.used_bytes() + room * 64 * 1024 - (1 << 20);
+        let used = disk.used_bytes();
+        let capacity = used + room * 64 * 1024 - (1 << 20);
         disk.configure(|config| config.capacity = Some(capacity));
         let left = match wal.compact_checkpoints(39) {
             Ok(stats) => {
@@ -109,6 +110,8 @@ fn a_compaction_on_a_full_disk_has_been_done_or_has_not() {
             }
             Err(Error::StorageFull { .. }) => {
                 refused += 1;
+                // Or nobody else would have any space either. Not if there is none to cut them off.
+                taken_back += usize::from(disk.used_bytes() < used - (1 << 19));
                 &all[..]
             }
             Err(error) => panic!("{error}"),
@@ -125,6 +128,7 @@ fn a_compaction_on_a_full_disk_has_been_done_or_has_not() {
         assert!(files_in(&disk, "/log/.checkpoints").len() == 1, "{room}");
     }
     assert!(done > 5 && refused > 10, "{done} {refused}");
+    assert!(taken_back + 5 > refused, "{taken_back} of {refused}");
 }
 
 /// A shard that could not be made durable is in no checkpoint; and a checkpoint whose sync failed
