@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::exit::{Done, Failure};
 use crate::open;
+use crate::text::printable;
 
 /// List the streams of a log: first id, next id and number of entries of each
 #[derive(clap::Args)]
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Done {
         let stream = wal.stream(&name).map_err(failed)?;
         let (first_id, next_id) = (stream.first_id(), stream.next_id());
         table.add_row([
-            printable(&name),
+            printable(name.as_bytes()),
             first_id.to_string(),
             next_id.to_string(),
             (next_id - first_id).to_string(),
@@ -45,13 +46,4 @@ pub(crate) fn run(args: &Args) -> Done {
     }
     out.flush().map_err(|error| Failure::output(&error))?;
     wal.close().map_err(failed)
-}
-
-/// A name that cannot break the table or talk to the terminal: any string can name a stream.
-fn printable(name: &str) -> String {
-    if name.chars().any(char::is_control) {
-        name.escape_debug().to_string()
-    } else {
-        name.to_string()
-    }
 }

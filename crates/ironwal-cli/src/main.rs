@@ -7,6 +7,7 @@ mod demo;
 mod exit;
 mod ls;
 mod open;
+mod text;
 
 use std::process::ExitCode;
 
