@@ -28,7 +28,8 @@ impl Turn {
         let key = key_of(number);
         let threads = THREADS as u64;
         Self {
-            thread: (key % threads) as usize,
+            // Below the number of threads, so it fits.
+            thread: usize::try_from(key % threads).unwrap_or(0),
             nth: key / threads * KEY_LINES + number % KEY_LINES,
         }
     }
