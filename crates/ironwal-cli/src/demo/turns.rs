@@ -1,9 +1,9 @@
 //! Which thread appends which line, and under which key.
 //!
 //! ```text
-//! line     0 … 19 │ 20 … 39 │ … │ 140 … 159 │ 160 … 179 │ …
-//! key         0   │    1    │ … │     7     │     8     │ …
-//! thread      0   │    1    │ … │     7     │     0     │ …
+//! line     0 … 4 │ 5 … 9 │ … │ 35 … 39 │ 40 … 44 │ …
+//! key        0   │   1   │ … │    7    │    8    │ …
+//! thread     0   │   1   │ … │    7    │    0    │ …
 //! ```
 //!
 //! Some lines in a row have one key, and so one shard. Their thread appends them one after the
@@ -12,8 +12,9 @@
 
 pub(super) const THREADS: usize = 8;
 
-/// How many lines in a row have one key.
-const KEY_LINES: u64 = 20;
+/// How many lines in a row have one key. Few: a checkpoint that is not one instant shows where a
+/// thread goes on to another shard.
+const KEY_LINES: u64 = 5;
 
 /// The place of a line in the work of its thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

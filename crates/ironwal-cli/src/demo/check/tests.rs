@@ -348,7 +348,7 @@ fn a_replay_yields_what_comes_after_the_checkpoint() {
     assert_eq!(missing, (vec![expected.clone()], count - 1));
     let twice = replay_problems(|replayed| replayed.push(replayed[0].clone()));
     assert_eq!(twice, (vec![expected.clone()], count + 1));
-    let changed = replay_problems(|replayed| replayed[0].as_mut().unwrap().2[9] ^= 1);
+    let changed = replay_problems(|replayed| replayed[0].as_mut().unwrap().2.push(0));
     assert_eq!(changed, (vec![expected.clone()], count));
     let (unreadable, _) = replay_problems(|replayed| replayed[0] = Err("damaged".into()));
     assert_eq!(unreadable.len(), 2);
