@@ -17,7 +17,7 @@ const BAR_WIDTH: u64 = 30;
 
 const CHECKPOINTS_LISTED_MAX: usize = 5;
 
-/// List the streams of a log: first id, next id and number of entries of each
+/// List the streams of a log with their ids and numbers of entries, its shards and checkpoints
 #[derive(clap::Args)]
 #[command(after_help = "\
 Of a sharded log, lists the shards, how the entries are spread over them, the other streams, and the

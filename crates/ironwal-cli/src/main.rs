@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 const EXIT_CODES: &str = "\
 Exit status:
   0  everything went well, also if the reader of a pipe left early
-  1  the operation failed: damage, an I/O error, no such log or stream
+  1  the operation failed: damage, an I/O error, no such log, stream or checkpoint
   2  bad usage: an unknown option, an unusable value or name";
 
 const EXAMPLES: &str = "\
