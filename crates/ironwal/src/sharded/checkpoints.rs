@@ -162,9 +162,9 @@ impl Checkpoints {
         };
         if kept.is_empty() && useless + before as u64 > 0 {
             // Nothing to copy, so this alone drops them all at once.
-            let end = self.log.next_id();
-            self.log.truncate_before(end)?;
-            lock(&self.index).forget_before(end);
+            let truncated = self.log.truncate_before(self.log.next_id());
+            lock(&self.index).forget_before(self.log.first_id());
+            truncated?;
         } else if kept.len() < before || useless > 0 {
             self.log.rotate()?;
             let first = self.log.next_id();
