@@ -1,6 +1,9 @@
 //! The sharded log, on the simulated disk and with real threads.
 
 mod basics;
+mod model;
+mod operations;
+mod simulation;
 
 use std::sync::Arc;
 use std::time::Duration;
