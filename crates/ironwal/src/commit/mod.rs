@@ -81,13 +81,10 @@ impl Stream {
     /// Makes room for an append and stages it, before anybody else can use the room or take it away.
     fn make_room(self: &Arc<Self>, root: &Path, append: &Append<'_>) -> Result<Staged> {
         let permit = self.files.permit(self);
-        let mut staged = Staged::NoRoom;
         self.lead_with(permit, |lead| {
             lead.make_room(root, append)?;
-            staged = self.log.stage(append)?;
-            Ok(())
-        })?;
-        Ok(staged)
+            self.log.stage(append)
+        })
     }
 
     /// Commits what is staged and makes the whole stream durable.
@@ -117,16 +114,13 @@ impl Stream {
 
     /// Seals the active segment: the next append begins another.
     pub(crate) fn rotate(self: &Arc<Self>) -> Result<()> {
-        let mut rotated = false;
-        while !rotated {
+        loop {
             self.log.check_open()?;
             let permit = self.files.permit(self);
-            self.lead_with(permit, |lead| {
-                rotated = lead.rotate()?;
-                Ok(())
-            })?;
+            if self.lead_with(permit, |lead| lead.rotate())? {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Nobody else changes which segments there are, other than by appending, while this lives.
@@ -142,12 +136,7 @@ impl Stream {
     /// Prunes the entries below `id` and at most that many segments with them; returns those, whose
     /// files are to be deleted.
     pub(crate) fn prune(&self, id: u64, segments_max: usize) -> Result<Vec<Arc<Segment>>> {
-        let mut freed = Vec::new();
-        self.lead(|lead| {
-            freed = lead.prune(id, segments_max)?;
-            Ok(())
-        })?;
-        Ok(freed)
+        self.lead(|lead| lead.prune(id, segments_max))
     }
 
     /// Seals a segment that holds nothing from `id` on, and begins an empty one, so that the space
@@ -168,12 +157,7 @@ impl Stream {
 
     /// Cuts off the entries from `id` on; returns the files that are to be deleted.
     pub(crate) fn cut_from(&self, id: u64) -> Result<Vec<PathBuf>> {
-        let mut deleted = Vec::new();
-        self.lead(|lead| {
-            deleted = lead.cut_from(id)?;
-            Ok(())
-        })?;
-        Ok(deleted)
+        self.lead(|lead| lead.cut_from(id))
     }
 
     /// Puts restored segments before the first one.
@@ -184,12 +168,7 @@ impl Stream {
     /// Takes no appends any more, as after deleting the stream, if nothing was ever appended; returns
     /// whether that is so.
     pub(crate) fn give_way(&self) -> Result<bool> {
-        let mut gave_way = false;
-        self.lead(|lead| {
-            gave_way = lead.give_way();
-            Ok(())
-        })?;
-        Ok(gave_way)
+        self.lead(|lead| Ok(lead.give_way()))
     }
 
     /// Lists the stream for readers in other processes.
@@ -220,17 +199,17 @@ impl Stream {
     }
 
     /// Waits for the lead and does something with it.
-    fn lead(&self, work: impl FnOnce(&mut Lead<'_>) -> Result<()>) -> Result<()> {
+    fn lead<T>(&self, work: impl FnOnce(&mut Lead<'_>) -> Result<T>) -> Result<T> {
         self.rounds.take_lead();
         self.with_lead(work)
     }
 
     /// The same with a permit to open a file, which goes back if it is not used.
-    fn lead_with(
+    fn lead_with<T>(
         self: &Arc<Self>,
         permit: Option<Permit>,
-        work: impl FnOnce(&mut Lead<'_>) -> Result<()>,
-    ) -> Result<()> {
+        work: impl FnOnce(&mut Lead<'_>) -> Result<T>,
+    ) -> Result<T> {
         let done = self.lead(|lead| {
             lead.give(permit);
             let done = work(lead);
@@ -243,7 +222,7 @@ impl Stream {
     }
 
     /// Does something with the lead, which this thread has, and gives it up.
-    fn with_lead(&self, work: impl FnOnce(&mut Lead<'_>) -> Result<()>) -> Result<()> {
+    fn with_lead<T>(&self, work: impl FnOnce(&mut Lead<'_>) -> Result<T>) -> Result<T> {
         let mut lead = self.log.lead();
         let result = work(&mut lead);
         let committed = lead.committed();

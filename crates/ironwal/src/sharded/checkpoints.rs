@@ -10,16 +10,13 @@ use super::{CheckpointData, CompactionStats};
 use crate::error::{Error, Result};
 use crate::options::CorruptionPolicy;
 use crate::sync::{Arc, Mutex, lock};
-use crate::wal::{Stream, Wal};
-
-/// How many bytes of copies are appended together. Few, so that reading one of them by its id takes
-/// one read.
-const COPIES_LEN_MAX: usize = 32 * 1024;
+use crate::wal::Wal;
+use crate::wal::for_sharded::CheckpointLog;
 
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     wal: Wal,
-    log: Stream,
+    log: CheckpointLog,
     shard_count: u16,
     /// Held while a checkpoint is created, or while they are compacted: the order of creation is the
     /// order of the cuts.
@@ -31,7 +28,7 @@ pub(super) struct Checkpoints {
 impl Checkpoints {
     /// Reads the log of checkpoints. Blocks on the disk for as long as that takes: all of it is read.
     pub(super) fn open(wal: &Wal, shard_count: u16) -> Result<Self> {
-        let (wal, log) = (wal.clone(), wal.checkpoints());
+        let (wal, log) = (wal.clone(), wal.take_checkpoints()?);
         let (writing, index) = (Mutex::default(), Mutex::default());
         let checkpoints = Self { wal, log, shard_count, writing, index };
         let mut index = lock(&checkpoints.index);
@@ -67,10 +64,7 @@ impl Checkpoints {
         let offsets = cut()?;
         let timestamp = u64::try_from(self.wal.now().as_nanos()).unwrap_or(u64::MAX);
         let data = CheckpointData { offsets, timestamp, shard_count: self.shard_count };
-        let record = Record::Checkpoint(Checkpoint { id: id.to_vec(), data });
-        let entry = self.log.append(&record.encode())?;
-        lock(&self.index).add(entry, record);
-        Ok(())
+        self.add(Record::Checkpoint(Checkpoint { id: id.to_vec(), data }))
     }
 
     /// The checkpoint with this id.
@@ -188,12 +182,11 @@ impl Checkpoints {
     fn copy(&self, checkpoints: Vec<(u64, Known)>) -> Result<()> {
         self.log.rotate()?;
         let first = self.log.next_id();
-        let mut copies = Batch::default();
         for (entry, known) in checkpoints {
             match self.data_of(entry, &known) {
                 Ok(Some(data)) => {
                     let (id, data) = (known.id.to_vec(), CheckpointData::clone(&data));
-                    copies.push(Record::Copy(Checkpoint { id, data }));
+                    self.add(Record::Copy(Checkpoint { id, data }))?;
                 }
                 Ok(None) => {}
                 Err(Error::CheckpointCorrupted { reason, .. }) => {
@@ -201,25 +194,19 @@ impl Checkpoints {
                 }
                 Err(error) => return Err(error),
             }
-            if copies.len > COPIES_LEN_MAX {
-                // The last one made it too long.
-                let last = copies.records.pop();
-                self.append(std::mem::take(&mut copies))?;
-                last.into_iter().for_each(|(record, _)| copies.push(record));
-            }
         }
-        copies.push(Record::Closing { first });
-        self.append(copies)
+        self.add(Record::Closing { first })
     }
 
-    /// Appends records, if there are any, and takes note of them.
-    fn append(&self, batch: Batch) -> Result<()> {
-        let entries: Vec<&[u8]> = batch.records.iter().map(|(_, bytes)| &bytes[..]).collect();
-        let ids = self.log.append_batch(&entries)?;
-        let mut index = lock(&self.index);
-        for (id, (record, _)) in ids.zip(batch.records) {
-            index.add(id, record);
-        }
+    /// Appends a record and takes note of it. All but copies are durable when this returns, and with
+    /// them what stands before.
+    fn add(&self, record: Record) -> Result<()> {
+        let bytes = record.encode();
+        let entry = match record {
+            Record::Copy(_) => self.log.append_unsynced(&bytes)?,
+            Record::Checkpoint(_) | Record::Closing { .. } => self.log.append(&bytes)?,
+        };
+        lock(&self.index).add(entry, record);
         Ok(())
     }
 
@@ -244,7 +231,8 @@ impl Checkpoints {
     fn read_on(&self, index: &mut Index) -> Result<()> {
         // Before the end is looked at: the record that dropped what was before is read too.
         let first = self.log.first_id();
-        for entry in self.log.range(index.next().max(first)..) {
+        index.begin_at(first);
+        for entry in self.log.range(index.next()..) {
             match entry {
                 Ok((entry, bytes)) => match Record::decode(&bytes) {
                     Some(record) => index.add(entry, record),
@@ -261,7 +249,6 @@ impl Checkpoints {
                 Err(error) => return Err(error),
             }
         }
-        index.forget_before(first);
         Ok(())
     }
 
@@ -297,20 +284,5 @@ impl Checkpoints {
             return Err(Error::ShardCountMismatch { expected, found });
         }
         Ok(data.clone())
-    }
-}
-
-/// Records that are appended together, with their bytes.
-#[derive(Debug, Default)]
-struct Batch {
-    records: Vec<(Record, Vec<u8>)>,
-    len: usize,
-}
-
-impl Batch {
-    fn push(&mut self, record: Record) {
-        let bytes = record.encode();
-        self.len += bytes.len();
-        self.records.push((record, bytes));
     }
 }

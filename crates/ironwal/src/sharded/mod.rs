@@ -150,8 +150,9 @@ impl ShardedWal {
     ///
     /// # Errors
     ///
-    /// Those of [`ShardedWal::new`]. [`Error::ReadOnly`]: the log is open for reading only, and no
-    /// number of shards is recorded in it.
+    /// Those of [`ShardedWal::new`]. [`Error::Config`]: the `Wal` is open as a `ShardedWal` already;
+    /// clone that. [`Error::ReadOnly`]: the log is open for reading only, and no number of shards is
+    /// recorded in it.
     pub fn over(wal: Wal, shard_count: u16) -> Result<Self> {
         check_count(shard_count)?;
         let recorded = match wal.sharding() {

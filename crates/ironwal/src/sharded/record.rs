@@ -22,9 +22,10 @@
 //! A record is valid if and only if its kind is one of these, its zeros are zeros, and its lengths add
 //! up to the entry's.
 //!
-//! A copy counts if and only if a closing record stands behind it with nothing but copies between, and
-//! that names it or an earlier one as the first. Whatever stands before the first copy that the
-//! newest closing record names has been dropped.
+//! A copy counts if and only if a closing record behind it names it, or an entry before it, as the
+//! first copy; or the log begins with it, or with copies before it, for nothing is freed before its
+//! copies are closed off. Whatever stands before the first copy that the newest closing record names
+//! has been dropped.
 
 use super::CheckpointData;
 

@@ -36,6 +36,9 @@
 //!   those proves anything.
 //! - `sync_dir`: the same for directory entries.
 //!
+//! Whatever happened: what was saved behind the length that is kept is no part of the file any more, and
+//! reads as zeros if the file is lengthened again.
+//!
 //! A sector that is being overwritten may be torn at any byte, but bytes that the write does not
 //! change keep their value ("powersafe overwrite").
 

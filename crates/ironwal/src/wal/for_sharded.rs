@@ -1,5 +1,6 @@
 //! What `ShardedWal` needs beside the public API.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,9 +31,15 @@ impl Wal {
         Ok(*self.inner.sharding.get_or_init(|| sharding))
     }
 
-    /// The log of checkpoints.
-    pub(crate) fn checkpoints(&self) -> Stream {
-        Stream::new(self.clone(), self.inner.checkpoints())
+    /// The log of checkpoints, for the only one who writes to it.
+    pub(crate) fn take_checkpoints(&self) -> Result<CheckpointLog> {
+        if !self.is_read_only() && self.inner.checkpoints_taken.swap(true, Ordering::AcqRel) {
+            return Err(Error::Config(format!(
+                "the log in {} is open as a ShardedWal already: clone that",
+                self.root_path().display()
+            )));
+        }
+        Ok(CheckpointLog { stream: Stream::new(self.clone(), self.inner.checkpoints()) })
     }
 
     /// The time since the Unix epoch by the clock of the environment.
@@ -58,6 +65,34 @@ impl Wal {
     /// Whether no handle can be used any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.closed.load(Ordering::Acquire)
+    }
+}
+
+/// The log of checkpoints, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct CheckpointLog {
+    stream: Stream,
+}
+
+impl CheckpointLog {
+    /// Appends one entry that the next append makes durable with itself.
+    pub(crate) fn append_unsynced(&self, entry: &[u8]) -> Result<u64> {
+        let (wal, core) = self.stream.parts();
+        wal.inner.append_entry(core, entry, None, false)
+    }
+}
+
+impl Deref for CheckpointLog {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+impl Drop for CheckpointLog {
+    fn drop(&mut self) {
+        self.stream.parts().0.inner.checkpoints_taken.store(false, Ordering::Release);
     }
 }
 

@@ -48,6 +48,9 @@ pub(super) struct Inner {
     pub(super) streams: RwLock<Catalogue>,
     /// The log of checkpoints: a stream that no user sees.
     pub(super) checkpoints: OnceLock<Arc<commit::Stream>>,
+    /// Whether somebody writes to it.
+    #[cfg(feature = "sharded")]
+    pub(super) checkpoints_taken: AtomicBool,
     pub(super) closed: AtomicBool,
     pub(super) maintainer: Maintainer,
 }
@@ -90,6 +93,8 @@ impl Inner {
             root: Mutex::new(Some(root)),
             streams: RwLock::default(),
             checkpoints: OnceLock::new(),
+            #[cfg(feature = "sharded")]
+            checkpoints_taken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             maintainer: Maintainer::new(environment.clone()),
             environment,
@@ -108,6 +113,17 @@ impl Inner {
         expected: Option<u64>,
     ) -> Result<u64> {
         let sync = stream.log().sync_mode() == SyncMode::Strict;
+        self.append_entry(stream, entry, expected, sync)
+    }
+
+    /// Appends one entry; `sync`: it is to be durable when this returns.
+    pub(super) fn append_entry(
+        &self,
+        stream: &Arc<commit::Stream>,
+        entry: &[u8],
+        expected: Option<u64>,
+        sync: bool,
+    ) -> Result<u64> {
         let packed = self.pack(&[entry]);
         let packed = packed.as_ref();
         let append = Append { entries: &[entry], batch: false, sync, expected, packed };

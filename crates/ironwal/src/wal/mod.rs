@@ -4,7 +4,7 @@ mod archive;
 mod cut;
 mod deletion;
 #[cfg(feature = "sharded")]
-mod for_sharded;
+pub(crate) mod for_sharded;
 mod inner;
 mod iter;
 mod maintenance;

@@ -39,6 +39,11 @@ impl Stream {
         Self { wal, core }
     }
 
+    #[cfg(feature = "sharded")]
+    pub(super) fn parts(&self) -> (&Wal, &Arc<commit::Stream>) {
+        (&self.wal, &self.core)
+    }
+
     /// Reads the index of every segment, so that [`Stream::get`] takes one read from now on.
     #[cfg(feature = "sharded")]
     pub(crate) fn read_indexes(&self) -> Result<()> {

@@ -268,8 +268,13 @@ impl FileImage {
                 page.revert(page.lost);
             }
         }
-        if !is_open && self.dirty_lens.is_empty() {
+        if !is_open && self.dirty_lens.is_empty() && self.durable_len < self.live_len {
             self.live_len = self.durable_len;
+            // As in a crash: a sector that was saved behind the end is no part of the file, and never
+            // comes back when the file is lengthened.
+            for (number, page) in self.pages.range_mut(self.live_len / PAGE_LEN_U64..) {
+                page.clear_from(small(self.live_len.saturating_sub(number * PAGE_LEN_U64)));
+            }
         }
         // What was brought back may lie where the file has been shortened since.
         self.zero_beyond(self.live_len);

@@ -138,6 +138,21 @@ impl Page {
         }
     }
 
+    /// Zeros from here on, in both images.
+    pub(super) fn clear_from(&mut self, within: usize) {
+        self.live[within..].fill(0);
+        if let Some(durable) = &mut self.durable {
+            durable[within..].fill(0);
+        }
+        for index in within.div_ceil(SECTOR_LEN)..SECTORS_PER_PAGE {
+            self.dirty &= !(1 << index);
+            self.lost &= !(1 << index);
+        }
+        if !self.differs() {
+            self.durable = None;
+        }
+    }
+
     /// Makes the live bytes of one sector a torn mix of old and new.
     pub(super) fn tear(&mut self, rng: &mut Rng, index: usize) {
         let torn = self.torn(rng, index);

@@ -1,5 +1,6 @@
 //! Checkpoints from their creation to their end.
 
+use ironwal::sharded::ShardedWal;
 use ironwal::storage::SimDisk;
 use ironwal::{Error, SyncMode};
 
@@ -41,4 +42,20 @@ fn checkpoints_are_found_again() {
     wal.close().unwrap();
     let wal = open(&disk, options(SyncMode::Async), 3).unwrap();
     assert!(matches!(wal.load_latest_checkpoint(), Err(Error::NoCheckpoints)));
+}
+
+/// Each of two would have had its own idea of which checkpoints there are, and a compaction by one
+/// would have dropped what the other created meanwhile.
+#[test]
+fn one_sharded_log_over_one_log() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk, options(SyncMode::Strict), 3).unwrap();
+    let again = ShardedWal::over(wal.inner().clone(), 3);
+    assert!(matches!(again, Err(Error::Config(why)) if why.contains("clone")));
+    let clone = wal.clone();
+    clone.create_checkpoint(b"one").unwrap();
+    assert_eq!(wal.checkpoint_count(), 1);
+    let log = wal.inner().clone();
+    drop((wal, clone));
+    assert_eq!(ShardedWal::over(log, 3).unwrap().checkpoint_count(), 1);
 }
