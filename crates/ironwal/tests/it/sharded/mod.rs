@@ -1,6 +1,7 @@
 //! The sharded log, on the simulated disk and with real threads.
 
 mod basics;
+mod causal;
 mod model;
 mod operations;
 mod simulation;
