@@ -18,7 +18,8 @@ const SEEDS: u64 = 400;
 
 pub(crate) const INTERVAL: SyncMode = SyncMode::Interval(Duration::from_millis(700));
 
-pub(crate) const MODES: [SyncMode; 4] = [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async, INTERVAL];
+pub(crate) const MODES: [SyncMode; 4] =
+    [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async, INTERVAL];
 
 #[test]
 fn strict_appends_survive() {

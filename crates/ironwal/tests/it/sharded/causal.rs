@@ -58,7 +58,8 @@ fn open(mode: SyncMode, seed: u64) -> ShardedWal {
 
 /// A key of each shard.
 fn keys(wal: &ShardedWal) -> Vec<Vec<u8>> {
-    let key_of = |shard: u16| (0_u32..).map(|n| n.to_le_bytes()).find(|key| wal.route(key) == shard);
+    let key_of =
+        |shard: u16| (0_u32..).map(|n| n.to_le_bytes()).find(|key| wal.route(key) == shard);
     (0..SHARDS as u16).map(|shard| key_of(shard).unwrap().to_vec()).collect()
 }
 

@@ -2,6 +2,7 @@
 
 mod basics;
 mod causal;
+mod damage;
 mod model;
 mod operations;
 mod simulation;

@@ -122,13 +122,7 @@ impl Simulation {
         self.check_end(wal, name);
     }
 
-    fn append_failed(
-        &mut self,
-        wal: &ShardedWal,
-        name: &str,
-        entries: &[Vec<u8>],
-        error: &Error,
-    ) {
+    fn append_failed(&mut self, wal: &ShardedWal, name: &str, entries: &[Vec<u8>], error: &Error) {
         assert!(self.faulty, "an append failed without a fault: {error}");
         match error {
             Error::StorageFull { .. } => {}
