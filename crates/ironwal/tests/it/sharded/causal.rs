@@ -211,3 +211,47 @@ fn ends_that_are_read_one_after_another_are_no_cut() {
         assert!(found.is_some(), "{mode:?}: the test does not see what it is there for");
     }
 }
+
+/// Many threads create checkpoints, each under one id of its own, again and again, while another
+/// compacts: the order is that of the cuts, and none is lost.
+#[test]
+fn checkpoints_of_many_threads_are_in_the_order_of_their_cuts() {
+    const EACH: u64 = 400;
+    let wal = open(SyncMode::Async, 1);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ends = Ends(&done);
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                wal.compact_checkpoints(usize::MAX).unwrap();
+                let checkpoints = wal.list_checkpoints();
+                assert!(checkpoints.len() <= APPENDERS as usize, "{checkpoints:?}");
+            }
+        });
+        let create = |thread: u64| {
+            let wal = &wal;
+            move || {
+                let key = thread.to_le_bytes();
+                for nth in 1..=EACH {
+                    let (shard, id) = wal.append(&key, &nth.to_le_bytes()).unwrap();
+                    wal.create_checkpoint(&key).unwrap();
+                    let checkpoint = wal.load_checkpoint(&key).unwrap();
+                    assert!(checkpoint.offsets[usize::from(shard)] > id);
+                    let entries: u64 = checkpoint.offsets.iter().sum();
+                    assert!(entries >= nth && entries <= APPENDERS * EACH);
+                }
+            }
+        };
+        let threads: Vec<_> = (0..APPENDERS).map(|thread| scope.spawn(create(thread))).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        drop(ends);
+    });
+    let ids: Vec<_> = wal.list_checkpoints().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len() as u64, APPENDERS);
+    let offsets: Vec<_> = ids.iter().map(|id| wal.load_checkpoint(id).unwrap().offsets).collect();
+    for pair in offsets.windows(2) {
+        assert!(pair[0].iter().zip(&pair[1]).all(|(one, next)| one <= next), "{pair:?}");
+    }
+    let last = &offsets[offsets.len() - 1];
+    assert_eq!(last.iter().sum::<u64>(), APPENDERS * EACH);
+}

@@ -3,6 +3,7 @@
 mod basics;
 mod causal;
 mod damage;
+mod directed;
 mod model;
 mod operations;
 mod simulation;
