@@ -15,6 +15,8 @@ use ironwal::sharded::ShardedWal;
 use ironwal::storage::SimDisk;
 use ironwal::{Environment, SyncMode, Wal, WalOptions};
 
+use crate::contract::MODES;
+
 const SHARDS: usize = 16;
 const APPENDERS: u64 = 8;
 
@@ -201,7 +203,7 @@ fn checkpoints_are_causal_in_interval() {
 /// What version 0.6 did: one end after another. It is no instant, and this test can tell.
 #[test]
 fn ends_that_are_read_one_after_another_are_no_cut() {
-    for mode in [SyncMode::Strict, SyncMode::Async] {
+    for mode in MODES {
         let found = (0..TRIES).find_map(|seed| {
             let wal = open(mode, seed);
             let shards: Vec<_> = (0..SHARDS as u16).map(|it| wal.shard(it).unwrap()).collect();
@@ -218,48 +220,40 @@ fn ends_that_are_read_one_after_another_are_no_cut() {
     }
 }
 
-/// Many threads create checkpoints, each under one id of its own, again and again, while another
-/// compacts: the order is that of the cuts, and none is lost.
+/// Many threads create checkpoints, each one under an id of its own again and again, and others that
+/// stay, while another thread compacts: the order is that of the cuts, and none is lost.
 #[test]
 fn checkpoints_of_many_threads_are_in_the_order_of_their_cuts() {
-    const EACH: u64 = 400;
+    const EACH: u64 = 60;
     let wal = open(SyncMode::Async, 1);
-    let done = AtomicBool::new(false);
+    let create = |thread: u64| {
+        let again = thread.to_be_bytes();
+        for nth in 1..=EACH {
+            let stays = [again, nth.to_be_bytes()].concat();
+            for id in [&again[..], &stays] {
+                let (shard, entry) = wal.append(&again, b"entry").unwrap();
+                wal.create_checkpoint(id).unwrap();
+                let checkpoint = wal.load_checkpoint(id).unwrap();
+                assert!(checkpoint.offsets[usize::from(shard)] > entry);
+            }
+        }
+    };
     std::thread::scope(|scope| {
-        let ends = Ends(&done);
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                wal.compact_checkpoints(usize::MAX).unwrap();
-                let checkpoints = wal.list_checkpoints();
-                assert!(checkpoints.len() <= APPENDERS as usize, "{checkpoints:?}");
-            }
-        });
-        let create = |thread: u64| {
-            let wal = &wal;
-            move || {
-                let key = thread.to_le_bytes();
-                for nth in 1..=EACH {
-                    let (shard, id) = wal.append(&key, &nth.to_le_bytes()).unwrap();
-                    wal.create_checkpoint(&key).unwrap();
-                    let checkpoint = wal.load_checkpoint(&key).unwrap();
-                    assert!(checkpoint.offsets[usize::from(shard)] > id);
-                    let entries: u64 = checkpoint.offsets.iter().sum();
-                    assert!(entries >= nth && entries <= APPENDERS * EACH);
-                }
-            }
-        };
-        let threads: Vec<_> = (0..APPENDERS).map(|thread| scope.spawn(create(thread))).collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        drop(ends);
+        let threads: Vec<_> =
+            (0..APPENDERS).map(|thread| scope.spawn(move || create(thread))).collect();
+        while !threads.iter().all(|thread| thread.is_finished()) {
+            wal.compact_checkpoints(usize::MAX).unwrap();
+        }
     });
-    let ids: Vec<_> = wal.list_checkpoints().into_iter().map(|(id, _)| id).collect();
-    assert_eq!(ids.len() as u64, APPENDERS);
-    let offsets: Vec<_> = ids.iter().map(|id| wal.load_checkpoint(id).unwrap().offsets).collect();
+    let listed = wal.list_checkpoints();
+    assert_eq!(listed.len() as u64, APPENDERS * (EACH + 1));
+    let load = |(id, _): &(Vec<u8>, u64)| wal.load_checkpoint(id).unwrap().offsets;
+    let offsets: Vec<_> = listed.iter().map(load).collect();
     for pair in offsets.windows(2) {
         assert!(pair[0].iter().zip(&pair[1]).all(|(one, next)| one <= next), "{pair:?}");
     }
     let last = &offsets[offsets.len() - 1];
-    assert_eq!(last.iter().sum::<u64>(), APPENDERS * EACH);
+    assert_eq!(last.iter().sum::<u64>(), 2 * APPENDERS * EACH);
 }
 
 /// A stream begins, and then an entry is appended to another. No cut has that one and misses the
