@@ -86,11 +86,11 @@ fn sample(name: &'static str, compacted: bool, closed: bool) -> Sample {
         wal.create_checkpoint(id).unwrap();
         created.push(Checkpoint { id: id.to_vec(), data: wal.load_checkpoint(id).unwrap() });
     };
-    for id in ["one", "again", "two", "again"] {
+    for id in ["one", "again", "two", "again", "three"] {
         create(id.as_bytes(), &mut created);
     }
     if compacted {
-        wal.compact_checkpoints(2).unwrap();
+        wal.compact_checkpoints(3).unwrap();
         created.drain(..2);
         create(b"two", &mut created);
     }
