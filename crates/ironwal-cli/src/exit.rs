@@ -43,6 +43,19 @@ impl Failure {
                 "cannot {doing}: {cause}; check the path, its permissions and the disk, then try \
                  again"
             )),
+            Error::InvalidCheckpointId(reason) => {
+                Self::BadUsage(format!("cannot {doing}: the id cannot be a checkpoint's: {reason}"))
+            }
+            Error::NoCheckpoints => Self::Failed(format!(
+                "cannot {doing}: there are no checkpoints; `ironwal checkpoint create` creates one"
+            )),
+            Error::CheckpointNotFound(_) => Self::Failed(format!(
+                "cannot {doing}: there is no such checkpoint; `ironwal checkpoint ls` lists them"
+            )),
+            Error::CheckpointCorrupted { offset, reason } => Self::Failed(format!(
+                "cannot {doing}: a checkpoint is damaged at offset {offset} ({reason}); take another \
+                 one, or create a new one: no entries are lost by that"
+            )),
             Error::Corruption(reason) => Self::Failed(format!(
                 "cannot {doing}: the log is damaged ({reason}); restore it from a backup"
             )),

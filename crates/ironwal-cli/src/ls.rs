@@ -1,17 +1,27 @@
-//! `ironwal ls`: the streams of a log.
+//! `ironwal ls`: the streams of a log, its shards and checkpoints.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
+use ironwal::{Result, Wal};
 
 use crate::exit::{Done, Failure};
-use crate::open;
+use crate::text::{bar, counted, grouped, printable};
+use crate::{checkpoint, open, table};
 
-/// List the streams of a log: first id, next id and number of entries of each
+/// Of a log with more shards, only those are listed that have entries.
+const ALL_LISTED_MAX: u16 = 64;
+
+const BAR_WIDTH: u64 = 30;
+
+const CHECKPOINTS_LISTED_MAX: usize = 5;
+
+/// List the streams of a log with their ids and numbers of entries, its shards and checkpoints
 #[derive(clap::Args)]
 #[command(after_help = "\
-Works beside a process that writes to the log, and changes nothing.
+Of a sharded log, lists the shards, how the entries are spread over them, the other streams, and the
+newest checkpoints. Works beside a process that writes to the log, and changes nothing.
 
 Example:
   ironwal ls ./log")]
@@ -22,36 +32,115 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Done {
     let wal = open::existing(&args.dir)?;
-    let failed = |error| Failure::of("read the log", &error);
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["stream", "first id", "next id", "entries"]);
-    for name in wal.streams() {
-        let stream = wal.stream(&name).map_err(failed)?;
-        let (first_id, next_id) = (stream.first_id(), stream.next_id());
-        table.add_row([
-            printable(&name),
-            first_id.to_string(),
-            next_id.to_string(),
-            (next_id - first_id).to_string(),
-        ]);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let mut out = io::stdout().lock();
-    for line in table.lines() {
-        writeln!(out, "{}", line.trim()).map_err(|error| Failure::output(&error))?;
-    }
-    out.flush().map_err(|error| Failure::output(&error))?;
-    wal.close().map_err(failed)
+    let sharded = open::shards(&args.dir, &wal)?;
+    let rows = wal.streams().into_iter().map(|name| Row::of(&wal, name)).collect::<Result<_>>();
+    let rows: Vec<Row> = rows.map_err(|error| Failure::of("read the log", &error))?;
+    let checkpoints = match &sharded {
+        Some(wal) => Some(Checkpoints {
+            count: wal.checkpoint_count() as u64,
+            newest: checkpoint::newest(wal, CHECKPOINTS_LISTED_MAX)?,
+        }),
+        None => None,
+    };
+    table::print(|out| match (wal.shard_count(), &checkpoints) {
+        (Some(shard_count), Some(checkpoints)) => {
+            write_sharded(out, shard_count, &rows, checkpoints)
+        }
+        _ => table::write(out, &streams(&rows)),
+    })?;
+    wal.close().map_err(|error| Failure::of("read the log", &error))
 }
 
-/// A name that cannot break the table or talk to the terminal: any string can name a stream.
-fn printable(name: &str) -> String {
-    if name.chars().any(char::is_control) {
-        name.escape_debug().to_string()
-    } else {
-        name.to_string()
+/// A stream, which may be a shard.
+struct Row {
+    name: String,
+    shard: Option<u16>,
+    first_id: u64,
+    next_id: u64,
+}
+
+impl Row {
+    fn of(wal: &Wal, name: String) -> Result<Self> {
+        let stream = wal.stream(&name)?;
+        let (first_id, next_id) = (stream.first_id(), stream.next_id());
+        let shard = open::shard_of(wal, &name);
+        Ok(Self { name, shard, first_id, next_id })
     }
+
+    fn entries(&self) -> u64 {
+        self.next_id.saturating_sub(self.first_id)
+    }
+
+    fn cells(&self, name: String) -> Vec<String> {
+        let numbers = [self.first_id, self.next_id, self.entries()];
+        std::iter::once(name).chain(numbers.map(|number| number.to_string())).collect()
+    }
+}
+
+struct Checkpoints {
+    count: u64,
+    newest: Vec<checkpoint::Listed>,
+}
+
+fn streams<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Table {
+    let mut table = table::new(&["stream", "first id", "next id", "entries"]);
+    for row in rows {
+        table.add_row(row.cells(printable(row.name.as_bytes())));
+    }
+    table::align_right(&mut table, 1..4);
+    table
+}
+
+fn write_sharded(
+    out: &mut impl Write,
+    shard_count: u16,
+    rows: &[Row],
+    checkpoints: &Checkpoints,
+) -> io::Result<()> {
+    let (mut shards, others): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().partition(|row| row.shard.is_some());
+    shards.sort_by_key(|row| row.shard);
+    write_shards(out, shard_count, &shards)?;
+    if !others.is_empty() {
+        writeln!(out)?;
+        table::write(out, &streams(others))?;
+    }
+    writeln!(out)?;
+    match (checkpoints.count, checkpoints.newest.len() as u64) {
+        (0, _) => return writeln!(out, "no checkpoints"),
+        (count, shown) if count > shown => writeln!(
+            out,
+            "{}; the newest of them (`ironwal checkpoint ls` lists all):",
+            counted(count, "checkpoint", "checkpoints")
+        )?,
+        _ => {}
+    }
+    table::write(out, &checkpoint::table(&checkpoints.newest))
+}
+
+fn write_shards(out: &mut impl Write, shard_count: u16, shards: &[&Row]) -> io::Result<()> {
+    let most = shards.iter().map(|row| row.entries()).max().unwrap_or(0);
+    let mut found = shards.iter().copied().peekable();
+    let mut table = table::new(&["shard", "first id", "next id", "entries", ""]);
+    let mut not_listed = 0;
+    for shard in 0..shard_count {
+        let empty = Row { name: String::new(), shard: Some(shard), first_id: 0, next_id: 0 };
+        let row = found.next_if(|row| row.shard == Some(shard)).unwrap_or(&empty);
+        if row.next_id == 0 && shard_count > ALL_LISTED_MAX {
+            not_listed += 1;
+            continue;
+        }
+        let mut cells = row.cells(format!("{shard:02}"));
+        cells.push(bar(row.entries(), most, BAR_WIDTH));
+        table.add_row(cells);
+    }
+    table::align_right(&mut table, 1..4);
+    if not_listed < u64::from(shard_count) {
+        table::write(out, &table)?;
+    }
+    if not_listed > 0 {
+        let shards = counted(not_listed, "shard", "shards");
+        writeln!(out, "{shards} of {} never had an entry", grouped(shard_count.into()))?;
+    }
+    Ok(())
 }

@@ -1,12 +1,17 @@
 //! `ironwal`: append to a log, read it, and see that it keeps what it acknowledged, from the shell.
 #![forbid(unsafe_code)]
+// Tests count in small numbers.
+#![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
 mod append;
 mod cat;
+mod checkpoint;
 mod demo;
 mod exit;
 mod ls;
 mod open;
+mod table;
+mod text;
 
 use std::process::ExitCode;
 
@@ -15,7 +20,7 @@ use clap::{Parser, Subcommand};
 const EXIT_CODES: &str = "\
 Exit status:
   0  everything went well, also if the reader of a pipe left early
-  1  the operation failed: damage, an I/O error, no such log or stream
+  1  the operation failed: damage, an I/O error, no such log, stream or checkpoint
   2  bad usage: an unknown option, an unusable value or name";
 
 const EXAMPLES: &str = "\
@@ -23,7 +28,10 @@ Examples:
   ironwal demo
   ironwal append ./log orders < orders.txt
   ironwal cat ./log orders --from 100
-  ironwal ls ./log";
+  ironwal ls ./log
+  ironwal append ./accounts --shards 16 --key-field 1 < transfers.tsv
+  ironwal checkpoint create ./accounts monday
+  ironwal checkpoint prune ./accounts";
 
 /// Append to a write-ahead log, read it, and see that it keeps what it acknowledged.
 #[derive(Parser)]
@@ -39,6 +47,7 @@ enum Command {
     Append(append::Args),
     Cat(cat::Args),
     Ls(ls::Args),
+    Checkpoint(checkpoint::Args),
     #[command(hide = true)]
     DemoChild(demo::ChildArgs),
 }
@@ -49,6 +58,7 @@ fn main() -> ExitCode {
         Command::Append(args) => append::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Ls(args) => ls::run(&args),
+        Command::Checkpoint(args) => checkpoint::run(&args),
         Command::DemoChild(args) => demo::run_child(&args),
     };
     exit::code(done)

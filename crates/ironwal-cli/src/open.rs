@@ -1,19 +1,91 @@
-//! Opening a log that must be there already, to read it.
+//! Opening a log: to read it, and a sharded one to change it.
 
 use std::io::ErrorKind;
+use std::num::NonZeroU16;
 use std::path::Path;
 
+use ironwal::sharded::ShardedWal;
 use ironwal::{Error, Wal, WalOptions};
 
 use crate::exit::{self, Done, Failure};
 
 /// Opens the log in `dir` for reading only, beside whoever writes to it. Changes nothing.
 pub(crate) fn existing(dir: &Path) -> Done<Wal> {
-    Wal::open_read_only(WalOptions::new(dir)).map_err(|error| match error {
-        Error::Io(cause) if cause.kind() == ErrorKind::NotFound => Failure::failed(format!(
+    if_there(&WalOptions::new(dir))?.ok_or_else(|| {
+        Failure::failed(format!(
             "there is no log in {}: check the path, or create one with `ironwal append`",
             dir.display()
-        )),
-        error => Failure::of(&exit::opening(dir), &error),
+        ))
     })
+}
+
+/// The shards of a log that is open, if it has any.
+pub(crate) fn shards(dir: &Path, wal: &Wal) -> Done<Option<ShardedWal>> {
+    let over = |count| ShardedWal::over(wal.clone(), count);
+    let shards = wal.shard_count().map(over).transpose();
+    shards.map_err(|error| Failure::of(&exit::opening(dir), &error))
+}
+
+/// Opens the sharded log in `dir` for reading only.
+pub(crate) fn sharded_to_read(dir: &Path) -> Done<ShardedWal> {
+    shards(dir, &existing(dir)?)?.ok_or_else(|| not_sharded(dir))
+}
+
+/// Opens the sharded log in `dir` for writing. Creates none.
+pub(crate) fn sharded(dir: &Path) -> Done<ShardedWal> {
+    let count = existing(dir)?.shard_count().ok_or_else(|| not_sharded(dir))?;
+    write(WalOptions::new(dir), count)
+}
+
+/// Opens a sharded log for writing, or creates one if the number of its shards is given.
+pub(crate) fn sharded_or_new(options: WalOptions, shards: Option<NonZeroU16>) -> Done<ShardedWal> {
+    let found = if_there(&options)?;
+    let recorded = found.as_ref().and_then(Wal::shard_count);
+    let has_streams = found.is_some_and(|wal| !wal.streams().is_empty());
+    if recorded.is_none() && has_streams {
+        return Err(not_sharded(&options.root_path));
+    }
+    match shards.map(NonZeroU16::get).or(recorded) {
+        Some(count) => write(options, count),
+        None => Err(Failure::BadUsage(format!(
+            "there is no sharded log in {} yet: say with --shards how many shards it is to have, 16 \
+             for example",
+            options.root_path.display()
+        ))),
+    }
+}
+
+fn write(options: WalOptions, shard_count: u16) -> Done<ShardedWal> {
+    let doing = exit::opening(&options.root_path);
+    ShardedWal::new(options, shard_count).map_err(|error| match error {
+        Error::ShardCountMismatch { found, .. } => Failure::BadUsage(format!(
+            "cannot {doing}: it has {found} shards, which was fixed when it was created; leave out \
+             --shards"
+        )),
+        error => Failure::of(&doing, &error),
+    })
+}
+
+/// Opens a log for reading only, if there is one.
+fn if_there(options: &WalOptions) -> Done<Option<Wal>> {
+    match Wal::open_read_only(options.clone()) {
+        Ok(wal) => Ok(Some(wal)),
+        Err(Error::Io(cause)) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::of(&exit::opening(&options.root_path), &error)),
+    }
+}
+
+fn not_sharded(dir: &Path) -> Failure {
+    Failure::failed(format!(
+        "the log in {} is not sharded: only sharded logs have keys and checkpoints; create one in a \
+         new directory with `ironwal append DIR --shards N --key-field K`",
+        dir.display()
+    ))
+}
+
+/// Which shard the stream is, if it is one.
+pub(crate) fn shard_of(wal: &Wal, name: &str) -> Option<u16> {
+    let shard = name.strip_prefix("shard_")?.parse().ok()?;
+    let is_one = shard < wal.shard_count()? && name == format!("shard_{shard:02}");
+    is_one.then_some(shard)
 }

@@ -67,6 +67,36 @@ pub enum Error {
         next_id: u64,
     },
 
+    /// The entry that a follower was to read next has been pruned: it was too slow. It goes on at
+    /// the first entry that is kept; what is between is gone.
+    #[error(
+        "entry {id} of stream {stream:?} is pruned, the first one that is kept is {first_id}: start \
+         over from a snapshot that holds what is before it"
+    )]
+    Pruned {
+        /// The stream.
+        stream: String,
+        /// The id that was due.
+        id: u64,
+        /// The first id that is kept.
+        first_id: u64,
+    },
+
+    /// Entries that a follower has read were cut off. It goes on at the id where the stream ended
+    /// then.
+    #[error(
+        "entries of stream {stream:?} were cut off from id {next_id} on, and those up to {id} had been \
+         read: undo what came of them"
+    )]
+    CutOff {
+        /// The stream.
+        stream: String,
+        /// The id that was due.
+        id: u64,
+        /// Where it goes on.
+        next_id: u64,
+    },
+
     /// The log was opened for reading only.
     #[error("the log in {} is open for reading only", .0.display())]
     ReadOnly(PathBuf),

@@ -26,5 +26,6 @@ pub use environment::{Environment, Maintenance};
 pub use error::{Error, Result};
 pub use format::{FORMAT_VERSION, MAX_FRAME_LEN};
 pub use options::{CompressionType, CorruptionPolicy, ReadStrategy, SyncMode, WalOptions};
+pub use wal::follow::Follower;
 pub use wal::range::Range;
 pub use wal::{Stream, StreamStats, TxnWriter, Wal, WalIdIterator, WalIterator, WalStats};

@@ -1,5 +1,6 @@
 //! Whatever is in the files of a log, opening and reading it allocates no more than
-//! `docs/durability.md` says: a constant, and a small multiple of what the files really hold.
+//! `docs/durability.md` says: a constant, and a small multiple of what the files really hold. And of
+//! checkpoints only the newest are in memory.
 //!
 //! A binary of its own: its allocator counts, and there is one allocator for a whole binary, so that
 //! the other tests would be counted too. For the same reason it is a single test.
@@ -456,9 +457,60 @@ fn check_forged_index() -> usize {
     peak
 }
 
+/// What the offsets of checkpoints may take in memory, however many there are.
+#[cfg(feature = "sharded")]
+const NEWEST_LEN_MAX: usize = 16 << 20;
+
+/// Checkpoints over as many shards as there can be, half a mebibyte each, and many more than may be in
+/// memory: creating, opening, loading and compacting them.
+#[cfg(feature = "sharded")]
+fn check_checkpoints() {
+    use ironwal::sharded::ShardedWal;
+
+    const COUNT: usize = 160;
+    const LEN: usize = 65_535 * 8;
+    const { assert!(COUNT * LEN > 4 * NEWEST_LEN_MAX) };
+    // Some more are being encoded, written or read.
+    const BOUND: usize = NEWEST_LEN_MAX + CONSTANT + 8 * LEN;
+    let base = tempfile::tempdir().unwrap();
+    let options = WalOptions { sync_mode: SyncMode::Async, ..options(&base.path().join("log")) };
+    let open = || ShardedWal::new(options.clone(), 65_535).unwrap();
+    let held = |doing: &str, peak: usize, bound: usize| {
+        assert!(peak <= bound, "checkpoints: {doing}: {peak} bytes, not {bound}");
+        // Some are in memory, or this counts nothing.
+        assert!(peak > LEN, "checkpoints: {doing}: only {peak} bytes");
+    };
+    let load_all = |wal: &ShardedWal, from: usize| {
+        for nth in from..COUNT {
+            let checkpoint = wal.load_checkpoint(nth.to_string().as_bytes()).unwrap();
+            assert_eq!((checkpoint.offsets[0], checkpoint.offsets.len()), (nth as u64, 65_535));
+        }
+    };
+    let ((), peak) = peak_of(|| {
+        let wal = open();
+        for nth in 0..COUNT {
+            wal.create_checkpoint(nth.to_string().as_bytes()).unwrap();
+            wal.inner().append("shard_00", b"entry").unwrap();
+        }
+        wal.close().unwrap();
+    });
+    held("creating", peak, BOUND);
+    let ((), peak) = peak_of(|| load_all(&open(), 0));
+    held("opening and loading", peak, BOUND);
+    let ((), peak) = peak_of(|| {
+        let wal = open();
+        wal.compact_checkpoints(COUNT - 10).unwrap();
+        load_all(&wal, 10);
+    });
+    // The newest of the copies, beside those that still count.
+    held("compacting", peak, BOUND + NEWEST_LEN_MAX);
+}
+
 #[test]
 fn no_file_makes_us_allocate_more_than_the_bound() {
     let rounds = std::env::var("IRONWAL_FORGERIES").map_or(60, |rounds| rounds.parse().unwrap());
+    #[cfg(feature = "sharded")]
+    check_checkpoints();
     let mut most = check_forged_index();
     for image in images() {
         if image.what == "closed" {

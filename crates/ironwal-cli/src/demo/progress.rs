@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::exit::tell;
+use crate::text::grouped;
 
 /// How often to say how far it got where no bar can be shown.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -54,31 +55,5 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// A number with commas between thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!(
-            [0, 12, 999, 1000, 200_000, 1_234_567].map(grouped),
-            ["0", "12", "999", "1,000", "200,000", "1,234,567"]
-        );
     }
 }

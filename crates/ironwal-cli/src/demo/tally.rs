@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::Run;
-use super::workers::Acknowledged;
+use super::report::{Place, Report};
 
 /// How often to look at the clock and for Ctrl-C while no report comes.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
@@ -18,9 +18,12 @@ const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// What was acknowledged.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// The id of each acknowledged line, by the line's number.
-    pub(super) places: BTreeMap<u64, u64>,
+    /// The place of each acknowledged line, by the line's number.
+    pub(super) places: BTreeMap<u64, Place>,
     pub(super) latencies_ns: Histogram<u64>,
+    /// How many appends had returned when each checkpoint was begun, by the checkpoint's number.
+    pub(super) checkpoints: BTreeMap<u64, u64>,
+    pub(super) checkpoint_latencies_ns: Histogram<u64>,
     /// From the first report to the end of the phase, and the appends in that time.
     pub(super) elapsed: Duration,
     pub(super) count_in_elapsed: u64,
@@ -30,19 +33,33 @@ impl Default for Tally {
     fn default() -> Self {
         Self {
             places: BTreeMap::new(),
-            latencies_ns: Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3)
-                .expect("the bounds and three significant digits are allowed"),
+            latencies_ns: latencies(),
+            checkpoints: BTreeMap::new(),
+            checkpoint_latencies_ns: latencies(),
             elapsed: Duration::ZERO,
             count_in_elapsed: 0,
         }
     }
 }
 
+fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3)
+        .expect("the bounds and three significant digits are allowed")
+}
+
 impl Tally {
-    fn add(&mut self, reports: &[Acknowledged]) {
+    pub(super) fn add(&mut self, reports: &[Report]) {
         for report in reports {
-            self.places.insert(report.number, report.id);
-            self.latencies_ns.saturating_record(report.latency_ns);
+            match *report {
+                Report::Line { number, place, latency_ns } => {
+                    self.places.insert(number, place);
+                    self.latencies_ns.saturating_record(latency_ns);
+                }
+                Report::Checkpoint { number, returned_before, latency_ns } => {
+                    self.checkpoints.insert(number, returned_before);
+                    self.checkpoint_latencies_ns.saturating_record(latency_ns);
+                }
+            }
         }
     }
 
@@ -56,7 +73,7 @@ impl Run<'_> {
     /// are reported, when the time is up, or on Ctrl-C.
     pub(super) fn collect(
         &self,
-        reports: &Receiver<Vec<Acknowledged>>,
+        reports: &Receiver<Vec<Report>>,
         shown_before: u64,
         count_max: u64,
         stop: impl FnOnce(),
@@ -68,11 +85,9 @@ impl Run<'_> {
         loop {
             match reports.recv_timeout(LOOK_UP_EVERY) {
                 Ok(batch) => {
-                    if first_at.is_none() {
-                        // The clock starts with the first report, so this one is not counted.
-                        first_at = Some((Instant::now(), batch.len() as u64));
-                    }
                     tally.add(&batch);
+                    // The clock starts with the first report, so this one is not counted.
+                    first_at.get_or_insert_with(|| (Instant::now(), tally.count()));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,

@@ -1,94 +1,151 @@
-//! The eight threads that append, in the child and in the parent alike.
+//! The eight threads that append and the one that takes checkpoints, in the child and in the parent
+//! alike.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use ironwal::{Error, Stream};
+use ironwal::Error;
+use ironwal::sharded::ShardedWal;
 
 use super::lines::Lines;
-
-pub(super) const THREADS: usize = 8;
+use super::report::{Place, Report};
+use super::turns::{THREADS, Turn, key_of};
 
 /// Reports go out in groups of this many, so that reporting does not slow down what it watches …
 const REPORT_COUNT_MAX: usize = 16;
 /// … but on a slow disk not later than this.
 const REPORT_DELAY_MAX: Duration = Duration::from_millis(5);
 
-/// An append that returned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Acknowledged {
-    pub(super) number: u64,
-    pub(super) id: u64,
-    /// How long the append took, in nanoseconds.
-    pub(super) latency_ns: u64,
+/// What is to be appended.
+pub(super) struct Work<'a> {
+    pub(super) wal: &'a ShardedWal,
+    pub(super) lines: &'a Lines,
+    /// How many lines each thread has appended before.
+    pub(super) done: [u64; THREADS],
+    /// Lines from this number on are not appended.
+    pub(super) numbers_end: u64,
+    /// A checkpoint is taken after every so many lines.
+    pub(super) checkpoint_every: u64,
+    pub(super) next_checkpoint: u64,
+    /// Set to end before.
+    pub(super) stopped: AtomicBool,
 }
 
-/// Appends the lines that `next` hands out, one by one, from [`THREADS`] threads, until it hands
-/// out no more, `report` returns false (nobody listens), or an append fails. Every append that
-/// returned is reported.
-pub(super) fn append_lines(
-    stream: &Stream,
-    lines: &Lines,
-    next: impl Fn() -> Option<u64> + Sync,
-    report: impl Fn(&[Acknowledged]) -> bool + Sync,
-) -> Result<(), Error> {
-    let stopped = AtomicBool::new(false);
-    let work = || {
-        let next = || if stopped.load(Ordering::Relaxed) { None } else { next() };
-        let report = |done: &[Acknowledged]| {
+impl Work<'_> {
+    /// Appends lines, one by one in each thread, and takes checkpoints meanwhile, until all is done,
+    /// somebody says stop, `report` returns false (nobody listens), or something fails. Everything
+    /// that returned is reported.
+    pub(super) fn run(&self, report: impl Fn(&[Report]) -> bool + Sync) -> Result<(), Error> {
+        let report = |done: &[Report]| {
             if !report(done) {
-                stopped.store(true, Ordering::Relaxed);
+                self.stop();
             }
         };
-        let worked = append_some(stream, lines, next, report);
-        if worked.is_err() {
-            stopped.store(true, Ordering::Relaxed);
-        }
-        worked
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .fold(Ok(()), Result::and)
-    })
-}
-
-/// What one thread does.
-fn append_some(
-    stream: &Stream,
-    lines: &Lines,
-    next: impl Fn() -> Option<u64>,
-    report: impl Fn(&[Acknowledged]),
-) -> Result<(), Error> {
-    let mut entry = Vec::new();
-    let mut unreported = Vec::with_capacity(REPORT_COUNT_MAX);
-    let mut reported_at = Instant::now();
-    let mut result = Ok(());
-    while let Some(number) = next() {
-        lines.make_entry(number, &mut entry);
-        let began = Instant::now();
-        match stream.append(&entry) {
-            Ok(id) => {
-                let ended = Instant::now();
-                let latency_ns = u64::try_from((ended - began).as_nanos()).unwrap_or(u64::MAX);
-                unreported.push(Acknowledged { number, id, latency_ns });
-                if unreported.len() == REPORT_COUNT_MAX || ended - reported_at > REPORT_DELAY_MAX {
-                    report(&unreported);
-                    unreported.clear();
-                    reported_at = ended;
-                }
+        let returned = AtomicU64::new(self.done.iter().sum());
+        let (due, is_due) = sync_channel(1);
+        thread::scope(|scope| {
+            let (returned, report) = (&returned, &report);
+            let mut threads = vec![scope.spawn(move || self.checkpoint(is_due, returned, report))];
+            for thread in 0..THREADS {
+                let due = due.clone();
+                threads.push(scope.spawn(move || self.append(thread, returned, &due, report)));
             }
-            Err(error) => {
-                result = Err(error);
+            // When the last thread has dropped its own, no more checkpoints are due.
+            drop(due);
+            threads.into_iter().map(finished).fold(Ok(()), Result::and)
+        })
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// What one thread that appends does.
+    fn append(
+        &self,
+        thread: usize,
+        returned: &AtomicU64,
+        due: &SyncSender<()>,
+        report: impl Fn(&[Report]),
+    ) -> Result<(), Error> {
+        let mut entry = Vec::new();
+        let mut unreported = Vec::with_capacity(REPORT_COUNT_MAX);
+        let mut reported_at = Instant::now();
+        let mut result = Ok(());
+        for nth in self.done[thread].. {
+            let number = Turn { thread, nth }.number();
+            if number >= self.numbers_end || self.stopped.load(Ordering::Relaxed) {
                 break;
             }
+            match self.append_one(number, &mut entry) {
+                Ok(appended) => unreported.push(appended),
+                Err(error) => {
+                    self.stop();
+                    result = Err(error);
+                    break;
+                }
+            }
+            let count = returned.fetch_add(1, Ordering::AcqRel) + 1;
+            // Half-way, so that lines come after the last one too.
+            if count % self.checkpoint_every == self.checkpoint_every / 2 {
+                // If one is due already, it stands for both.
+                let _ = due.try_send(());
+            }
+            if unreported.len() == REPORT_COUNT_MAX || reported_at.elapsed() > REPORT_DELAY_MAX {
+                report(&unreported);
+                unreported.clear();
+                reported_at = Instant::now();
+            }
         }
+        if !unreported.is_empty() {
+            report(&unreported);
+        }
+        result
     }
-    if !unreported.is_empty() {
-        report(&unreported);
+
+    fn append_one(&self, number: u64, entry: &mut Vec<u8>) -> Result<Report, Error> {
+        self.lines.make_entry(number, entry);
+        let began = Instant::now();
+        let (shard, id) = self.wal.append(&key_of(number).to_le_bytes(), entry)?;
+        Ok(Report::Line { number, place: Place { shard, id }, latency_ns: nanos_since(began) })
     }
-    result
+
+    /// What the thread that takes checkpoints does.
+    fn checkpoint(
+        &self,
+        is_due: Receiver<()>,
+        returned: &AtomicU64,
+        report: impl Fn(&[Report]),
+    ) -> Result<(), Error> {
+        for ((), number) in is_due.iter().zip(self.next_checkpoint..) {
+            let returned_before = returned.load(Ordering::Acquire);
+            let began = Instant::now();
+            let created = self.wal.create_checkpoint(checkpoint_id(number).as_bytes());
+            created.inspect_err(|_| self.stop())?;
+            let latency_ns = nanos_since(began);
+            report(&[Report::Checkpoint { number, returned_before, latency_ns }]);
+        }
+        Ok(())
+    }
+}
+
+/// The id of a checkpoint.
+pub(super) fn checkpoint_id(number: u64) -> String {
+    format!("demo-{number:06}")
+}
+
+/// The number of a checkpoint of the demo.
+pub(super) fn checkpoint_number(id: &[u8]) -> Option<u64> {
+    let number = std::str::from_utf8(id).ok()?.strip_prefix("demo-")?.parse().ok()?;
+    (checkpoint_id(number).as_bytes() == id).then_some(number)
+}
+
+fn nanos_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn finished<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::program::{append, cat};
 
 /// Flips a bit of the first place where `payload` is found in the stream's files.
-fn damage(dir: &Path, payload: &[u8]) {
+pub(crate) fn damage(dir: &Path, payload: &[u8]) {
     for file in fs::read_dir(dir).unwrap() {
         let path = file.unwrap().path();
         let mut bytes = fs::read(&path).unwrap();

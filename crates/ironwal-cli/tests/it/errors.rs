@@ -75,13 +75,24 @@ fn bad_usage_has_a_status_of_its_own() {
 
 #[test]
 fn help_has_examples_and_the_exit_codes() {
-    for command in [&["--help"][..], &["demo", "--help"], &["append", "--help"], &["cat", "--help"]]
-    {
+    for command in [
+        &["--help"][..],
+        &["demo", "--help"],
+        &["append", "--help"],
+        &["cat", "--help"],
+        &["checkpoint", "--help"],
+        &["checkpoint", "prune", "--help"],
+    ] {
         let ran = run(command);
         assert_eq!(ran.code, 0);
         assert!(ran.text().contains("Examples:\n  ironwal "), "{ran:?}");
     }
     assert!(run(&["ls", "--help"]).text().contains("Example:\n  ironwal ls"));
+    for command in ["ls", "create", "compact"] {
+        let ran = run(&["checkpoint", command, "--help"]);
+        let example = format!("Example:\n  ironwal checkpoint {command} ");
+        assert!(ran.text().contains(&example), "{ran:?}");
+    }
     let help = run(&["--help"]);
     assert!(help.text().contains("Exit status:\n  0  "));
     assert!(!help.text().contains("demo-child"));

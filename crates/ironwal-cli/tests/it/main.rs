@@ -2,8 +2,10 @@
 
 mod append_cat;
 mod beside;
+mod checkpoint;
 mod damage;
 mod demo;
 mod errors;
 mod ls;
 mod program;
+mod sharded;

@@ -9,9 +9,11 @@
 
 mod files;
 pub(crate) mod rounds;
+mod watchers;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -22,12 +24,14 @@ use crate::segment::Segment;
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock};
 pub(crate) use files::Files;
 use rounds::{Rounds, Turn};
+use watchers::Watchers;
 
 /// A stream that any number of threads append to.
 #[derive(Debug)]
 pub(crate) struct Stream {
     log: Arc<Log>,
     rounds: Rounds,
+    watchers: Watchers,
     files: Arc<Files>,
     /// Whether it stands in the queue of those that have files open.
     queued: AtomicBool,
@@ -43,6 +47,7 @@ impl Stream {
         Self {
             log: Arc::new(log),
             rounds: Rounds::new(),
+            watchers: Watchers::default(),
             files,
             queued: AtomicBool::new(false),
             used: AtomicBool::new(false),
@@ -229,7 +234,18 @@ impl Stream {
         drop(lead);
         let committed = committed.map(|done| (done.round, done.appends));
         self.rounds.finish(committed, self.log.staged(), self.log.is_over());
+        self.watchers.wake();
         result
+    }
+
+    /// Waits until something holds that a change of the stream can bring about; `false`: it was not so
+    /// by `deadline`.
+    pub(crate) fn wait_until(
+        &self,
+        deadline: Option<Instant>,
+        is_ready: impl Fn() -> bool,
+    ) -> bool {
+        self.watchers.wait(deadline, is_ready)
     }
 
     /// Whether it was appended to since this was asked last.

@@ -21,9 +21,6 @@ use crate::segment::{DELETED_PREFIX, Segment};
 use crate::storage::{self, OpenMode};
 use crate::sync::{Arc, Ordering, lock};
 
-/// How much is copied at a time, in bytes.
-const COPY_LEN: usize = 256 * 1024;
-
 impl Lead<'_> {
     /// Cuts off the entries from `id` on, durably, and returns the files that are to be deleted.
     ///
@@ -70,19 +67,11 @@ impl Lead<'_> {
         let source = storage.open(old.path(), OpenMode::Read)?;
         let mut copy = Unfinished::new(storage, dir, file, slot, end - HEADER_LEN)
             .map_err(|error| log.fail_unless_full(error))?;
-        let mut buffer = vec![0; COPY_LEN];
-        let mut offset = HEADER_LEN;
         let copied_to = end - kept.last_frame.len() as u64;
-        while offset < copied_to {
-            let len = usize::try_from(copied_to - offset).unwrap_or(COPY_LEN).min(COPY_LEN);
-            let filled = storage::read_up_to(&*source, &mut buffer[..len], offset)?;
-            if filled == 0 {
-                // The rest is missing, which readers report.
-                break;
-            }
-            copy.write(&buffer[..filled], offset).map_err(|error| log.fail(error))?;
-            offset += filled as u64;
-        }
+        // What is missing there is missing here, and readers report it.
+        storage::read_pieces(&*source, HEADER_LEN, copied_to, |bytes, offset| {
+            copy.write(bytes, offset).map_err(|error| log.fail(error))
+        })?;
         let written = copy.write(&kept.last_frame, copied_to).and_then(|()| copy.sync());
         written.map_err(|error| log.fail(error))?;
 
@@ -107,6 +96,7 @@ impl Lead<'_> {
         });
         cut_off.extend(gone.iter().map(Arc::downgrade));
 
+        log.followers.tell(id);
         let change = log.change();
         log.committed.store(id, Ordering::Release);
         log.durable.store(id, Ordering::Release);

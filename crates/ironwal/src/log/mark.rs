@@ -7,11 +7,10 @@
 //! ```
 //!
 //! It holds if and only if somebody holds the lock on its file, which a writer takes when recovery is
-//! over. `epoch` is 0 until then, and another one for each writer: the number of them
-//! so far. A stream that is not listed is as it was then. One
-//! is listed before anything of it changes; from then on `next` is the id behind its last committed
-//! entry, and `first` the first one that is kept. `changes` counts what is more than appending and
-//! pruning, and is odd while such a change is going on.
+//! over. `epoch` is 0 until then, and another one for each writer: the number of them so far. A stream
+//! that is not listed is as it was then. One is listed before anything of it changes; from then on
+//! `next` is the id behind its last committed entry, and `first` the first one that is kept. `changes`
+//! counts what is more than appending and pruning, and is odd while such a change is going on.
 //!
 //! Nothing of it is ever synced: it says something only of a process that lives.
 

@@ -14,6 +14,7 @@
 
 mod cut;
 pub(crate) mod files;
+pub(crate) mod follow;
 pub(crate) mod mark;
 mod prune;
 pub(crate) mod range;
@@ -37,6 +38,7 @@ use crate::segment::{Damage, ReadContext, Segment};
 use crate::storage::Storage;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock, lock};
 use files::OpenFiles;
+use follow::Followers;
 use mark::{Mark, Marks};
 use remote::Remote;
 use root_syncs::RootSyncs;
@@ -105,6 +107,7 @@ pub(crate) struct Log {
     has_file: AtomicBool,
     /// Whether somebody knows that the stream is to be synced before long.
     sync_is_due: AtomicBool,
+    followers: Followers,
     /// The end of the stream cannot be known: the header of its newest segment is lost.
     end_lost: OnceLock<Damage>,
 }
@@ -143,6 +146,7 @@ impl Log {
             kept: Mutex::default(),
             has_file: AtomicBool::new(false),
             sync_is_due: AtomicBool::new(false),
+            followers: Followers::default(),
             end_lost: OnceLock::new(),
         }
     }

@@ -80,20 +80,6 @@ impl Log {
         Ok(entries)
     }
 
-    /// Reads the index of every segment that has not been read yet, so that reading an entry by id
-    /// takes one read from now on.
-    #[cfg(feature = "sharded")]
-    pub(crate) fn read_indexes(&self) -> Result<()> {
-        for segment in self.segments().iter() {
-            match segment.all_points() {
-                Err(ReadError::Io(error)) => return Err(Error::Io(error)),
-                // Said by whoever reads an entry.
-                Err(ReadError::Damaged(_) | ReadError::Retired) | Ok(_) => {}
-            }
-        }
-        Ok(())
-    }
-
     /// The entry with this id, with the finder that read its neighbour, if that is of use.
     fn find(&self, id: u64, finder: &mut Option<Finder>) -> Result<Option<Bytes>> {
         let mut patience = Patience::default();

@@ -269,6 +269,16 @@ impl Log {
             followed.is_ok_and(|reached| reached == next_id).then(|| Arc::clone(&known[at]))
         };
         let kept: Vec<Option<Arc<Segment>>> = found.iter().map(same).collect();
+        // A cut gives the segment that it goes through another number. What was cut off may have grown
+        // again, so where in the segment it was is not known.
+        let is_cut = |it: &&Surveyed| {
+            let first_id = it.segment.first_id();
+            let before = state.cuts.iter().find(|(before, _)| *before == first_id);
+            before.is_some_and(|(_, cut)| *cut != it.cut)
+        };
+        if let Some(cut) = found.iter().find(is_cut) {
+            self.followers.tell(cut.segment.first_id());
+        }
         let cuts = found.iter().map(|it| (it.segment.first_id(), it.cut)).collect();
         let segments: Vec<Arc<Segment>> = found
             .into_iter()
@@ -278,6 +288,7 @@ impl Log {
         let change = self.change();
         // The ends in this order: an id that is in no segment any more is known to be gone.
         if next_id < self.next_id() {
+            self.followers.tell(next_id);
             self.committed.store(next_id, Ordering::Release);
         }
         if first_kept > self.first_kept() {

@@ -10,38 +10,36 @@ use super::{CheckpointData, CompactionStats};
 use crate::error::{Error, Result};
 use crate::options::CorruptionPolicy;
 use crate::sync::{Arc, Mutex, lock};
-use crate::wal::Wal;
-use crate::wal::for_sharded::CheckpointLog;
+use crate::wal::follow::Follower;
+use crate::wal::{Stream, Wal};
 
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     wal: Wal,
-    log: CheckpointLog,
+    log: Stream,
     shard_count: u16,
     /// Held while a checkpoint is created, or while they are compacted: the order of creation is the
     /// order of the cuts.
     writing: Mutex<()>,
-    /// Never locked over a system call in a log that is written to.
+    /// Reads on what another process writes.
+    follower: Mutex<Follower>,
+    /// Never locked over a system call in a log that is written to, once it is open.
     index: Mutex<Index>,
 }
 
 impl Checkpoints {
     /// Reads the log of checkpoints. Blocks on the disk for as long as that takes: all of it is read.
     pub(super) fn open(wal: &Wal, shard_count: u16) -> Result<Self> {
-        let (wal, log) = (wal.clone(), wal.take_checkpoints()?);
+        let (wal, log) = (wal.clone(), wal.checkpoints());
         let (writing, index) = (Mutex::default(), Mutex::default());
-        let checkpoints = Self { wal, log, shard_count, writing, index };
-        let mut index = lock(&checkpoints.index);
-        checkpoints.read_on(&mut index)?;
+        let follower = Mutex::new(log.follow(0));
+        let checkpoints = Self { wal, log, shard_count, writing, follower, index };
+        checkpoints.read_on()?;
         if let (Some(damaged), CorruptionPolicy::Error) =
-            (index.newest_damaged(), checkpoints.wal.corruption_policy())
+            (lock(&checkpoints.index).newest_damaged(), checkpoints.wal.corruption_policy())
         {
             return Err(Error::Corruption(damaged.reason.clone()));
         }
-        if index.iter().any(|(_, known)| known.data.is_none()) {
-            checkpoints.log.read_indexes()?;
-        }
-        drop(index);
         // A compaction may have been interrupted after it was complete.
         if !checkpoints.wal.is_read_only()
             && let Err(error) = checkpoints.free_dropped()
@@ -152,6 +150,7 @@ impl Checkpoints {
 
     /// Drops all but the `keep` newest, and what cannot be read.
     pub(super) fn compact(&self, keep: usize) -> Result<CompactionStats> {
+        self.wal.check_changeable()?;
         let _writing = lock(&self.writing);
         let bytes_before = self.log.stats().bytes;
         let (before, kept, useless) = {
@@ -167,7 +166,9 @@ impl Checkpoints {
             self.log.truncate_before(end)?;
             lock(&self.index).forget_before(end);
         } else if kept.len() < before || useless > 0 {
-            self.copy(kept)?;
+            self.log.rotate()?;
+            let first = self.log.next_id();
+            self.copy(kept, first).inspect_err(|_| self.take_back(first))?;
         }
         self.free_dropped()?;
         Ok(CompactionStats {
@@ -177,11 +178,10 @@ impl Checkpoints {
         })
     }
 
-    /// Copies checkpoints to the end of the log, in a segment that begins with them, so that all
-    /// before can go, and closes them off: from then on, and not before, only they count.
-    fn copy(&self, checkpoints: Vec<(u64, Known)>) -> Result<()> {
-        self.log.rotate()?;
-        let first = self.log.next_id();
+    /// Copies checkpoints to the end of the log, from the entry `first` on, with which a segment
+    /// begins, so that all before can go, and closes them off: from then on, and not before, only they
+    /// count.
+    fn copy(&self, checkpoints: Vec<(u64, Known)>, first: u64) -> Result<()> {
         for (entry, known) in checkpoints {
             match self.data_of(entry, &known) {
                 Ok(Some(data)) => {
@@ -196,6 +196,16 @@ impl Checkpoints {
             }
         }
         self.add(Record::Closing { first })
+    }
+
+    /// Gives back the space of copies that are not going to be closed off.
+    fn take_back(&self, first: u64) {
+        let Some(last_kept) = first.checked_sub(1) else { return };
+        match self.log.truncate_after(Some(last_kept)) {
+            Ok(()) => lock(&self.index).cut_to(first),
+            // They do not count, and take space until the next compaction.
+            Err(error) => tracing::warn!(%error, "copies of checkpoints could not be taken back"),
+        }
     }
 
     /// Appends a record and takes note of it. All but copies are durable when this returns, and with
@@ -221,33 +231,46 @@ impl Checkpoints {
 
     /// Takes note of what another process has written.
     fn look(&self) -> Result<()> {
-        if self.wal.is_closed() {
-            return Err(Error::Closed);
-        }
-        if self.wal.is_read_only() { self.read_on(&mut lock(&self.index)) } else { Ok(()) }
+        self.wal.check_open()?;
+        if self.wal.is_read_only() { self.read_on() } else { Ok(()) }
     }
 
     /// Reads what has not been read yet of the log.
-    fn read_on(&self, index: &mut Index) -> Result<()> {
+    fn read_on(&self) -> Result<()> {
+        let (mut follower, mut index) = (lock(&self.follower), lock(&self.index));
         // Before the end is looked at: the record that dropped what was before is read too.
-        let first = self.log.first_id();
-        index.begin_at(first);
-        for entry in self.log.range(index.next()..) {
-            match entry {
-                Ok((entry, bytes)) => match Record::decode(&bytes) {
+        index.begin_at(self.log.first_id());
+        loop {
+            match follower.try_next() {
+                Ok(None) => break,
+                Ok(Some((entry, bytes))) => match Record::decode(&bytes) {
                     Some(record) => index.add(entry, record),
                     None => {
                         let reason = format!("entry {entry} is no record of a checkpoint");
                         index.add_damaged(Damaged { entries: entry..entry + 1, offset: 0, reason });
                     }
                 },
+                Err(Error::Pruned { first_id, .. }) => index.begin_at(first_id),
+                Err(Error::CutOff { .. }) => {
+                    *index = Index::default();
+                    *follower = self.log.follow(0);
+                    index.begin_at(self.log.first_id());
+                }
                 Err(Error::Damaged { ids: entries, offset, reason, file, .. }) => {
                     let reason = format!("{reason}, in {}", file.display());
                     tracing::error!(offset, "checkpoints are damaged: {reason}");
                     index.add_damaged(Damaged { entries, offset, reason });
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // An error of the disk ended it.
+                    *follower = self.log.follow(index.next());
+                    return Err(error);
+                }
             }
+        }
+        if !self.wal.is_read_only() {
+            // Nobody reads on, and it keeps a file open.
+            *follower = self.log.follow(index.next());
         }
         Ok(())
     }

@@ -107,6 +107,12 @@ impl Index {
         self.closing = self.closing.filter(|closing| *closing >= first);
     }
 
+    /// Copies from the entry `end` on were cut off.
+    pub(super) fn cut_to(&mut self, end: u64) {
+        self.copies = Checkpoints::default();
+        self.next = self.next.min(end);
+    }
+
     /// The entry that is to be read next.
     pub(super) fn next(&self) -> u64 {
         self.next

@@ -5,9 +5,16 @@
 //! independently of each other.
 //!
 //! A *checkpoint* is one instant over all shards, under an id that you choose: of every shard, the id
-//! behind its last entry. Take one before you save a snapshot of your state; after a restart, load
+//! behind its last entry. Take one when you save a snapshot of your state; after a restart, load
 //! the snapshot and [replay](ShardedWal::replay) what came after its checkpoint; when the snapshot is
 //! safe, [prune](ShardedWal::prune_before_checkpoint) what lies before it.
+//!
+//! - Keys are not stored. If a replay needs them, put them into the entries.
+//! - The snapshot must be of the instant of the checkpoint, or the replay applies entries twice or
+//!   misses some: append nothing between [`create_checkpoint`](ShardedWal::create_checkpoint) and the
+//!   copy of your state. Saving the copy can go on beside appends.
+//! - Load the checkpoint whose snapshot you have, by its id. The latest may be one whose snapshot was
+//!   never finished.
 //!
 //! ```
 //! use ironwal::WalOptions;
@@ -17,17 +24,16 @@
 //! let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
 //! wal.append(b"account-7", b"+100")?;
 //! wal.create_checkpoint(b"snapshot-1")?;
-//! // … the snapshot is written somewhere, while appends go on …
+//! // … the state is copied, and saved under that name while appends go on …
 //! let (shard, id) = wal.append(b"account-7", b"-30")?;
 //!
-//! // After a restart:
-//! let (name, checkpoint) = wal.load_latest_checkpoint()?;
-//! assert_eq!(name, b"snapshot-1");
+//! // After a restart, with the snapshot of that name:
+//! let checkpoint = wal.load_checkpoint(b"snapshot-1")?;
 //! for entry in wal.replay(&checkpoint)? {
 //!     let (in_shard, at, entry) = entry?;
 //!     assert_eq!((in_shard, at, &entry[..]), (shard, id, &b"-30"[..]));
 //! }
-//! wal.prune_before_checkpoint(&name)?;
+//! wal.prune_before_checkpoint(b"snapshot-1")?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -62,6 +68,13 @@ pub struct CheckpointData {
     pub timestamp: u64,
     /// The number of shards.
     pub shard_count: u16,
+}
+
+impl CheckpointData {
+    /// The checkpoint before the first entry, of a log with so many shards.
+    pub fn beginning(shard_count: u16) -> Self {
+        Self { offsets: vec![0; shard_count.into()], timestamp: 0, shard_count }
+    }
 }
 
 /// What [`ShardedWal::prune_before_checkpoint`] freed.
@@ -129,7 +142,7 @@ impl ShardedWal {
 
     /// The sharded log in a [`Wal`] that is open already: one with an environment of its own
     /// ([`Wal::open_with`]), or for reading only ([`Wal::open_read_only`]), where [`Wal::shard_count`]
-    /// says how many shards there are.
+    /// says how many shards there are. Handles over the same `Wal` share everything, as clones do.
     ///
     /// ```
     /// use ironwal::sharded::ShardedWal;
@@ -150,15 +163,14 @@ impl ShardedWal {
     ///
     /// # Errors
     ///
-    /// Those of [`ShardedWal::new`]. [`Error::Config`]: the `Wal` is open as a `ShardedWal` already;
-    /// clone that. [`Error::ReadOnly`]: the log is open for reading only, and no number of shards is
-    /// recorded in it.
+    /// Those of [`ShardedWal::new`]. [`Error::Config`]: the `Wal` is open for reading only, and not
+    /// sharded.
     pub fn over(wal: Wal, shard_count: u16) -> Result<Self> {
         check_count(shard_count)?;
         let recorded = match wal.sharding() {
             Some(recorded) => recorded,
             None => {
-                refuse_streams(&wal)?;
+                refuse_to_shard(&wal)?;
                 wal.record_sharding(Sharding { shard_count, routing: ROUTING })?
             }
         };
@@ -174,9 +186,14 @@ impl ShardedWal {
             let (expected, found) = (shard_count, recorded.shard_count);
             return Err(Error::ShardCountMismatch { expected, found });
         }
-        let checkpoints = Checkpoints::open(&wal, shard_count)?;
-        let shards = (0..shard_count).map(|_| OnceLock::new()).collect();
-        Ok(Self { inner: Arc::new(Inner { wal, shard_count, shards, checkpoints }) })
+        let open = || {
+            let checkpoints = Checkpoints::open(&wal, shard_count)?;
+            let shards = (0..shard_count).map(|_| OnceLock::new()).collect();
+            Ok(Inner { wal: wal.clone(), shard_count, shards, checkpoints })
+        };
+        // Of the checkpoints of a log there is one account, or what one handle creates would be
+        // unknown to another, which compacts.
+        Ok(Self { inner: wal.shared_by_handles(open)? })
     }
 
     /// Appends one entry to the shard of its key, and returns the shard and the entry's id there. The
@@ -201,6 +218,7 @@ impl ShardedWal {
     ///
     /// Those of [`Wal::append_batch`]. Lower shards have been appended to by then, higher ones have not.
     pub fn append_batch(&self, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(u16, u64)>> {
+        self.inner.wal.check_open()?;
         let mut order: Vec<(u16, usize)> =
             entries.iter().enumerate().map(|(nth, (key, _))| (self.route(key), nth)).collect();
         order.sort_unstable();
@@ -224,6 +242,7 @@ impl ShardedWal {
     /// Those of [`Wal::append_batch`].
     pub fn append_batch_for_key(&self, key: &[u8], values: &[&[u8]]) -> Result<Vec<(u16, u64)>> {
         if values.is_empty() {
+            self.inner.wal.check_open()?;
             return Ok(Vec::new());
         }
         let shard = self.route(key);
@@ -241,7 +260,9 @@ impl ShardedWal {
     }
 
     /// Records one instant over all shards under an id of 1 to 65,535 bytes. A checkpoint of that id
-    /// that there is already is replaced, and this one is the latest.
+    /// that there is already is replaced, and this one is the latest. If a snapshot is found by the id,
+    /// choose a new one each time: with a snapshot of the old checkpoint, a replay from the new one has
+    /// a gap.
     ///
     /// It is one instant: if an append to any shard returned before another one began, no checkpoint
     /// holds the later entry and misses the earlier, in every mode and for single appends too.
@@ -312,11 +333,15 @@ impl ShardedWal {
     }
 
     /// The entries of every shard from a checkpoint on: what a snapshot of that instant misses.
+    /// [`CheckpointData::beginning`] is the checkpoint before the first entry; from other ids you can
+    /// replay with offsets of your own.
     ///
     /// # Errors
     ///
-    /// - [`Error::Config`]: entries that come after the checkpoint have been pruned, so a replay
-    ///   would have a gap. Take a newer checkpoint.
+    /// - [`Error::Pruned`]: entries that come after the checkpoint have been pruned, so a replay would
+    ///   have a gap. Take a newer checkpoint.
+    /// - [`Error::Corruption`]: a shard ends before the checkpoint does. Files of it are lost; or it was
+    ///   cut off or deleted through [`ShardedWal::inner`].
     /// - [`Error::ShardCountMismatch`], [`Error::Closed`].
     pub fn replay(&self, checkpoint: &CheckpointData) -> Result<Replay> {
         if checkpoint.shard_count != self.shard_count()
@@ -325,12 +350,18 @@ impl ShardedWal {
             let (expected, found) = (self.shard_count(), checkpoint.shard_count);
             return Err(Error::ShardCountMismatch { expected, found });
         }
-        for (shard, offset) in (0..).zip(&checkpoint.offsets) {
-            let first_id = self.existing(shard)?.map_or(0, |stream| stream.first_id());
+        for (shard, offset) in (0..self.shard_count()).zip(&checkpoint.offsets) {
+            let stream = self.existing(shard)?;
+            let (first_id, next_id) =
+                stream.map_or((0, 0), |stream| (stream.first_id(), stream.next_id()));
             if first_id > *offset {
-                return Err(Error::Config(format!(
-                    "shard {shard} begins at id {first_id}, and the checkpoint ends at {offset}: what \
-                     was between is pruned; take a newer checkpoint"
+                let (stream, id) = (shard_name(shard), *offset);
+                return Err(Error::Pruned { stream, id, first_id });
+            }
+            if next_id < *offset {
+                return Err(Error::Corruption(format!(
+                    "shard {shard} ends at id {next_id}, and the checkpoint holds entries of it up to \
+                     {offset}: restore the shard from a backup"
                 )));
             }
         }
@@ -349,7 +380,7 @@ impl ShardedWal {
         let checkpoint = self.load_checkpoint(user_id)?;
         let mut stats = PruneStats { shards_pruned: 0, segments_deleted: 0 };
         let mut first_error = None;
-        for (shard, offset) in (0..).zip(checkpoint.offsets) {
+        for (shard, offset) in (0..self.shard_count()).zip(checkpoint.offsets) {
             match self.inner.wal.truncate(&shard_name(shard), offset) {
                 Ok(freed) => {
                     stats.shards_pruned += u16::from(freed > 0);
@@ -492,21 +523,26 @@ fn check_count(shard_count: u16) -> Result<()> {
     }
 }
 
-/// Streams in a log for which no number of shards is recorded are nobody's shards.
-fn refuse_streams(wal: &Wal) -> Result<()> {
-    let streams = wal.streams();
-    let Some(first) = streams.first() else { return Ok(()) };
+/// Streams in a log for which no number of shards is recorded are nobody's shards. And a log that is
+/// open for reading only becomes no sharded one.
+fn refuse_to_shard(wal: &Wal) -> Result<()> {
     let root = wal.root_path().display();
+    let streams = wal.streams();
     let shard = streams.iter().find(|name| name.starts_with(SHARD_PREFIX));
-    Err(Error::Config(match shard {
-        Some(shard) => format!(
+    Err(Error::Config(match (shard, streams.first()) {
+        (Some(shard), _) => format!(
             "the log in {root} has the stream {shard:?} and no number of shards is recorded in it, so \
              nobody knows where its keys are: open it as a Wal and append its entries to a sharded \
              log in a new directory"
         ),
-        None => format!(
+        (None, Some(first)) => format!(
             "the log in {root} is not sharded and has streams already, {first:?} for one: open it as a \
              Wal, or choose a new directory for the sharded log"
         ),
+        (None, None) if wal.is_read_only() => format!(
+            "the log in {root} is not sharded, and it is open for reading only: open it with \
+             ShardedWal::new once"
+        ),
+        (None, None) => return Ok(()),
     }))
 }

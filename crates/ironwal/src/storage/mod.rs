@@ -58,6 +58,9 @@ pub use sim::SimDisk;
 /// The size of the unit in which a disk keeps or loses what was written, in bytes.
 pub const SECTOR_LEN: usize = 512;
 
+/// How much of a file is copied at a time, in bytes.
+const PIECE_LEN: usize = 256 * 1024;
+
 /// The size of a word of shared memory, in bytes.
 pub(crate) const WORD_LEN: usize = size_of::<u64>();
 
@@ -267,23 +270,35 @@ pub(crate) fn write_all_at(file: &dyn File, buf: &[u8], offset: u64) -> io::Resu
     Ok(())
 }
 
+/// Reads from `start` to `end`, or to the end of the file, and hands it on in pieces with their
+/// offsets; returns where it ended.
+pub(crate) fn read_pieces<E: From<io::Error>>(
+    file: &dyn File,
+    start: u64,
+    end: u64,
+    mut hand_on: impl FnMut(&[u8], u64) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut buffer = vec![0; PIECE_LEN];
+    let mut offset = start;
+    while offset < end {
+        let len = usize::try_from(end - offset).unwrap_or(PIECE_LEN).min(PIECE_LEN);
+        let filled = read_up_to(file, &mut buffer[..len], offset)?;
+        if filled == 0 {
+            break;
+        }
+        hand_on(&buffer[..filled], offset)?;
+        offset += filled as u64;
+    }
+    Ok(offset)
+}
+
 /// Writes the same bytes again from `start` to `end`, so that the next sync speaks for them.
 ///
 /// What an earlier sync said of bytes that this process did not write means nothing: after a failed
 /// one the page cache can show what is not on the disk, and the next one says OK.
 pub(crate) fn rewrite(file: &dyn File, start: u64, end: u64) -> io::Result<()> {
-    let mut buffer = vec![0; 256 * 1024];
-    let mut offset = start;
-    while offset < end {
-        let left = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
-        let filled = read_up_to(file, &mut buffer[..left], offset)?;
-        if filled == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        write_all_at(file, &buffer[..filled], offset)?;
-        offset += filled as u64;
-    }
-    Ok(())
+    let reached = read_pieces(file, start, end, |bytes, offset| write_all_at(file, bytes, offset))?;
+    if reached < end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
 /// Creates `dir` and every missing parent, and makes their entries durable.

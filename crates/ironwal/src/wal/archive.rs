@@ -18,8 +18,8 @@ use crate::segment::writer::no_space;
 use crate::segment::{SegmentWriter, UNFINISHED_COPY, first_id_of, path_of};
 use crate::storage::{self, EntryKind, OpenMode, Storage};
 
-/// How much is copied or compared at a time, in bytes.
-const COPY_LEN: usize = 256 * 1024;
+/// How much is compared at a time, in bytes.
+const COMPARED_LEN: usize = 256 * 1024;
 
 /// The archived segments of one stream.
 pub(super) struct Archive<'a> {
@@ -196,7 +196,7 @@ fn is_free_for(storage: &dyn Storage, path: &Path, segment: &Path) -> io::Result
     if there.len()? != new.len()? {
         return Ok(false);
     }
-    let (mut left, mut right) = (vec![0; COPY_LEN], vec![0; COPY_LEN]);
+    let (mut left, mut right) = (vec![0; COMPARED_LEN], vec![0; COMPARED_LEN]);
     let mut offset = HEADER_LEN;
     loop {
         let filled = storage::read_up_to(&*there, &mut left, offset)?;
@@ -223,16 +223,9 @@ fn copy(storage: &dyn Storage, from: &Path, dir: &Path, to: &Path) -> Result<()>
     let full = |error| no_space(error, &unfinished);
     let file = storage.open(&unfinished, OpenMode::Create).map_err(full)?;
     file.reserve(0, source.len()?).map_err(full)?;
-    let mut buffer = vec![0; COPY_LEN];
-    let mut offset = 0;
-    loop {
-        let filled = storage::read_up_to(&*source, &mut buffer, offset)?;
-        if filled == 0 {
-            break;
-        }
-        storage::write_all_at(&*file, &buffer[..filled], offset)?;
-        offset += filled as u64;
-    }
+    storage::read_pieces(&*source, 0, u64::MAX, |bytes, offset| {
+        storage::write_all_at(&*file, bytes, offset)
+    })?;
     file.sync()?;
     Ok(storage.rename(&unfinished, to)?)
 }

@@ -1,6 +1,6 @@
 //! What `ShardedWal` needs beside the public API.
 
-use std::ops::Deref;
+use std::any::Any;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::commit;
 use crate::error::{Error, Result};
 use crate::log::{Identity, Log};
 use crate::options::CorruptionPolicy;
-use crate::sync::{Arc, OnceLock, Ordering, lock};
+use crate::sync::{Arc, OnceLock, Ordering, Weak, lock};
 
 impl Wal {
     pub(crate) fn sharding(&self) -> Option<Sharding> {
@@ -31,15 +31,33 @@ impl Wal {
         Ok(*self.inner.sharding.get_or_init(|| sharding))
     }
 
-    /// The log of checkpoints, for the only one who writes to it.
-    pub(crate) fn take_checkpoints(&self) -> Result<CheckpointLog> {
-        if !self.is_read_only() && self.inner.checkpoints_taken.swap(true, Ordering::AcqRel) {
-            return Err(Error::Config(format!(
-                "the log in {} is open as a ShardedWal already: clone that",
-                self.root_path().display()
-            )));
+    /// What all handles share that are made over this log: as long as one of them lives it is what the
+    /// first one made.
+    pub(crate) fn shared_by_handles<T: Any + Send + Sync>(
+        &self,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        self.check_open()?;
+        let mut shared = lock(&self.inner.shared_by_handles);
+        let found = shared.as_ref().and_then(Weak::upgrade).map(Arc::downcast);
+        if let Some(Ok(found)) = found {
+            return Ok(found);
         }
-        Ok(CheckpointLog { stream: Stream::new(self.clone(), self.inner.checkpoints()) })
+        let made = Arc::new(make()?);
+        let weak: Weak<T> = Arc::downgrade(&made);
+        *shared = Some(weak);
+        Ok(made)
+    }
+
+    /// Refuses to change a log that is closed, or open for reading only.
+    pub(crate) fn check_changeable(&self) -> Result<()> {
+        self.check_open()?;
+        self.inner.check_writable()
+    }
+
+    /// The log of checkpoints.
+    pub(crate) fn checkpoints(&self) -> Stream {
+        Stream::new(self.clone(), self.inner.checkpoints())
     }
 
     /// The time since the Unix epoch by the clock of the environment.
@@ -65,34 +83,6 @@ impl Wal {
     /// Whether no handle can be used any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.closed.load(Ordering::Acquire)
-    }
-}
-
-/// The log of checkpoints, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct CheckpointLog {
-    stream: Stream,
-}
-
-impl CheckpointLog {
-    /// Appends one entry that the next append makes durable with itself.
-    pub(crate) fn append_unsynced(&self, entry: &[u8]) -> Result<u64> {
-        let (wal, core) = self.stream.parts();
-        wal.inner.append_entry(core, entry, None, false)
-    }
-}
-
-impl Deref for CheckpointLog {
-    type Target = Stream;
-
-    fn deref(&self) -> &Stream {
-        &self.stream
-    }
-}
-
-impl Drop for CheckpointLog {
-    fn drop(&mut self) {
-        self.stream.parts().0.inner.checkpoints_taken.store(false, Ordering::Release);
     }
 }
 

@@ -1,5 +1,7 @@
 //! What all handles of a log share: its settings, its root, and the catalogue of streams.
 
+#[cfg(feature = "sharded")]
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use crate::log::tail::{Append, Limits};
 use crate::log::{Identity, Log, Shared};
 use crate::options::{CorruptionPolicy, SyncMode, WalOptions};
 use crate::segment::ReadContext;
+#[cfg(feature = "sharded")]
+use crate::sync::Weak;
 use crate::sync::{
     Arc, AtomicBool, Mutex, OnceLock, Ordering, PoisonError, RwLock, in_parallel, lock,
 };
@@ -48,9 +52,10 @@ pub(super) struct Inner {
     pub(super) streams: RwLock<Catalogue>,
     /// The log of checkpoints: a stream that no user sees.
     pub(super) checkpoints: OnceLock<Arc<commit::Stream>>,
-    /// Whether somebody writes to it.
+    /// What the handles have in common that are made over this log. They hold this, so it does not
+    /// hold them.
     #[cfg(feature = "sharded")]
-    pub(super) checkpoints_taken: AtomicBool,
+    pub(super) shared_by_handles: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
     pub(super) closed: AtomicBool,
     pub(super) maintainer: Maintainer,
 }
@@ -94,7 +99,7 @@ impl Inner {
             streams: RwLock::default(),
             checkpoints: OnceLock::new(),
             #[cfg(feature = "sharded")]
-            checkpoints_taken: AtomicBool::new(false),
+            shared_by_handles: Mutex::default(),
             closed: AtomicBool::new(false),
             maintainer: Maintainer::new(environment.clone()),
             environment,

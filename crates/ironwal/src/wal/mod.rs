@@ -3,6 +3,7 @@
 mod archive;
 mod cut;
 mod deletion;
+pub(crate) mod follow;
 #[cfg(feature = "sharded")]
 pub(crate) mod for_sharded;
 mod inner;
@@ -88,7 +89,8 @@ impl Wal {
     /// Appends one entry to a stream, creating the stream if it is new, and returns the entry's id.
     ///
     /// Ids count from 0 without gaps. What the entry survives when this returns is up to the
-    /// [`SyncMode`]. Blocks on the disk; in [`SyncMode::Strict`] concurrent appends share syncs.
+    /// [`SyncMode`](crate::SyncMode). Blocks on the disk; in
+    /// [`SyncMode::Strict`](crate::SyncMode::Strict) concurrent appends share syncs.
     ///
     /// # Errors
     ///
@@ -301,8 +303,9 @@ impl Wal {
         self.find_checked(stream).ok()??.log().newest_segment()
     }
 
-    /// Does the background work that is due: see [`Maintenance::Inline`]. Returns when there will be
-    /// more to do, by the clock of the environment. Blocks on the disk.
+    /// Does the background work that is due: see
+    /// [`Maintenance::Inline`](crate::Maintenance::Inline). Returns when there will be more to do, by
+    /// the clock of the environment. Blocks on the disk.
     pub fn maintain(&self) -> Option<Duration> {
         if self.inner.closed.load(Ordering::Acquire) {
             return None;
@@ -330,7 +333,7 @@ impl Wal {
         }
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if self.inner.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 

@@ -96,9 +96,9 @@ impl Wal {
             salt: root.salt,
             sharding: sharding_in(&root).map(OnceLock::from).unwrap_or_default(),
             checkpoints: OnceLock::new(),
-            #[cfg(feature = "sharded")]
-            checkpoints_taken: AtomicBool::new(false),
             streams: RwLock::new(Catalogue::new()),
+            #[cfg(feature = "sharded")]
+            shared_by_handles: Mutex::default(),
             closed: AtomicBool::new(false),
             watermark: Some(Arc::new(watermark)),
         };

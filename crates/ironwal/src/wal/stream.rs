@@ -5,6 +5,7 @@ use std::ops::{Range, RangeBounds};
 
 use bytes::Bytes;
 
+use super::follow::Follower;
 use super::reshape::Prune;
 use super::stats::StreamStats;
 use super::{Wal, range};
@@ -39,16 +40,10 @@ impl Stream {
         Self { wal, core }
     }
 
+    /// Appends one entry that the next append makes durable with itself.
     #[cfg(feature = "sharded")]
-    pub(super) fn parts(&self) -> (&Wal, &Arc<commit::Stream>) {
-        (&self.wal, &self.core)
-    }
-
-    /// Reads the index of every segment, so that [`Stream::get`] takes one read from now on.
-    #[cfg(feature = "sharded")]
-    pub(crate) fn read_indexes(&self) -> Result<()> {
-        self.wal.check_open()?;
-        self.log().read_indexes()
+    pub(crate) fn append_unsynced(&self, entry: &[u8]) -> Result<u64> {
+        self.wal.inner.append_entry(&self.core, entry, None, false)
     }
 
     /// The log, as it is now if another process writes to it.
@@ -150,6 +145,25 @@ impl Stream {
     /// ```
     pub fn range(&self, ids: impl RangeBounds<u64>) -> range::Range {
         range::Range::new(self.wal.clone(), &self.core, &ids)
+    }
+
+    /// The entries from `from` on as they are committed, for ever: waits for those that are not there
+    /// yet. See [`Follower`](crate::Follower) for what ends it.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// let mut follower = orders.follow(0);
+    /// let reader = std::thread::spawn(move || follower.next());
+    /// orders.append(b"one coffee")?;
+    /// let (id, entry) = reader.join().unwrap().unwrap()?;
+    /// assert_eq!((id, &entry[..]), (0, &b"one coffee"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn follow(&self, from: u64) -> Follower {
+        Follower::new(self.wal.clone(), &self.core, from)
     }
 
     /// The id of the first entry that is kept; equal to [`Stream::next_id`] if there is none.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 const EXAMPLE: &str = include_str!("../../examples/quickstart.rs");
+const SHARDED: &str = include_str!("../../examples/sharded.rs");
 const README: &str = include_str!("../../README.md");
 
 /// As part of the crate's documentation it is a doctest, so the tests run it.
@@ -13,6 +14,18 @@ fn the_readme_shows_the_quick_start() {
     let shown = format!("```rust\n{}\n```", code.join("\n"));
     assert!(README.contains(&shown), "the README does not show examples/quickstart.rs:\n{shown}");
     assert!((10..=20).contains(&code.len()), "{} lines", code.len());
+}
+
+/// It needs a feature that is off by default, so it is no doctest: `rs` is Rust to those who show the
+/// README and nothing to rustdoc. The example is run instead.
+#[test]
+fn the_readme_shows_the_sharded_ledger() {
+    let begin = SHARDED.find("impl Ledger {").unwrap();
+    let end = begin + SHARDED[begin..].find("\n}\n").unwrap();
+    let code = &SHARDED[begin..end];
+    let shown = format!("```rs\n{code}\n}}\n```");
+    assert!(README.contains(&shown), "the README does not show examples/sharded.rs:\n{shown}");
+    assert!((30..=50).contains(&code.lines().count()), "{} lines", code.lines().count());
 }
 
 fn repository() -> PathBuf {

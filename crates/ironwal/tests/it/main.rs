@@ -5,6 +5,7 @@ mod api;
 mod compat;
 mod contract;
 mod documents;
+mod following;
 mod hooked;
 mod iterating;
 mod kill;

@@ -1,6 +1,6 @@
 //! Checkpoints from their creation to their end.
 
-use ironwal::sharded::ShardedWal;
+use ironwal::sharded::CheckpointData;
 use ironwal::storage::SimDisk;
 use ironwal::{Error, SyncMode};
 
@@ -44,18 +44,31 @@ fn checkpoints_are_found_again() {
     assert!(matches!(wal.load_latest_checkpoint(), Err(Error::NoCheckpoints)));
 }
 
-/// Each of two would have had its own idea of which checkpoints there are, and a compaction by one
-/// would have dropped what the other created meanwhile.
+/// What was appended anew to a shard that had been deleted was passed over without a word.
 #[test]
-fn one_sharded_log_over_one_log() {
+fn a_replay_without_gaps_or_an_error() {
     let disk = SimDisk::new(1);
-    let wal = open(&disk, options(SyncMode::Strict), 3).unwrap();
-    let again = ShardedWal::over(wal.inner().clone(), 3);
-    assert!(matches!(again, Err(Error::Config(why)) if why.contains("clone")));
-    let clone = wal.clone();
-    clone.create_checkpoint(b"one").unwrap();
-    assert_eq!(wal.checkpoint_count(), 1);
-    let log = wal.inner().clone();
-    drop((wal, clone));
-    assert_eq!(ShardedWal::over(log, 3).unwrap().checkpoint_count(), 1);
+    let wal = open(&disk, options(SyncMode::Strict), 2).unwrap();
+    let all = |checkpoint| wal.replay(checkpoint).map(|all| all.map(Result::unwrap).count());
+    let beginning = CheckpointData::beginning(2);
+    assert_eq!(all(&beginning).unwrap(), 0);
+    for nth in 0..100_u64 {
+        wal.append(&nth.to_le_bytes(), b"entry").unwrap();
+    }
+    wal.create_checkpoint(b"one").unwrap();
+    let one = wal.load_checkpoint(b"one").unwrap();
+    wal.append(b"key", b"behind").unwrap();
+    assert_eq!((all(&beginning).unwrap(), all(&one).unwrap()), (101, 1));
+
+    let shard = wal.shard(0).unwrap();
+    shard.truncate_before(one.offsets[0] + 1).unwrap();
+    let pruned = all(&beginning);
+    assert!(matches!(pruned, Err(Error::Pruned { stream, id: 0, .. }) if stream == "shard_00"));
+    wal.inner().delete_stream("shard_01").unwrap();
+    assert!(matches!(all(&one), Err(Error::Corruption(_)) | Err(Error::Pruned { .. })));
+    wal.inner().delete_stream("shard_00").unwrap();
+    let lost = all(&one);
+    assert!(matches!(lost, Err(Error::Corruption(why)) if why.contains("shard 0 ends at id 0")));
+    let other = CheckpointData::beginning(3);
+    assert!(matches!(all(&other), Err(Error::ShardCountMismatch { expected: 2, found: 3 })));
 }

@@ -1,12 +1,17 @@
 //! The sharded log, on the simulated disk and with real threads.
 
 mod basics;
+mod behaviour;
 mod causal;
+mod costs;
 mod damage;
+mod deterministic;
 mod directed;
 mod model;
 mod operations;
+mod routing;
 mod simulation;
+mod surface;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +32,13 @@ fn environment(disk: &SimDisk) -> Environment {
 fn options(sync_mode: SyncMode) -> WalOptions {
     WalOptions { sync_mode, ..WalOptions::new("/log") }
 }
+
+const MODES: [SyncMode; 4] = [
+    SyncMode::Strict,
+    SyncMode::BatchOnly,
+    SyncMode::Async,
+    SyncMode::Interval(Duration::from_secs(1)),
+];
 
 /// Opens the log on a simulated disk.
 fn open(disk: &SimDisk, options: WalOptions, shard_count: u16) -> ironwal::Result<ShardedWal> {

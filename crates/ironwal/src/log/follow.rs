@@ -1,0 +1,125 @@
+//! Following a stream: its entries in order, and word if that cannot be.
+
+use bytes::Bytes;
+
+use super::Log;
+use super::read::Entries;
+use super::tail::State;
+use crate::error::{Error, Result};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak, lock};
+
+/// Nothing has been cut off.
+const NOTHING: u64 = u64::MAX;
+
+/// Who follows a stream, to be told when its end is cut off.
+#[derive(Debug, Default)]
+pub(super) struct Followers {
+    /// Each follower's lowest end since it looked.
+    cut_to: Mutex<Vec<Weak<AtomicU64>>>,
+}
+
+impl Followers {
+    fn add(&self) -> Arc<AtomicU64> {
+        let cut_to = Arc::new(AtomicU64::new(NOTHING));
+        let mut followers = lock(&self.cut_to);
+        followers.retain(|follower| follower.strong_count() > 0);
+        followers.push(Arc::downgrade(&cut_to));
+        cut_to
+    }
+
+    /// The stream ends at `end` now, which is lower than before. To be told before anything is
+    /// committed behind it.
+    pub(super) fn tell(&self, end: u64) {
+        for follower in lock(&self.cut_to).iter().filter_map(Weak::upgrade) {
+            follower.fetch_min(end, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The entries of a stream from one on, for as long as they come one after another.
+#[derive(Debug)]
+pub(crate) struct Following {
+    log: Arc<Log>,
+    entries: Entries,
+    read_len: usize,
+    /// The id that is due.
+    next: u64,
+    cut_to: Arc<AtomicU64>,
+}
+
+impl Following {
+    pub(crate) fn new(log: &Arc<Log>, from: u64, read_len: usize) -> Self {
+        let cut_to = log.followers.add();
+        let entries = Entries::new(Arc::clone(log), from, read_len);
+        Self { log: Arc::clone(log), entries, read_len, next: from, cut_to }
+    }
+
+    /// The id that is due.
+    pub(crate) fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether [`Following::try_next`] has something to say.
+    pub(crate) fn is_ready(&self) -> bool {
+        let log = &self.log;
+        self.next < log.committed_or_lost_end()
+            || log.first_id() > self.next
+            || self.cut_to.load(Ordering::Acquire) != NOTHING
+            || matches!(lock(&log.tail).state(), State::Deleted)
+    }
+
+    /// The entry that is due; `None` if it is not committed yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pruned`], [`Error::CutOff`]: said once, and it goes on where the error says.
+    /// [`Error::Damaged`]: said once, and it goes on behind. [`Error::StreamNotFound`]: the stream
+    /// was deleted. [`Error::Io`].
+    pub(crate) fn try_next(&mut self) -> Result<Option<(u64, Bytes)>> {
+        self.log.refresh()?;
+        if matches!(lock(&self.log.tail).state(), State::Deleted) || self.log.is_gone() {
+            return Err(Error::StreamNotFound(self.log.name().to_string()));
+        }
+        self.check_cut()?;
+        let first_id = self.log.first_id();
+        if self.next < first_id {
+            return Err(self.pruned(first_id));
+        }
+        let read = self.entries.next();
+        // What was read may have come after a cut.
+        self.check_cut()?;
+        match read {
+            Ok(Some((id, entry))) if id == self.next => {
+                self.next += 1;
+                Ok(Some((id, entry)))
+            }
+            Ok(Some((id, _))) => Err(self.pruned(id)),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.next = self.next.max(self.entries.next_id());
+                Err(error)
+            }
+        }
+    }
+
+    fn check_cut(&mut self) -> Result<()> {
+        let end = self.cut_to.swap(NOTHING, Ordering::AcqRel);
+        if end >= self.next {
+            return Ok(());
+        }
+        let (stream, id) = (self.log.name().to_string(), self.next);
+        self.go_to(end);
+        Err(Error::CutOff { stream, id, next_id: end })
+    }
+
+    fn pruned(&mut self, first_id: u64) -> Error {
+        let (stream, id) = (self.log.name().to_string(), self.next);
+        self.go_to(first_id);
+        Error::Pruned { stream, id, first_id }
+    }
+
+    fn go_to(&mut self, id: u64) {
+        self.next = id;
+        self.entries = Entries::new(Arc::clone(&self.log), id, self.read_len);
+    }
+}
