@@ -16,6 +16,9 @@ impl Simulation {
             if self.rng.u8(..50) == 0 {
                 self.trouble();
             }
+            if self.only_full && self.rng.u8(..8) == 0 {
+                self.calm();
+            }
             let key = self.rng.u8(..KEYS);
             match self.rng.u8(..40) {
                 0..9 => self.append(wal, key),

@@ -179,7 +179,7 @@ impl Simulation {
     }
 
     /// No call fails any more.
-    fn calm(&mut self) {
+    pub(super) fn calm(&mut self) {
         self.disk.clear_faults();
         self.disk.configure(|config| config.capacity = None);
         (self.faulty, self.only_full) = (false, false);
