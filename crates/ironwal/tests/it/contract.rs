@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ironwal::SyncMode;
+use ironwal::storage::SimDisk;
 use ironwal::storage::sim::CallKind;
 
 use crate::simulation::Simulation;
@@ -15,44 +16,55 @@ use crate::simulation::Simulation;
 /// How many seeds are tried per mode if nothing is said.
 const SEEDS: u64 = 400;
 
-const INTERVAL: SyncMode = SyncMode::Interval(Duration::from_millis(700));
+pub(crate) const INTERVAL: SyncMode = SyncMode::Interval(Duration::from_millis(700));
 
-const MODES: [SyncMode; 4] = [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async, INTERVAL];
+pub(crate) const MODES: [SyncMode; 4] =
+    [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async, INTERVAL];
 
 #[test]
 fn strict_appends_survive() {
-    run_seeds(SyncMode::Strict);
+    run_mode(SyncMode::Strict);
 }
 
 #[test]
 fn batches_survive() {
-    run_seeds(SyncMode::BatchOnly);
+    run_mode(SyncMode::BatchOnly);
 }
 
 #[test]
 fn async_appends_survive_kills() {
-    run_seeds(SyncMode::Async);
+    run_mode(SyncMode::Async);
 }
 
 #[test]
 fn intervals_are_kept() {
-    run_seeds(INTERVAL);
+    run_mode(INTERVAL);
 }
 
-fn run_seeds(mode: SyncMode) {
+fn run_mode(mode: SyncMode) {
+    run_seeds(mode, SEEDS, |seed, verbose| {
+        let simulation = Simulation::new(mode, seed, verbose);
+        (simulation.disk.clone(), move || simulation.run())
+    });
+}
+
+/// Runs one seed that is asked for, verbosely, or many: `start` gives the disk and what happens on it.
+pub(crate) fn run_seeds<R: FnOnce()>(
+    mode: SyncMode,
+    seeds: u64,
+    start: impl Fn(u64, bool) -> (SimDisk, R),
+) {
     if let Some(seed) = number("IRONWAL_SEED") {
-        let simulation = Simulation::new(mode, seed, true);
-        let disk = simulation.disk.clone();
-        let run = catch_unwind(AssertUnwindSafe(|| simulation.run()));
-        if let Err(panic) = run {
+        let (disk, run) = start(seed, true);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
             eprintln!("{}", disk.trace().join("\n"));
             std::panic::resume_unwind(panic);
         }
         return;
     }
     let first = number("IRONWAL_FIRST_SEED").unwrap_or(0);
-    for seed in first..first + number("IRONWAL_SEEDS").unwrap_or(SEEDS) {
-        let run = || Simulation::new(mode, seed, false).run();
+    for seed in first..first + number("IRONWAL_SEEDS").unwrap_or(seeds) {
+        let run = || start(seed, false).1();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
             eprintln!("{mode:?}: seed {seed} failed; replay it with IRONWAL_SEED={seed}");
             std::panic::resume_unwind(panic);
@@ -60,7 +72,7 @@ fn run_seeds(mode: SyncMode) {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
 }
 

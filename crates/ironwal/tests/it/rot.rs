@@ -270,7 +270,7 @@ fn files(disk: &SimDisk) -> Vec<PathBuf> {
 }
 
 /// Which bytes of a file are tried: all that mean something, and one of each zeros that follow.
-fn places(content: &[u8]) -> Vec<usize> {
+pub(crate) fn places(content: &[u8]) -> Vec<usize> {
     let every = std::env::var_os("IRONWAL_EVERY_BYTE").is_some();
     let mut places = Vec::new();
     let mut zeros = 0;

@@ -12,7 +12,7 @@ use ironwal::{CompressionType, CorruptionPolicy, Error, ReadStrategy, SyncMode, 
 use crate::hooked::Hooked;
 use crate::model::{After, Model, open_at};
 
-const ROOT: &str = "/data/log";
+pub(crate) const ROOT: &str = "/data/log";
 const ARCHIVE: &str = "/data/archive";
 
 pub(crate) const STREAMS: [&str; 3] = ["a", "b/c", "ledger"];
@@ -41,7 +41,7 @@ pub(crate) struct Simulation {
 }
 
 /// Options of every kind, from a seed.
-fn options(rng: &mut Rng, mode: SyncMode) -> WalOptions {
+pub(crate) fn options(rng: &mut Rng, mode: SyncMode) -> WalOptions {
     WalOptions {
         max_segment_size: [0, 100, 400, 3000, 20_000, 1 << 26][rng.usize(..6)],
         max_entries_per_segment: [0, 1, 3, 20, u64::MAX][rng.usize(..5)],

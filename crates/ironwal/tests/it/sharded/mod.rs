@@ -2,9 +2,15 @@
 
 mod basics;
 mod behaviour;
+mod causal;
 mod costs;
+mod damage;
 mod deterministic;
+mod directed;
+mod model;
+mod operations;
 mod routing;
+mod simulation;
 mod surface;
 
 use std::sync::Arc;

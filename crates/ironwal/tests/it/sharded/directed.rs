@@ -1,0 +1,133 @@
+//! What the simulation cannot be sure to meet, or cannot judge that exactly.
+
+use std::io::ErrorKind;
+
+use ironwal::storage::SimDisk;
+use ironwal::storage::sim::CallKind;
+use ironwal::{Error, SyncMode, WalOptions};
+
+use super::model::see;
+use super::{open, options};
+
+#[test]
+fn a_stream_may_be_named_twice_in_a_cut() {
+    let disk = SimDisk::new(1);
+    let sharded = open(&disk, options(SyncMode::Async), 2).unwrap();
+    let wal = sharded.inner();
+    wal.append("b", b"entry").unwrap();
+    wal.append("a", b"entry").unwrap();
+    wal.append("a", b"entry").unwrap();
+    assert_eq!(wal.cut(&["a", "b", "missing", "a", "b", "a"]).unwrap(), [2, 1, 0, 2, 1, 2]);
+    assert_eq!(wal.cut::<&str>(&[]).unwrap(), [0; 0]);
+}
+
+#[test]
+fn pruning_tries_every_shard_and_returns_the_first_error() {
+    let disk = SimDisk::new(1);
+    let small = WalOptions { max_segment_size: 200, ..options(SyncMode::Strict) };
+    let wal = open(&disk, small, 3).unwrap();
+    for shard in ["shard_00", "shard_01", "shard_02"] {
+        for _ in 0..20 {
+            wal.inner().append(shard, b"an entry of some length").unwrap();
+        }
+    }
+    wal.create_checkpoint(b"c").unwrap();
+    disk.fail_nth(CallKind::Sync, 1, ErrorKind::Other);
+    wal.inner().append("shard_00", b"fails").unwrap_err();
+    let error = wal.prune_before_checkpoint(b"c").unwrap_err();
+    assert!(matches!(error, Error::Poisoned { stream, .. } if stream == "shard_00"));
+    let first = |shard| wal.shard(shard).unwrap().first_id();
+    assert_eq!(first(0), 0);
+    assert!(first(1) > 10 && first(1) == first(2), "{} {}", first(1), first(2));
+    // The checkpoint is there as before, and so is what comes after it.
+    assert_eq!(wal.load_checkpoint(b"c").unwrap().offsets, [20, 20, 20]);
+}
+
+/// The power goes at every call of a compaction in turn: the checkpoints are the former or those that
+/// are kept, and if they are, the next opening frees the space of the others.
+#[test]
+fn opening_finishes_a_compaction_that_was_interrupted() {
+    let (mut done, mut not_done) = (0, 0);
+    for seed in 0..4 {
+        for nth in 1.. {
+            let disk = SimDisk::new(seed);
+            let wal = open(&disk, options(SyncMode::Async), 3).unwrap();
+            for id in ["a", "b", "c", "d", "b", "e"] {
+                wal.append(b"key", b"entry").unwrap();
+                wal.create_checkpoint(id.as_bytes()).unwrap();
+            }
+            let before = see(&wal);
+            disk.cut_power_at(nth);
+            let result = wal.compact_checkpoints(2);
+            if !disk.power_is_off() {
+                assert!(nth > 5, "{result:?}");
+                break;
+            }
+            disk.crash();
+            let wal = open(&disk, options(SyncMode::Async), 3).unwrap();
+            let after = see(&wal);
+            if after == before {
+                assert!(result.is_err());
+                not_done += 1;
+                continue;
+            }
+            done += 1;
+            assert_eq!(after, before[before.len() - 2..]);
+            let files = disk.files();
+            let segments = files.iter().filter(|path| path.starts_with("/log/.checkpoints"));
+            assert_eq!(segments.count(), 1, "seed {seed}, call {nth}: the space is not freed");
+        }
+    }
+    assert!(done > 4 && not_done > 4, "{done} were done, {not_done} not");
+}
+
+/// The sync that makes a cut durable fails: there is no checkpoint, now or later.
+#[test]
+fn a_cut_that_is_not_durable_is_not_recorded() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let wal = open(&disk, options(SyncMode::Async), 1).unwrap();
+        wal.append(b"key", b"entry").unwrap();
+        wal.create_checkpoint(b"first").unwrap();
+        wal.append(b"key", b"entry").unwrap();
+        disk.fail_nth(CallKind::Sync, 1, ErrorKind::Other);
+        assert!(matches!(wal.create_checkpoint(b"second"), Err(Error::Io(_))));
+        assert!(matches!(wal.create_checkpoint(b"third"), Err(Error::Poisoned { .. })));
+        let before = see(&wal);
+        assert_eq!(before.len(), 1);
+        disk.crash();
+        assert_eq!(see(&open(&disk, options(SyncMode::Async), 1).unwrap()), before);
+    }
+}
+
+/// There is no room for all the copies. Those that were made are forgotten, and the next compaction,
+/// whose copies get the same ids, keeps what it should.
+#[test]
+fn copies_that_found_no_room_are_forgotten() {
+    let disk = SimDisk::new(1);
+    let shards = 5000;
+    let wal = open(&disk, options(SyncMode::Async), shards).unwrap();
+    for id in ["a", "b", "c", "d", "e", "f"] {
+        wal.create_checkpoint(id.as_bytes()).unwrap();
+    }
+    let before = see(&wal);
+    for room in [20_000, 60_000, 100_000, 140_000] {
+        let capacity = disk.used_bytes() + room;
+        disk.configure(|config| config.capacity = Some(capacity));
+        let error = wal.compact_checkpoints(5).unwrap_err();
+        assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+        assert_eq!(see(&wal), before);
+    }
+    disk.configure(|config| config.capacity = None);
+    wal.create_checkpoint(b"g").unwrap();
+    wal.compact_checkpoints(1).unwrap();
+    let after = see(&wal);
+    let ids: Vec<_> = after.iter().map(|checkpoint| &checkpoint.id[..]).collect();
+    assert_eq!(ids, [b"g"]);
+    for gone in before {
+        let found = wal.load_checkpoint(&gone.id);
+        assert!(matches!(found, Err(Error::CheckpointNotFound(_))), "{found:?}");
+    }
+    disk.crash();
+    assert_eq!(see(&open(&disk, options(SyncMode::Async), shards).unwrap()), after);
+}

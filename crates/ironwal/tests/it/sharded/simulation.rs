@@ -1,0 +1,449 @@
+//! The contract of checkpoints under simulated crashes and faults, from seeds; what
+//! `contract.rs` is for streams, and with the same variables. What is done is in `operations.rs`, and
+//! what must hold in `model.rs`, here and one level up.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use ironwal::sharded::ShardedWal;
+use ironwal::storage::SimDisk;
+use ironwal::storage::sim::{CallKind, SimConfig};
+use ironwal::{CompressionType, Error, SyncMode, WalOptions};
+
+use super::model::Checkpoints;
+use crate::contract::{INTERVAL, MODES, run_seeds};
+use crate::model::{After, Model, open_at};
+use crate::simulation::{ROOT, options};
+
+/// How many seeds are tried per mode if nothing is said.
+const SEEDS: u64 = 250;
+
+/// A stream that is no shard, in the same log.
+pub(super) const OTHER: &str = "other";
+
+/// The keys of the entries.
+pub(super) const KEYS: u8 = 12;
+
+/// One run: random operations on a disk that crashes and fails.
+pub(super) struct Simulation {
+    pub(super) mode: SyncMode,
+    pub(super) rng: Rng,
+    pub(super) disk: SimDisk,
+    options: WalOptions,
+    pub(super) shard_count: u16,
+    /// The streams.
+    pub(super) model: Model,
+    pub(super) checkpoints: Checkpoints,
+    /// Whether the number of shards was recorded.
+    is_sharded: bool,
+    /// Milliseconds.
+    pub(super) clock: Arc<AtomicU64>,
+    /// The worst that happened since the model was last compared with what was recovered.
+    after: After,
+    /// Whether calls may fail now.
+    pub(super) faulty: bool,
+    /// Whether the disk is full, and nothing else is wrong.
+    pub(super) only_full: bool,
+    /// Whether faults come only from outside.
+    planned: bool,
+    verbose: bool,
+}
+
+/// A fault that is planned.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Fails(ErrorKind),
+    PowerLoss,
+}
+
+impl Simulation {
+    pub(super) fn new(mode: SyncMode, seed: u64, verbose: bool) -> Self {
+        let mut rng = Rng::with_seed(seed ^ 0x5_4A2D);
+        let chance = |rng: &mut Rng| if rng.bool() { 0.0 } else { rng.f64() * 0.5 };
+        let disk = SimDisk::with_config(SimConfig {
+            seed: rng.u64(..),
+            write_back: chance(&mut rng),
+            short_writes: chance(&mut rng),
+            short_reads: chance(&mut rng),
+            trace: verbose,
+            ..SimConfig::default()
+        });
+        let options = options(&mut rng, mode);
+        // Records of a checkpoint larger than a block, and than what a batch of copies may be.
+        let shard_count = match rng.u8(..16) {
+            0 => 600,
+            1 => 5000,
+            few => u16::from(few % 5) + 1,
+        };
+        Self {
+            mode,
+            rng,
+            disk,
+            options,
+            shard_count,
+            model: Model::default(),
+            checkpoints: Checkpoints::default(),
+            is_sharded: false,
+            clock: Arc::new(AtomicU64::new(1_000_000)),
+            after: After::Close,
+            faulty: false,
+            only_full: false,
+            planned: false,
+            verbose,
+        }
+    }
+
+    fn run(mut self) {
+        for _ in 0..self.rng.usize(1..8) {
+            let wal = self.open_somehow();
+            self.live(&wal);
+            self.die(wal);
+        }
+        self.calm();
+        self.planned = true;
+        let wal = self.open_somehow();
+        self.go_on(&wal);
+        self.check_leftovers(&wal);
+        self.end_process(true);
+        let wal = self.open_somehow();
+        self.check(&wal);
+    }
+
+    /// A small life in which a call fails, and what is left of it.
+    fn run_with_fault(mut self, nth: u64, fault: Option<Fault>, crash: bool) {
+        self.planned = true;
+        self.options.compression = CompressionType::None;
+        (self.shard_count, self.faulty) = (3, fault.is_some());
+        match fault {
+            Some(Fault::Fails(error)) => {
+                self.disk.fail_nth(None, nth, error);
+                // It may be a sync.
+                self.after = After::PowerLoss;
+            }
+            Some(Fault::PowerLoss) => self.disk.cut_power_at(nth),
+            None => {}
+        }
+        match self.open() {
+            Ok(wal) => {
+                self.is_sharded |= !self.disk.power_is_off();
+                self.workload(&wal);
+                if !crash {
+                    let _ = wal.close();
+                }
+            }
+            Err(error) => self.judge_opening(&error),
+        }
+        if fault.is_none() {
+            return;
+        }
+        let power_is_off = self.disk.power_is_off();
+        self.end_process(crash || power_is_off);
+        self.calm();
+        // What the fault left behind must not take the next life's checkpoints with it.
+        for _ in 0..2 {
+            let wal = self.open_somehow();
+            self.check(&wal);
+            self.go_on(&wal);
+            self.end_process(true);
+        }
+        let wal = self.open_somehow();
+        self.check(&wal);
+    }
+
+    /// Everything works: an entry in every shard that has a key, and a checkpoint.
+    fn go_on(&mut self, wal: &ShardedWal) {
+        for key in 0..KEYS {
+            self.append(wal, key);
+        }
+        self.create(wal, b"the last".to_vec());
+        self.check(wal);
+        self.compact(wal, 3);
+        self.check(wal);
+    }
+
+    pub(super) fn say(&self, what: impl FnOnce() -> String) {
+        if self.verbose {
+            eprintln!("{}", what());
+        }
+    }
+
+    /// What is known is there, and nothing else.
+    pub(super) fn check(&self, wal: &ShardedWal) {
+        self.model.check_reads(wal.inner());
+        self.checkpoints.check(wal);
+    }
+
+    /// No call fails any more.
+    pub(super) fn calm(&mut self) {
+        self.disk.clear_faults();
+        self.disk.configure(|config| config.capacity = None);
+        (self.faulty, self.only_full) = (false, false);
+    }
+
+    /// Calls may fail from now on: one of a kind, any one, or all from the n-th on, or those that
+    /// need space.
+    pub(super) fn trouble(&mut self) {
+        if self.planned {
+            return;
+        }
+        let n = self.rng.u64(1..60);
+        self.only_full = false;
+        match self.rng.u8(..5) {
+            0 | 1 => self.disk.cut_power_at(n),
+            2 => {
+                let kinds = [CallKind::Write, CallKind::Sync, CallKind::SyncDir];
+                let kind = match self.rng.bool() {
+                    true => kinds[self.rng.usize(..kinds.len())],
+                    false => CallKind::ALL[self.rng.usize(..CallKind::ALL.len())],
+                };
+                self.fail(Some(kind), n % 12 + 1);
+            }
+            3 => {
+                let capacity = self.disk.used_bytes() + self.rng.u64(..4) * 4096;
+                self.disk.configure(|config| config.capacity = Some(capacity));
+                self.only_full = !self.faulty;
+            }
+            _ => self.fail(None, n),
+        }
+        self.faulty = true;
+    }
+
+    fn fail(&mut self, kind: Option<CallKind>, n: u64) {
+        let errors = [ErrorKind::Other, ErrorKind::StorageFull];
+        self.disk.fail_nth(kind, n, errors[self.rng.usize(..2)]);
+        if kind.is_none_or(|kind| kind == CallKind::Sync) {
+            // What a failed sync drops from the cache is gone for a killed process too.
+            self.after = After::PowerLoss;
+        }
+    }
+
+    /// Opens, through crashes and faults in the middle of recovery, and judges what was recovered.
+    fn open_somehow(&mut self) -> ShardedWal {
+        if self.rng.u8(..4) == 0 {
+            let archive_path = self.options.archive_path.clone();
+            self.options = WalOptions { archive_path, ..options(&mut self.rng, self.mode) };
+        }
+        for attempt in 0.. {
+            if attempt > 4 {
+                self.calm();
+            } else if self.rng.u8(..4) == 0 {
+                self.trouble();
+            }
+            match self.open() {
+                Ok(_) if self.disk.power_is_off() => self.end_process(true),
+                Ok(wal) => {
+                    self.calm();
+                    self.is_sharded = true;
+                    self.recovered(&wal);
+                    return wal;
+                }
+                Err(error) => {
+                    self.judge_opening(&error);
+                    let crash = self.disk.power_is_off() || self.rng.u8(..4) == 0;
+                    self.end_process(crash);
+                }
+            }
+        }
+        unreachable!()
+    }
+
+    fn open(&mut self) -> ironwal::Result<ShardedWal> {
+        let clock = Arc::clone(&self.clock);
+        let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
+        let wal = open_at(Arc::new(self.disk.process()), &self.options, now)?;
+        if self.is_sharded {
+            assert_eq!(wal.shard_count(), Some(self.shard_count), "the number of shards is lost");
+            let other = ShardedWal::over(wal.clone(), self.shard_count + 1).map(drop).unwrap_err();
+            assert!(matches!(other, Error::ShardCountMismatch { .. }), "{other}");
+        }
+        ShardedWal::over(wal, self.shard_count)
+    }
+
+    fn judge_opening(&self, error: &Error) {
+        self.say(|| format!("opening failed: {error}"));
+        assert!(self.faulty, "opening failed without a fault: {error}");
+        assert!(matches!(error, Error::Io(_) | Error::StorageFull { .. }), "opening: {error}");
+    }
+
+    /// Judges what was recovered.
+    fn recovered(&mut self, wal: &ShardedWal) {
+        let after = self.after;
+        self.say(|| format!("opened; the worst before was {after:?}"));
+        for name in self.names(wal) {
+            self.model.stream(&name);
+        }
+        self.model.recovered(wal.inner(), after);
+        self.checkpoints.recovered(wal);
+        for checkpoint in &self.checkpoints.known {
+            for (shard, offset) in (0..).zip(&checkpoint.data.offsets) {
+                let end = self.end(shard);
+                assert!(*offset <= end, "{checkpoint:?}: shard {shard} ends at {end}");
+            }
+        }
+        self.after = After::Close;
+    }
+
+    /// The streams that are written to.
+    pub(super) fn names(&self, wal: &ShardedWal) -> BTreeSet<String> {
+        (0..KEYS).map(|key| shard_name(wal.route(&[key]))).chain([OTHER.to_string()]).collect()
+    }
+
+    /// Where a shard ends.
+    pub(super) fn end(&self, shard: u16) -> u64 {
+        self.model.streams.get(&shard_name(shard)).map_or(0, |stream| stream.end() as u64)
+    }
+
+    fn end_process(&mut self, crash: bool) {
+        if crash {
+            self.say(|| "power loss".into());
+            self.disk.crash();
+            self.after = After::PowerLoss;
+        } else {
+            self.say(|| "kill".into());
+            self.disk.kill();
+            self.after = self.after.max(After::Kill);
+        }
+    }
+
+    /// The end of a life: closed, let go of, killed or without power, after which it is opened again.
+    fn die(&mut self, wal: ShardedWal) {
+        if self.rng.u8(..4) == 0 {
+            self.trouble();
+        }
+        let is_over = match self.rng.u8(..3) {
+            0 => {
+                let result = wal.close();
+                self.say(|| format!("close: {result:?}"));
+                if result.is_ok() {
+                    self.model.streams.values_mut().for_each(|stream| stream.synced());
+                } else {
+                    assert!(self.faulty, "closing failed without a fault: {result:?}");
+                }
+                true
+            }
+            1 => {
+                drop(wal);
+                if !self.faulty {
+                    self.model.streams.values_mut().for_each(|stream| stream.synced());
+                }
+                true
+            }
+            _ => false,
+        };
+        let crash = self.disk.power_is_off() || self.rng.bool();
+        if crash || !is_over || self.rng.bool() {
+            self.end_process(crash);
+        }
+    }
+
+    /// Opening and compacting have finished what was interrupted: no file is there that nothing
+    /// refers to, and no checkpoint in the archive.
+    fn check_leftovers(&self, wal: &ShardedWal) {
+        let (mut segments, mut of_checkpoints) = (0, 0);
+        for path in self.disk.files() {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let dir = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+            let is_segment = name.len() == 24 && name.ends_with(".wal");
+            if !path.starts_with(ROOT) {
+                assert_ne!(dir, ".checkpoints");
+                continue;
+            }
+            // A first segment that was never finished; the next append removes it.
+            let stream_is_empty =
+                self.model.streams.get(dir).is_some_and(|stream| stream.entries.is_empty());
+            if name == ".next.tmp" && stream_is_empty {
+                continue;
+            }
+            let is_of_stream = self.model.streams.contains_key(dir);
+            let is_of_checkpoints = dir == ".checkpoints";
+            let is_ours = is_segment && (is_of_stream || is_of_checkpoints);
+            assert!(is_ours || name.starts_with(".ironwal"), "{} was left", path.display());
+            segments += usize::from(is_segment && is_of_stream);
+            of_checkpoints += usize::from(is_segment && is_of_checkpoints);
+        }
+        assert_eq!(segments, wal.inner().stats().segments, "segments that no stream knows of");
+        assert!((1..=2).contains(&of_checkpoints), "{of_checkpoints} segments of checkpoints");
+    }
+}
+
+pub(super) fn shard_name(shard: u16) -> String {
+    format!("shard_{shard:02}")
+}
+
+fn run_mode(mode: SyncMode) {
+    run_seeds(mode, SEEDS, |seed, verbose| {
+        let simulation = Simulation::new(mode, seed, verbose);
+        (simulation.disk.clone(), move || simulation.run())
+    });
+}
+
+#[test]
+fn checkpoints_survive_in_strict() {
+    run_mode(SyncMode::Strict);
+}
+
+#[test]
+fn checkpoints_survive_in_batch_only() {
+    run_mode(SyncMode::BatchOnly);
+}
+
+#[test]
+fn checkpoints_survive_in_async() {
+    run_mode(SyncMode::Async);
+}
+
+#[test]
+fn checkpoints_survive_in_interval() {
+    run_mode(INTERVAL);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_calls() {
+    for mode in MODES {
+        for seed in 0..5 {
+            let trace = || {
+                let simulation = Simulation::new(mode, seed, false);
+                let disk = simulation.disk.clone();
+                disk.configure(|config| config.trace = true);
+                simulation.run();
+                disk.trace()
+            };
+            let first = trace();
+            assert!(first.len() > 20);
+            assert_eq!(first, trace(), "{mode:?} {seed}");
+        }
+    }
+}
+
+/// Every call of a small workload fails in turn, or is the one at which the power goes.
+#[test]
+fn every_call_may_fail() {
+    let faults =
+        [Fault::Fails(ErrorKind::Other), Fault::Fails(ErrorKind::StorageFull), Fault::PowerLoss];
+    for mode in [SyncMode::Strict, SyncMode::Async] {
+        for seed in 0..crate::contract::number("IRONWAL_SWEEPS").unwrap_or(1) {
+            let calm = Simulation::new(mode, seed, false);
+            let disk = calm.disk.clone();
+            calm.run_with_fault(0, None, false);
+            for nth in 1..=disk.calls_total() {
+                for fault in faults {
+                    for crash in [false, true] {
+                        let run = || {
+                            let simulation = Simulation::new(mode, seed, false);
+                            simulation.run_with_fault(nth, Some(fault), crash);
+                        };
+                        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                            eprintln!("{mode:?}, seed {seed}: call {nth}, {fault:?}, {crash}");
+                            std::panic::resume_unwind(panic);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
