@@ -75,10 +75,13 @@ impl Index {
         self.begins_with_copies &= matches!(record, Record::Copy(_));
         match record {
             Record::Checkpoint(checkpoint) => self.live.insert(entry, checkpoint),
-            Record::Copy(checkpoint) if self.begins_with_copies => {
-                self.live.insert(entry, checkpoint);
+            Record::Copy(checkpoint) => {
+                // One that is there already is of a later compaction, which may not be complete.
+                self.begins_with_copies &= !self.live.by_id.contains_key(&checkpoint.id[..]);
+                let counts = self.begins_with_copies;
+                let copies = if counts { &mut self.live } else { &mut self.copies };
+                copies.insert(entry, checkpoint);
             }
-            Record::Copy(checkpoint) => self.copies.insert(entry, checkpoint),
             Record::Closing { first } => {
                 self.closing = Some(entry);
                 self.forget_before(first);
@@ -296,6 +299,15 @@ mod tests {
         let index = index(9, records);
         assert_eq!(ids(&index), "a d");
         assert!(index.newest_damaged().is_none());
+    }
+
+    #[test]
+    fn copies_of_a_later_compaction_do_not_count_with_them() {
+        let mut records = ["a", "b", "c"].map(|id| Some(copied(id))).to_vec();
+        records.extend([None, Some(copied("b"))]);
+        assert_eq!(ids(&index(9, records.clone())), "a b c");
+        records.extend([Some(copied("c")), Some(Record::Closing { first: 13 })]);
+        assert_eq!(ids(&index(9, records)), "b c");
     }
 
     #[test]

@@ -23,9 +23,9 @@
 //! up to the entry's.
 //!
 //! A copy counts if and only if a closing record behind it names it, or an entry before it, as the
-//! first copy; or the log begins with it, or with copies before it, for nothing is freed before its
-//! copies are closed off. Whatever stands before the first copy that the newest closing record names
-//! has been dropped.
+//! first copy; or the log begins with it, or with copies of other ids before it, for nothing is freed
+//! before its copies are closed off. Whatever stands before the first copy that the newest closing
+//! record names has been dropped.
 
 use super::CheckpointData;
 
