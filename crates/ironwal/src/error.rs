@@ -83,7 +83,7 @@ pub enum Error {
     },
 
     /// Entries that a follower has read were cut off. It goes on at the id where the stream ended
-    /// then.
+    /// then, or where the follower began, if that is higher.
     #[error(
         "entries of stream {stream:?} were cut off from id {next_id} on, and those up to {id} had been \
          read: undo what came of them"

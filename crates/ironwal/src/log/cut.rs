@@ -96,7 +96,6 @@ impl Lead<'_> {
         });
         cut_off.extend(gone.iter().map(Arc::downgrade));
 
-        log.followers.tell(id);
         let change = log.change();
         log.committed.store(id, Ordering::Release);
         log.durable.store(id, Ordering::Release);
@@ -114,6 +113,7 @@ impl Lead<'_> {
         left.push(Arc::new(reader));
         log.set_segments(left);
         drop(change);
+        log.followers.tell(id);
         self.writer.active = None;
         log.has_file.store(false, Ordering::Relaxed);
         let newest = SlotPlace::First;

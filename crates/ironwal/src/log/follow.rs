@@ -27,8 +27,8 @@ impl Followers {
         cut_to
     }
 
-    /// The stream ends at `end` now, which is lower than before. To be told before anything is
-    /// committed behind it.
+    /// The stream ends at `end` now, which is lower than before. To be told when nothing behind it is
+    /// read any more, and before anything is committed there.
     pub(super) fn tell(&self, end: u64) {
         for follower in lock(&self.cut_to).iter().filter_map(Weak::upgrade) {
             follower.fetch_min(end, Ordering::AcqRel);
@@ -42,8 +42,12 @@ pub(crate) struct Following {
     log: Arc<Log>,
     entries: Entries,
     read_len: usize,
+    /// The first id that is wanted.
+    from: u64,
     /// The id that is due.
     next: u64,
+    /// The id behind the last entry that was read.
+    read_to: u64,
     cut_to: Arc<AtomicU64>,
 }
 
@@ -51,7 +55,7 @@ impl Following {
     pub(crate) fn new(log: &Arc<Log>, from: u64, read_len: usize) -> Self {
         let cut_to = log.followers.add();
         let entries = Entries::new(Arc::clone(log), from, read_len);
-        Self { log: Arc::clone(log), entries, read_len, next: from, cut_to }
+        Self { log: Arc::clone(log), entries, read_len, from, next: from, read_to: 0, cut_to }
     }
 
     /// The id that is due.
@@ -76,40 +80,50 @@ impl Following {
     /// [`Error::Damaged`]: said once, and it goes on behind. [`Error::StreamNotFound`]: the stream
     /// was deleted. [`Error::Io`].
     pub(crate) fn try_next(&mut self) -> Result<Option<(u64, Bytes)>> {
-        self.log.refresh()?;
-        if matches!(lock(&self.log.tail).state(), State::Deleted) || self.log.is_gone() {
-            return Err(Error::StreamNotFound(self.log.name().to_string()));
-        }
-        self.check_cut()?;
-        let first_id = self.log.first_id();
-        if self.next < first_id {
-            return Err(self.pruned(first_id));
-        }
-        let read = self.entries.next();
-        // What was read may have come after a cut.
-        self.check_cut()?;
-        match read {
-            Ok(Some((id, entry))) if id == self.next => {
-                self.next += 1;
-                Ok(Some((id, entry)))
+        loop {
+            self.log.refresh()?;
+            if matches!(lock(&self.log.tail).state(), State::Deleted) || self.log.is_gone() {
+                return Err(Error::StreamNotFound(self.log.name().to_string()));
             }
-            Ok(Some((id, _))) => Err(self.pruned(id)),
-            Ok(None) => Ok(None),
-            Err(error) => {
-                self.next = self.next.max(self.entries.next_id());
-                Err(error)
+            self.notice_cut()?;
+            let first_id = self.log.first_id();
+            if self.next < first_id {
+                return Err(self.pruned(first_id));
             }
+            let read = self.entries.next();
+            if self.notice_cut()? {
+                // It may have been cut off just when it was read.
+                continue;
+            }
+            return match read {
+                Ok(Some((id, entry))) if id == self.next => {
+                    self.next += 1;
+                    self.read_to = self.next;
+                    Ok(Some((id, entry)))
+                }
+                Ok(Some((id, _))) => Err(self.pruned(id)),
+                Ok(None) => Ok(None),
+                Err(error) => {
+                    self.next = self.next.max(self.entries.next_id());
+                    Err(error)
+                }
+            };
         }
     }
 
-    fn check_cut(&mut self) -> Result<()> {
+    /// Whether something was cut off since the last look; an error if it had been read.
+    fn notice_cut(&mut self) -> Result<bool> {
         let end = self.cut_to.swap(NOTHING, Ordering::AcqRel);
-        if end >= self.next {
-            return Ok(());
+        if end == NOTHING {
+            return Ok(false);
         }
-        let (stream, id) = (self.log.name().to_string(), self.next);
-        self.go_to(end);
-        Err(Error::CutOff { stream, id, next_id: end })
+        if end >= self.read_to {
+            self.go_to(self.next);
+            return Ok(true);
+        }
+        let (stream, id, next_id) = (self.log.name().to_string(), self.next, end.max(self.from));
+        self.go_to(next_id);
+        Err(Error::CutOff { stream, id, next_id })
     }
 
     fn pruned(&mut self, first_id: u64) -> Error {
@@ -120,6 +134,7 @@ impl Following {
 
     fn go_to(&mut self, id: u64) {
         self.next = id;
+        self.read_to = self.read_to.min(id);
         self.entries = Entries::new(Arc::clone(&self.log), id, self.read_len);
     }
 }

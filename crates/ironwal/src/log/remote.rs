@@ -108,14 +108,15 @@ impl Log {
             return Ok(true);
         }
         let Some(found) = self.survey()? else { return Ok(false) };
-        let was_known = self.number().is_some();
-        if let Some(number) = found.as_ref().and_then(|found| found.number) {
+        if self.number().is_none()
+            && let Some(number) = found.as_ref().and_then(|found| found.number)
+        {
+            // What was told before was not told of this stream.
             self.identity.number.get_or_init(|| number);
+            return self.look(watermark, state);
         }
-        // What was found counts only if nothing but appending and pruning has happened meanwhile. What
-        // is told of a stream that was not known before is known only now.
+        // What was found counts only if nothing but appending and pruning has happened meanwhile.
         let after = watermark.look(self.number())?;
-        let now = if was_known { now } else { after };
         if now == Writing::Unknown || (now != after && follows(now, after).is_none()) {
             return Ok(false);
         }
@@ -145,7 +146,7 @@ impl Log {
 
     /// Follows the segments to where they end now. `false`: they are not what they were.
     fn follow(&self, state: &mut State, told: Told) -> Result<bool> {
-        if told.next_id < self.next_id() || told.first_id < self.first_id() {
+        if told.next_id < self.next_id() {
             return Ok(false);
         }
         while self.next_id() < told.next_id {
@@ -216,10 +217,11 @@ impl Log {
     fn take_over(&self, state: &mut State, surveyed: Survey, now: Writing) -> Result<bool> {
         let Survey { mut first_kept, mut next_id, durable, mut segments, end_lost, .. } = surveyed;
         if let Writing::Somebody { told: Some(told), .. } = now {
-            if next_id < told.next_id || first_kept.id > told.first_id {
+            if next_id < told.next_id {
                 return Ok(false);
             }
-            first_kept.id = told.first_id;
+            // It can say more than what is told: a pruning is in the middle, or has failed there.
+            first_kept.id = first_kept.id.max(told.first_id);
             if next_id > told.next_id && !self.end_at(&mut segments, told.next_id)? {
                 return Ok(false);
             }
@@ -276,9 +278,8 @@ impl Log {
             let before = state.cuts.iter().find(|(before, _)| *before == first_id);
             before.is_some_and(|(_, cut)| *cut != it.cut)
         };
-        if let Some(cut) = found.iter().find(is_cut) {
-            self.followers.tell(cut.segment.first_id());
-        }
+        let cut_in = found.iter().find(is_cut).map(|cut| cut.segment.first_id());
+        let cut_to = cut_in.or((next_id < self.next_id()).then_some(next_id));
         let cuts = found.iter().map(|it| (it.segment.first_id(), it.cut)).collect();
         let segments: Vec<Arc<Segment>> = found
             .into_iter()
@@ -288,7 +289,6 @@ impl Log {
         let change = self.change();
         // The ends in this order: an id that is in no segment any more is known to be gone.
         if next_id < self.next_id() {
-            self.followers.tell(next_id);
             self.committed.store(next_id, Ordering::Release);
         }
         if first_kept > self.first_kept() {
@@ -298,6 +298,9 @@ impl Log {
         self.set_first_kept(first_kept);
         self.committed.store(next_id, Ordering::Release);
         drop(change);
+        if let Some(end) = cut_to {
+            self.followers.tell(end);
+        }
         for segment in before.iter() {
             if !segments.iter().any(|it| Arc::ptr_eq(it, segment)) {
                 // Whoever reads one that was pruned goes on to its end. What was cut is looked up

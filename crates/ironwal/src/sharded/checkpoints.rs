@@ -235,14 +235,38 @@ impl Checkpoints {
         if self.wal.is_read_only() { self.read_on() } else { Ok(()) }
     }
 
-    /// Reads what has not been read yet of the log.
+    /// Reads what has not been read yet of the log. After an error, what was known is known.
     fn read_on(&self) -> Result<()> {
         let (mut follower, mut index) = (lock(&self.follower), lock(&self.index));
+        let is_pruned = self.log.first_id() > index.first();
+        if is_pruned || self.read_with(&mut follower, &mut index)? == Reading::FromTheBeginning {
+            let (mut new_follower, mut new) = self.begin();
+            while self.read_with(&mut new_follower, &mut new)? == Reading::FromTheBeginning {
+                (new_follower, new) = self.begin();
+            }
+            (*follower, *index) = (new_follower, new);
+        }
+        if !self.wal.is_read_only() {
+            // Nobody reads on, and it keeps a file open.
+            *follower = self.log.follow(index.next());
+        }
+        Ok(())
+    }
+
+    /// Of the log from its beginning, nothing is known.
+    fn begin(&self) -> (Follower, Index) {
         // Before the end is looked at: the record that dropped what was before is read too.
-        index.begin_at(self.log.first_id());
+        let first = self.log.first_id();
+        let mut index = Index::default();
+        index.begin_at(first);
+        (self.log.follow(first), index)
+    }
+
+    /// Reads up to the end, or to where the log is not any more what it was.
+    fn read_with(&self, follower: &mut Follower, index: &mut Index) -> Result<Reading> {
         loop {
             match follower.try_next() {
-                Ok(None) => break,
+                Ok(None) => return Ok(Reading::Done),
                 Ok(Some((entry, bytes))) => match Record::decode(&bytes) {
                     Some(record) => index.add(entry, record),
                     None => {
@@ -250,11 +274,8 @@ impl Checkpoints {
                         index.add_damaged(Damaged { entries: entry..entry + 1, offset: 0, reason });
                     }
                 },
-                Err(Error::Pruned { first_id, .. }) => index.begin_at(first_id),
-                Err(Error::CutOff { .. }) => {
-                    *index = Index::default();
-                    *follower = self.log.follow(0);
-                    index.begin_at(self.log.first_id());
+                Err(Error::Pruned { .. } | Error::CutOff { .. }) => {
+                    return Ok(Reading::FromTheBeginning);
                 }
                 Err(Error::Damaged { ids: entries, offset, reason, file, .. }) => {
                     let reason = format!("{reason}, in {}", file.display());
@@ -268,11 +289,6 @@ impl Checkpoints {
                 }
             }
         }
-        if !self.wal.is_read_only() {
-            // Nobody reads on, and it keeps a file open.
-            *follower = self.log.follow(index.next());
-        }
-        Ok(())
     }
 
     /// The data of a checkpoint, from memory or from the disk; `None`: it is not there any more.
@@ -308,4 +324,12 @@ impl Checkpoints {
         }
         Ok(data.clone())
     }
+}
+
+/// How reading goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Done,
+    /// Entries were pruned or cut off.
+    FromTheBeginning,
 }

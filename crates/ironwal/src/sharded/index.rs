@@ -113,6 +113,7 @@ impl Index {
     /// Copies from the entry `end` on were cut off.
     pub(super) fn cut_to(&mut self, end: u64) {
         self.copies = Checkpoints::default();
+        self.live.forget_from(end);
         self.next = self.next.min(end);
     }
 
@@ -184,6 +185,13 @@ impl Checkpoints {
             if self.newest_len <= NEWEST_LEN_MAX {
                 return;
             }
+        }
+    }
+
+    fn forget_from(&mut self, end: u64) {
+        for (_, known) in self.entries.split_off(&end) {
+            self.by_id.remove(&known.id);
+            self.newest_len -= known.len();
         }
     }
 

@@ -351,7 +351,7 @@ impl ShardedWal {
             return Err(Error::ShardCountMismatch { expected, found });
         }
         for (shard, offset) in (0..self.shard_count()).zip(&checkpoint.offsets) {
-            let stream = self.existing(shard)?;
+            let stream = self.inner.wal.existing(&shard_name(shard))?;
             let (first_id, next_id) =
                 stream.map_or((0, 0), |stream| (stream.first_id(), stream.next_id()));
             if first_id > *offset {
@@ -474,16 +474,6 @@ impl ShardedWal {
             done = work(&self.shard(shard)?);
         }
         done
-    }
-
-    /// The stream of a shard, if it was ever appended to.
-    fn existing(&self, shard: u16) -> Result<Option<Stream>> {
-        let name = shard_name(shard);
-        match self.inner.wal.current_segment_start_id(&name) {
-            Some(_) => self.inner.wal.stream(&name).map(Some),
-            None if self.inner.wal.is_closed() => Err(Error::Closed),
-            None => Ok(None),
-        }
     }
 
     /// The name of the stream of a shard, if there is such a shard.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::ShardedWal;
+use super::{ShardedWal, shard_name};
 use crate::error::Result;
 use crate::wal::range;
 
@@ -42,7 +42,7 @@ impl Iterator for Replay {
             }
             let shard = self.shards.next()?;
             let from = self.offsets.get(usize::from(shard)).copied().unwrap_or(0);
-            match self.wal.existing(shard) {
+            match self.wal.inner().existing(&shard_name(shard)) {
                 Ok(Some(stream)) => self.shard = Some((shard, stream.range(from..))),
                 Ok(None) => {}
                 Err(error) => return Some(Err(error)),

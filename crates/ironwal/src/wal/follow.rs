@@ -29,7 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// - [`Error::CutOff`]: entries that it has yielded were cut off
 ///   ([`Stream::truncate_after`](super::Stream::truncate_after)); it goes on where the stream was cut.
 /// - [`Error::Damaged`]: it goes on behind the damage.
-/// - [`Error::StreamNotFound`] (deleted), [`Error::Closed`], [`Error::Io`]: the end.
+/// - [`Error::StreamNotFound`] (deleted), [`Error::Closed`], [`Error::Io`]: the end. In a log that is
+///   open for reading only [`Error::Locked`] too.
 ///
 /// In a log that is open for reading only it looks every millisecond.
 pub struct Follower {

@@ -11,7 +11,7 @@ use crate::commit;
 use crate::error::{Error, Result};
 use crate::log::{Identity, Log};
 use crate::options::CorruptionPolicy;
-use crate::sync::{Arc, OnceLock, Ordering, Weak, lock};
+use crate::sync::{Arc, OnceLock, Weak, lock};
 
 impl Wal {
     pub(crate) fn sharding(&self) -> Option<Sharding> {
@@ -55,6 +55,13 @@ impl Wal {
         self.inner.check_writable()
     }
 
+    /// The stream of this name as it is now, if it was ever appended to.
+    pub(crate) fn existing(&self, name: &str) -> Result<Option<Stream>> {
+        let found = self.find_checked(name)?;
+        let existing = found.filter(|core| core.log().newest_segment().is_some());
+        Ok(existing.map(|core| Stream::new(self.clone(), core)))
+    }
+
     /// The log of checkpoints.
     pub(crate) fn checkpoints(&self) -> Stream {
         Stream::new(self.clone(), self.inner.checkpoints())
@@ -78,11 +85,6 @@ impl Wal {
     /// What opening does about damage.
     pub(crate) fn corruption_policy(&self) -> CorruptionPolicy {
         self.inner.on_corruption
-    }
-
-    /// Whether no handle can be used any more.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.inner.closed.load(Ordering::Acquire)
     }
 }
 

@@ -11,6 +11,7 @@ mod model;
 mod operations;
 mod routing;
 mod simulation;
+mod stories;
 mod surface;
 
 use std::sync::Arc;
