@@ -20,6 +20,17 @@ pub enum Maintenance {
     Inline,
 }
 
+impl Maintenance {
+    /// How many threads may do something at once of which `wanted` are worth while: a simulation has
+    /// one.
+    pub(crate) fn threads_max(self, wanted: usize) -> usize {
+        match self {
+            Self::Inline => 1,
+            Self::Thread => wanted,
+        }
+    }
+}
+
 /// What a log takes from outside. The default is the real world.
 ///
 /// ```

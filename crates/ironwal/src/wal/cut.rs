@@ -1,14 +1,11 @@
 //! One instant over many streams.
 
 use super::Wal;
+use super::maintenance::SYNC_THREADS_MAX;
 use crate::commit;
-use crate::environment::Maintenance;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sync::{Arc, PoisonError, in_parallel};
-
-/// How many streams are synced at once to make a cut durable.
-const SYNC_THREADS_MAX: usize = 4;
 
 impl Wal {
     /// Looks at several streams at one instant, makes what they hold then durable, and returns the
@@ -53,21 +50,18 @@ impl Wal {
     fn try_cut<N: AsRef<str>>(&self, streams: &[N]) -> Result<Vec<u64>> {
         let mut order: Vec<usize> = (0..streams.len()).collect();
         order.sort_unstable_by_key(|nth| streams[*nth].as_ref());
-        let mut ends = vec![0; streams.len()];
         let mut found: Vec<Arc<commit::Stream>> = Vec::with_capacity(streams.len());
-        let mut found_for: Vec<Vec<usize>> = Vec::with_capacity(streams.len());
+        // Which of them each name is; a name can come twice.
+        let mut found_for = vec![None; streams.len()];
         let staged = {
             // Until the ends are read, nobody can begin a stream that was looked for in vain.
             let catalogue = self.inner.streams.read().unwrap_or_else(PoisonError::into_inner);
             for nth in order {
                 let Some(stream) = catalogue.get(streams[nth].as_ref()) else { continue };
-                match (found.last(), found_for.last_mut()) {
-                    (Some(last), Some(places)) if Arc::ptr_eq(last, stream) => places.push(nth),
-                    _ => {
-                        found.push(Arc::clone(stream));
-                        found_for.push(vec![nth]);
-                    }
+                if !found.last().is_some_and(|last| Arc::ptr_eq(last, stream)) {
+                    found.push(Arc::clone(stream));
                 }
+                found_for[nth] = Some(found.len() - 1);
             }
             let logs: Vec<&Log> = found.iter().map(|stream| &**stream.log()).collect();
             Log::staged_ends(&logs)
@@ -75,16 +69,11 @@ impl Wal {
         let behind =
             |(stream, end): &(&Arc<commit::Stream>, &u64)| stream.log().durable_end() < **end;
         let not_durable: Vec<_> = found.iter().zip(&staged).filter(behind).collect();
-        let threads_max = match self.inner.environment.maintenance {
-            Maintenance::Inline => 1,
-            Maintenance::Thread => SYNC_THREADS_MAX,
-        };
+        let threads_max = self.inner.environment.maintenance.threads_max(SYNC_THREADS_MAX);
         for synced in in_parallel(&not_durable, threads_max, |(stream, _)| stream.sync()) {
             synced?;
         }
-        for (places, end) in found_for.iter().zip(staged) {
-            places.iter().for_each(|nth| ends[*nth] = end);
-        }
-        Ok(ends)
+        // By reference: collected in place, the ends would keep twice the memory.
+        Ok(found_for.iter().map(|found| found.map_or(0, |nth: usize| staged[nth])).collect())
     }
 }

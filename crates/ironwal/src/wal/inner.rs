@@ -11,7 +11,7 @@ use super::own::Sharding;
 use super::root::RootDir;
 use super::{deletion, names, reshape, root};
 use crate::commit;
-use crate::environment::{Environment, Maintenance};
+use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::format::{MAX_SEGMENT_LEN, frame};
 use crate::log::mark::{Marks, Watermark};
@@ -235,10 +235,8 @@ impl Inner {
     /// Recovers every stream in the root, several at a time.
     fn recover_all(&self, dirs: Vec<(String, PathBuf)>) -> Result<Catalogue> {
         let recover = |of: &(String, PathBuf)| self.recover_one(of.clone(), self.limits);
-        let threads = match self.environment.maintenance {
-            Maintenance::Inline => 1,
-            Maintenance::Thread => std::thread::available_parallelism().map_or(1, usize::from),
-        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.environment.maintenance.threads_max(cores);
         let recovered = in_parallel(&dirs, threads, recover);
         let mut streams = Catalogue::new();
         for ((name, _), stream) in dirs.into_iter().zip(recovered) {

@@ -21,8 +21,8 @@ const IDLE: Duration = Duration::from_secs(1);
 /// disk from its work.
 const IDLE_STREAMS_MAX: usize = 16;
 
-/// How many streams are synced at once when many are due.
-const SYNC_THREADS: usize = 4;
+/// How many streams are synced at once when many are to be.
+pub(super) const SYNC_THREADS_MAX: usize = 4;
 
 /// Does it, or has it done.
 #[derive(Debug)]
@@ -228,11 +228,7 @@ impl Shared {
                 ready.extend(agenda.due.pop_front().map(|(_, stream)| stream));
             }
         }
-        let threads = match self.environment.maintenance {
-            Maintenance::Inline => 1,
-            Maintenance::Thread => SYNC_THREADS,
-        };
-        in_parallel(&ready, threads, sync);
+        in_parallel(&ready, self.environment.maintenance.threads_max(SYNC_THREADS_MAX), sync);
     }
 
     fn delete_one(&self) -> bool {

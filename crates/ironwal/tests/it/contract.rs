@@ -76,15 +76,14 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
 }
 
-#[test]
-fn the_same_seed_gives_the_same_calls() {
+/// The same seed gives the same calls: `start` gives the disk and what happens on it.
+pub(crate) fn assert_repeatable<R: FnOnce()>(start: impl Fn(SyncMode, u64) -> (SimDisk, R)) {
     for mode in MODES {
         for seed in 0..5 {
             let trace = || {
-                let simulation = Simulation::new(mode, seed, false);
-                let disk = simulation.disk.clone();
+                let (disk, run) = start(mode, seed);
                 disk.configure(|config| config.trace = true);
-                simulation.run();
+                run();
                 disk.trace()
             };
             let first = trace();
@@ -92,6 +91,14 @@ fn the_same_seed_gives_the_same_calls() {
             assert_eq!(first, trace(), "{mode:?} {seed}");
         }
     }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_calls() {
+    assert_repeatable(|mode, seed| {
+        let simulation = Simulation::new(mode, seed, false);
+        (simulation.disk.clone(), move || simulation.run())
+    });
 }
 
 /// The n-th call of every kind fails, for every n of a workload, with every death after it.

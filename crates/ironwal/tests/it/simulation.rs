@@ -60,6 +60,41 @@ pub(crate) fn options(rng: &mut Rng, mode: SyncMode) -> WalOptions {
     }
 }
 
+/// What a disk is going to do.
+pub(crate) enum Trouble {
+    /// A sync may fail.
+    SyncFails,
+    /// What needs space fails.
+    NoSpace,
+    /// Another call fails, or the power goes.
+    Other,
+}
+
+/// From now on one call of a kind fails, or any one, or those that need space; or the power goes.
+pub(crate) fn cause_trouble(rng: &mut Rng, disk: &SimDisk) -> Trouble {
+    let n = rng.u64(1..60);
+    let (kind, n) = match rng.u8(..5) {
+        0 | 1 => {
+            disk.cut_power_at(n);
+            return Trouble::Other;
+        }
+        2 => {
+            let kinds = [CallKind::Write, CallKind::Sync, CallKind::SyncDir];
+            let kinds = if rng.bool() { &kinds[..] } else { &CallKind::ALL[..] };
+            (Some(kinds[rng.usize(..kinds.len())]), n % 12 + 1)
+        }
+        3 => {
+            let capacity = disk.used_bytes() + rng.u64(..4) * 4096;
+            disk.configure(|config| config.capacity = Some(capacity));
+            return Trouble::NoSpace;
+        }
+        _ => (None, n),
+    };
+    let errors = [std::io::ErrorKind::Other, std::io::ErrorKind::StorageFull];
+    disk.fail_nth(kind, n, errors[rng.usize(..2)]);
+    if kind.is_none_or(|kind| kind == CallKind::Sync) { Trouble::SyncFails } else { Trouble::Other }
+}
+
 impl Simulation {
     pub(crate) fn new(mode: SyncMode, seed: u64, verbose: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -176,36 +211,14 @@ impl Simulation {
         if self.planned {
             return;
         }
-        let n = self.rng.u64(1..60);
         self.only_full = false;
-        match self.rng.u8(..5) {
-            0 | 1 => self.disk.cut_power_at(n),
-            2 => {
-                let kinds = [CallKind::Write, CallKind::Sync, CallKind::SyncDir];
-                let kind = if self.rng.bool() {
-                    kinds[self.rng.usize(..kinds.len())]
-                } else {
-                    CallKind::ALL[self.rng.usize(..CallKind::ALL.len())]
-                };
-                self.fail(Some(kind), n % 12 + 1);
-            }
-            3 => {
-                let capacity = self.disk.used_bytes() + self.rng.u64(..4) * 4096;
-                self.disk.configure(|config| config.capacity = Some(capacity));
-                self.only_full = !self.faulty;
-            }
-            _ => self.fail(None, n),
+        match cause_trouble(&mut self.rng, &self.disk) {
+            // What a failed sync drops from the cache is gone for a killed process too.
+            Trouble::SyncFails => self.after = After::PowerLoss,
+            Trouble::NoSpace => self.only_full = !self.faulty,
+            Trouble::Other => {}
         }
         self.faulty = true;
-    }
-
-    fn fail(&mut self, kind: Option<CallKind>, n: u64) {
-        let errors = [std::io::ErrorKind::Other, std::io::ErrorKind::StorageFull];
-        self.disk.fail_nth(kind, n, errors[self.rng.usize(..2)]);
-        if kind.is_none_or(|kind| kind == CallKind::Sync) {
-            // What a failed sync drops from the cache is gone for a killed process too.
-            self.after = After::PowerLoss;
-        }
     }
 
     /// Opens, through crashes and faults in the middle of recovery, and judges what was recovered.

@@ -12,13 +12,13 @@ use std::time::Duration;
 use fastrand::Rng;
 use ironwal::sharded::ShardedWal;
 use ironwal::storage::SimDisk;
-use ironwal::storage::sim::{CallKind, SimConfig};
+use ironwal::storage::sim::SimConfig;
 use ironwal::{CompressionType, Error, SyncMode, WalOptions};
 
 use super::model::Checkpoints;
-use crate::contract::{INTERVAL, MODES, run_seeds};
+use crate::contract::{INTERVAL, assert_repeatable, run_seeds};
 use crate::model::{After, Model, open_at};
-use crate::simulation::{ROOT, options};
+use crate::simulation::{ROOT, Trouble, cause_trouble, options};
 
 /// How many seeds are tried per mode if nothing is said.
 const SEEDS: u64 = 250;
@@ -191,35 +191,14 @@ impl Simulation {
         if self.planned {
             return;
         }
-        let n = self.rng.u64(1..60);
         self.only_full = false;
-        match self.rng.u8(..5) {
-            0 | 1 => self.disk.cut_power_at(n),
-            2 => {
-                let kinds = [CallKind::Write, CallKind::Sync, CallKind::SyncDir];
-                let kind = match self.rng.bool() {
-                    true => kinds[self.rng.usize(..kinds.len())],
-                    false => CallKind::ALL[self.rng.usize(..CallKind::ALL.len())],
-                };
-                self.fail(Some(kind), n % 12 + 1);
-            }
-            3 => {
-                let capacity = self.disk.used_bytes() + self.rng.u64(..4) * 4096;
-                self.disk.configure(|config| config.capacity = Some(capacity));
-                self.only_full = !self.faulty;
-            }
-            _ => self.fail(None, n),
+        match cause_trouble(&mut self.rng, &self.disk) {
+            // What a failed sync drops from the cache is gone for a killed process too.
+            Trouble::SyncFails => self.after = After::PowerLoss,
+            Trouble::NoSpace => self.only_full = !self.faulty,
+            Trouble::Other => {}
         }
         self.faulty = true;
-    }
-
-    fn fail(&mut self, kind: Option<CallKind>, n: u64) {
-        let errors = [ErrorKind::Other, ErrorKind::StorageFull];
-        self.disk.fail_nth(kind, n, errors[self.rng.usize(..2)]);
-        if kind.is_none_or(|kind| kind == CallKind::Sync) {
-            // What a failed sync drops from the cache is gone for a killed process too.
-            self.after = After::PowerLoss;
-        }
     }
 
     /// Opens, through crashes and faults in the middle of recovery, and judges what was recovered.
@@ -404,20 +383,10 @@ fn checkpoints_survive_in_interval() {
 
 #[test]
 fn the_same_seed_gives_the_same_calls() {
-    for mode in MODES {
-        for seed in 0..5 {
-            let trace = || {
-                let simulation = Simulation::new(mode, seed, false);
-                let disk = simulation.disk.clone();
-                disk.configure(|config| config.trace = true);
-                simulation.run();
-                disk.trace()
-            };
-            let first = trace();
-            assert!(first.len() > 20);
-            assert_eq!(first, trace(), "{mode:?} {seed}");
-        }
-    }
+    assert_repeatable(|mode, seed| {
+        let simulation = Simulation::new(mode, seed, false);
+        (simulation.disk.clone(), move || simulation.run())
+    });
 }
 
 /// Every call of a small workload fails in turn, or is the one at which the power goes.
