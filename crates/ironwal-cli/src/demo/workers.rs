@@ -18,6 +18,9 @@ const REPORT_COUNT_MAX: usize = 16;
 /// … but on a slow disk not later than this.
 const REPORT_DELAY_MAX: Duration = Duration::from_millis(5);
 
+/// How many lines come after the last checkpoint, at least as a rule, if there are many.
+const LINES_AFTER: u64 = 200;
+
 /// What is to be appended.
 pub(super) struct Work<'a> {
     pub(super) wal: &'a ShardedWal,
@@ -88,8 +91,11 @@ impl Work<'_> {
                 }
             }
             let count = returned.fetch_add(1, Ordering::AcqRel) + 1;
-            // Half-way, so that lines come after the last one too.
-            if count % self.checkpoint_every == self.checkpoint_every / 2 {
+            // Half-way, and none near the end, so that lines come after the last one too, although it
+            // is taken a little later.
+            let is_due = count % self.checkpoint_every == self.checkpoint_every / 2;
+            let is_last = count + LINES_AFTER.min(self.numbers_end / 4) > self.numbers_end;
+            if is_due && !is_last {
                 // If one is due already, it stands for both.
                 let _ = due.try_send(());
             }
