@@ -31,6 +31,22 @@ impl Maintenance {
     }
 }
 
+/// Which appends go to the journal: one file for the whole log, so that one sync makes appends to
+/// many streams durable. What is in it is written to the segments of its stream before long.
+///
+/// Batches over several streams always go to it, as nothing else can make them atomic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Journal {
+    /// Those that are made durable together with appends to other streams. An append that has
+    /// nothing to share a sync with, and one of 16 KiB or more, goes straight to its segment.
+    Auto,
+    /// Every append of less than 16 KiB that must be durable when it returns.
+    On,
+    /// None: every stream is synced on its own.
+    Off,
+}
+
 /// What a log takes from outside. The default is the real world.
 ///
 /// ```
@@ -53,6 +69,7 @@ pub struct Environment {
     pub(crate) entropy: Arc<dyn Fn() -> u64 + Send + Sync>,
     pub(crate) clock: Arc<dyn Fn() -> Duration + Send + Sync>,
     pub(crate) maintenance: Maintenance,
+    pub(crate) journal: Journal,
 }
 
 impl Environment {
@@ -84,6 +101,14 @@ impl Environment {
         self.maintenance = maintenance;
         self
     }
+
+    /// Chooses which appends go to the journal. The default, [`Journal::Auto`], is right unless a
+    /// measurement says otherwise.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = journal;
+        self
+    }
 }
 
 impl Default for Environment {
@@ -93,6 +118,7 @@ impl Default for Environment {
             entropy: Arc::new(random),
             clock: Arc::new(since_the_epoch),
             maintenance: Maintenance::Thread,
+            journal: Journal::Auto,
         }
     }
 }
@@ -103,6 +129,7 @@ impl fmt::Debug for Environment {
             .debug_struct("Environment")
             .field("storage", &self.storage)
             .field("maintenance", &self.maintenance)
+            .field("journal", &self.journal)
             .finish_non_exhaustive()
     }
 }
