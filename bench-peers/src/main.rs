@@ -8,16 +8,23 @@
 //! in an order that changes with every repetition, and what is judged is the median of the ratios
 //! *within* the repetitions.
 
+mod loads;
 mod measure;
 mod peers;
 mod report;
+mod watch;
+mod workloads;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
-use measure::{Case, Settings};
-use report::Target;
+use ironwal::Journal;
+use measure::Settings;
+use workloads::fairness::Demand;
+use workloads::{Plan, fairness, many_streams, one_stream, threshold};
 
 const USAGE: &str = "\
 usage: bench-peers WORKLOAD [OPTIONS]
@@ -25,19 +32,34 @@ usage: bench-peers WORKLOAD [OPTIONS]
 workloads:
   strict        single durable appends of 128 bytes: 1 and 8 threads, beside the disk's limit
   strict-batch  durable batches of 100 entries of 128 bytes, 1 thread
+  many-streams  the same to many streams, with and without the journal, and what belongs to it
+  threshold     durable entries of 1 to 64 KiB, with and without the journal
+  fairness      durable appends to 1,000 streams from 64 threads, across switches of the journal
 
 options:
   --dir DIR         where the logs are created and removed again [default: target/bench-data]
   --repetitions N   how often every case is run [default: 9]
-  --seconds S       how long each run is measured [default: 1]
-  --quick           --repetitions 3 --seconds 0.3; says nothing reliable
+  --warm-up S       how long a run goes on before it is measured, in seconds [default: 0.2]
+  --seconds S       how long each run is measured [default: 1; fairness: 20]
+  --quick           --repetitions 3 --seconds 0.3; fairness: --seconds 4; says nothing reliable
+of fairness only:
+  --streams N       [default: 1000]
+  --threads N       [default: 64]
+  --entry N         the bytes of an entry [default: 128]
+  --journal WHICH   auto, on or off [default: auto]
 
 exit code: 0 measured, whether the targets are met or not; 2 wrong usage or an I/O error";
 
+/// What the command line says.
+struct Arguments {
+    workload: String,
+    settings: Settings,
+    demand: Demand,
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = parse(&arguments).and_then(|(workload, settings)| run(&workload, &settings));
-    match result {
+    match parse(&arguments).and_then(|arguments| run(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");
@@ -46,100 +68,107 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(arguments: &[String]) -> Result<(String, Settings), String> {
-    let mut workload = None;
+fn parse(arguments: &[String]) -> Result<Arguments, String> {
+    let mut workload: Option<String> = None;
     let mut settings = Settings {
         dir: PathBuf::from("target/bench-data"),
         repetitions: 9,
-        duration: Duration::from_secs(1),
+        warm_up: Duration::from_millis(200),
+        duration: Duration::ZERO,
     };
+    let mut demand = Demand { streams: 1000, threads: 64, entry_len: 128, journal: Journal::Auto };
+    let (mut duration, mut quick) = (None, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value =
             || rest.next().ok_or_else(|| format!("{argument} needs a value\n\n{USAGE}"));
         match argument.as_str() {
             "--dir" => settings.dir = value()?.into(),
-            "--repetitions" => {
-                settings.repetitions = number(value()?)?;
-            }
-            "--seconds" => {
-                settings.duration = Duration::try_from_secs_f64(number(value()?)?)
-                    .map_err(|error| error.to_string())?;
-            }
-            "--quick" => {
-                settings.repetitions = 3;
-                settings.duration = Duration::from_millis(300);
-            }
+            "--repetitions" => settings.repetitions = number(value()?)?,
+            "--warm-up" => settings.warm_up = seconds(value()?)?,
+            "--seconds" => duration = Some(seconds(value()?)?),
+            "--quick" => quick = true,
+            "--streams" => demand.streams = number(value()?)?,
+            "--threads" => demand.threads = number(value()?)?,
+            "--entry" => demand.entry_len = number(value()?)?,
+            "--journal" => demand.journal = journal(value()?)?,
             name if !name.starts_with('-') && workload.is_none() => workload = Some(name.into()),
             other => return Err(format!("unknown argument {other}\n\n{USAGE}")),
         }
     }
-    if settings.repetitions == 0 || settings.duration.is_zero() {
-        return Err("at least one repetition, and more than no time".into());
+    let workload = workload.ok_or(USAGE)?;
+    if quick {
+        settings.repetitions = 3;
     }
-    Ok((workload.ok_or(USAGE)?, settings))
+    settings.duration = duration.unwrap_or(match (workload.as_str(), quick) {
+        ("fairness", false) => Duration::from_secs(20),
+        ("fairness", true) => Duration::from_secs(4),
+        (_, false) => Duration::from_secs(1),
+        (_, true) => Duration::from_millis(300),
+    });
+    let least = [settings.repetitions, demand.streams, demand.threads].into_iter().min();
+    if least == Some(0) || settings.duration.is_zero() {
+        return Err("at least one repetition, stream and thread, and more than no time".into());
+    }
+    Ok(Arguments { workload, settings, demand })
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text} is not a number\n\n{USAGE}"))
 }
 
-fn run(workload: &str, settings: &Settings) -> Result<(), String> {
-    let (cases, targets) = match workload {
-        "strict" => strict(),
-        "strict-batch" => strict_batch(),
+fn seconds(text: &str) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(number(text)?).map_err(|error| error.to_string())
+}
+
+fn journal(text: &str) -> Result<Journal, String> {
+    match text {
+        "auto" => Ok(Journal::Auto),
+        "on" => Ok(Journal::On),
+        "off" => Ok(Journal::Off),
+        other => Err(format!("the journal is auto, on or off, not {other}\n\n{USAGE}")),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let settings = &arguments.settings;
+    let measured = match arguments.workload.as_str() {
+        "strict" => in_turns(arguments, &one_stream::strict()),
+        "strict-batch" => in_turns(arguments, &one_stream::strict_batch()),
+        "many-streams" => in_turns(arguments, &many_streams::plan()),
+        "threshold" => introduce(arguments).and_then(|()| threshold::run(settings)),
+        "fairness" => {
+            introduce(arguments).and_then(|()| fairness::run(settings, &arguments.demand))
+        }
         other => return Err(format!("unknown workload {other}\n\n{USAGE}")),
     };
-    measure_and_print(workload, &cases, &targets, settings)
-        .map_err(|error| format!("{}: {error}", settings.dir.display()))
+    measured.map_err(|error| format!("{}: {error}", settings.dir.display()))
 }
 
-fn strict() -> (Vec<Case>, Vec<Target>) {
-    let case = |peer, threads| Case { peer, threads, batch_len: 1 };
-    let cases = vec![
-        case(peers::FLOOR, 1),
-        case(peers::IRONWAL, 1),
-        case(peers::IRONWAL, 8),
-        case(peers::PUBLISHED, 1),
-        case(peers::PUBLISHED, 8),
-    ];
-    let targets = vec![
-        Target { what: "ironwal, 1 thread / limit", of: (1, 0), at_least: Some(0.9) },
-        Target { what: "ironwal, 8 threads / 1 thread", of: (2, 1), at_least: Some(3.5) },
-        Target { what: "0.6.9, 1 thread / limit", of: (3, 0), at_least: None },
-        Target { what: "0.6.9, 8 threads / 1 thread", of: (4, 3), at_least: None },
-        Target { what: "ironwal / 0.6.9, 1 thread", of: (1, 3), at_least: None },
-        Target { what: "ironwal / 0.6.9, 8 threads", of: (2, 4), at_least: None },
-    ];
-    (cases, targets)
-}
-
-fn strict_batch() -> (Vec<Case>, Vec<Target>) {
-    let case = |peer| Case { peer, threads: 1, batch_len: 100 };
-    let cases = vec![case(peers::FLOOR), case(peers::IRONWAL), case(peers::PUBLISHED)];
-    let targets = vec![
-        Target { what: "ironwal / limit", of: (1, 0), at_least: None },
-        Target { what: "0.6.9 / limit", of: (2, 0), at_least: None },
-    ];
-    (cases, targets)
-}
-
-fn measure_and_print(
-    workload: &str,
-    cases: &[Case],
-    targets: &[Target],
-    settings: &Settings,
-) -> std::io::Result<()> {
+/// Prints what is measured, and on what.
+fn introduce(Arguments { workload, settings, demand }: &Arguments) -> io::Result<()> {
     std::fs::create_dir_all(&settings.dir)?;
-    println!("{workload}: entries of {} bytes", peers::ENTRY_LEN);
+    let seconds = settings.duration.as_secs_f64();
+    match workload.as_str() {
+        "threshold" => println!("{workload}"),
+        "fairness" => println!(
+            "{workload}: entries of {} bytes, journal {:?}, {seconds} s",
+            demand.entry_len, demand.journal
+        ),
+        _ => println!("{workload}: entries of {} bytes", peers::ENTRY_LEN),
+    }
     report::machine(Path::new(&settings.dir))?;
-    println!(
-        "{} repetitions of {} s per case, interleaved\n",
-        settings.repetitions,
-        settings.duration.as_secs_f64()
-    );
-    let runs = measure::interleaved(cases, settings)?;
-    report::cases(cases, &runs);
-    report::targets(targets, &runs);
+    if workload != "fairness" {
+        println!("{} repetitions of {seconds} s per case, interleaved", settings.repetitions);
+    }
+    println!();
+    Ok(())
+}
+
+fn in_turns(arguments: &Arguments, plan: &Plan) -> io::Result<()> {
+    introduce(arguments)?;
+    let runs = measure::interleaved(&plan.cases, &arguments.settings)?;
+    report::cases(&plan.cases, &runs);
+    report::targets(&plan.targets, &runs);
     Ok(())
 }

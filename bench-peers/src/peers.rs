@@ -1,53 +1,78 @@
-//! The logs that are measured, each behind the same few calls, each in its own durable setting.
+//! Logs with one stream, each in its own durable setting: every append is on stable storage when it
+//! returns.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+
+use ironwal::{Environment, Journal};
+
+use crate::measure::{Load, Open, step};
 
 /// The bytes of every entry.
 pub const ENTRY_LEN: usize = 128;
 
-/// An open log with one stream. Every append is on stable storage when it returns.
-pub trait Log: Sync {
-    /// Appends one entry.
-    fn append(&self, entry: &[u8]) -> io::Result<()>;
+/// Appends one of these again and again.
+pub const ENTRY: [u8; ENTRY_LEN] = [0x5A; ENTRY_LEN];
 
-    /// Appends a batch.
-    fn append_batch(&self, entries: &[&[u8]]) -> io::Result<()>;
-}
-
-/// A kind of log.
-#[derive(Clone, Copy)]
-pub struct Peer {
-    /// What it is called in the report.
-    pub name: &'static str,
-    /// Creates one in an empty directory.
-    pub open: fn(&Path) -> io::Result<Box<dyn Log>>,
-}
+const STREAM: &str = "bench";
 
 /// What the disk allows: one write and one fdatasync into blocks that have been written before.
-pub const FLOOR: Peer = Peer { name: "limit: pwrite + fdatasync", open: Floor::open };
+pub fn floor(batch_len: usize) -> Open {
+    Box::new(move |dir| {
+        let floor = Arc::new(Floor::open(dir)?);
+        Ok(load(move || {
+            let floor = Arc::clone(&floor);
+            let bytes = vec![0x5A; Floor::bytes_of(batch_len)];
+            move || floor.write(&bytes)
+        }))
+    })
+}
 
-/// This library.
-pub const IRONWAL: Peer = Peer {
-    name: "ironwal",
-    open: |dir| {
-        let wal = ironwal::Wal::new(ironwal::WalOptions::new(dir)).map_err(io::Error::other)?;
-        Ok(Box::new(Ironwal(wal)))
-    },
-};
+/// This library: appends of `batch_len` entries, 1 standing for a single append.
+pub fn ironwal(journal: Journal, batch_len: usize) -> Open {
+    Box::new(move |dir| {
+        let environment = Environment::default().with_journal(journal);
+        let wal = ironwal::Wal::open_with(ironwal::WalOptions::new(dir), environment);
+        let wal = wal.map_err(io::Error::other)?;
+        wal.append(STREAM, &ENTRY).map_err(io::Error::other)?;
+        Ok(load(move || {
+            let wal = wal.clone();
+            let batch = vec![&ENTRY[..]; batch_len];
+            move || match &batch[..] {
+                [entry] => wal.append(STREAM, entry).map(drop).map_err(io::Error::other),
+                batch => wal.append_batch(STREAM, batch).map(drop).map_err(io::Error::other),
+            }
+        }))
+    })
+}
 
 /// The published version.
-pub const PUBLISHED: Peer = Peer {
-    name: "ironwal 0.6.9",
-    open: |dir| {
+pub fn published(batch_len: usize) -> Open {
+    Box::new(move |dir| {
         let options = ironwal_published::WalOptions::new(dir);
         let wal = ironwal_published::Wal::new(options).map_err(io::Error::other)?;
-        Ok(Box::new(Published(wal)))
-    },
-};
+        wal.append(STREAM, &ENTRY).map_err(io::Error::other)?;
+        Ok(load(move || {
+            let wal = wal.clone();
+            let batch = vec![&ENTRY[..]; batch_len];
+            move || match &batch[..] {
+                [entry] => wal.append(STREAM, entry).map(drop).map_err(io::Error::other),
+                batch => wal.append_batch(STREAM, batch).map(drop).map_err(io::Error::other),
+            }
+        }))
+    })
+}
+
+/// All threads do the same, and nothing but that.
+fn load<Operation>(operation: impl Fn() -> Operation + Sync + 'static) -> Load
+where
+    Operation: FnMut() -> io::Result<()> + 'static,
+{
+    Box::new(move |_| step(operation()))
+}
 
 /// The file of the floor: large enough that wrapping around is rare.
 const FLOOR_LEN: usize = 16 * 1024 * 1024;
@@ -67,7 +92,7 @@ struct Floor {
 }
 
 impl Floor {
-    fn open(dir: &Path) -> io::Result<Box<dyn Log>> {
+    fn open(dir: &Path) -> io::Result<Self> {
         let file = File::create_new(dir.join("floor"))?;
         // In single pages: writes into the large folios that one big write leaves in the page cache
         // are slower, and would flatter everybody else.
@@ -76,7 +101,13 @@ impl Floor {
         }
         file.sync_all()?;
         File::open(dir)?.sync_all()?;
-        Ok(Box::new(Self { file, offset: Mutex::new(0) }))
+        Ok(Self { file, offset: Mutex::new(0) })
+    }
+
+    /// How many bytes ironwal writes for so many entries.
+    fn bytes_of(entries: usize) -> usize {
+        let bytes = FRAME_HEADER_LEN + TABLE_FIELD_LEN * (entries - 1) + ENTRY_LEN * entries;
+        bytes.next_multiple_of(8)
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
@@ -87,46 +118,5 @@ impl Floor {
         self.file.write_all_at(bytes, *offset as u64)?;
         *offset += bytes.len();
         self.file.sync_data()
-    }
-}
-
-impl Log for Floor {
-    fn append(&self, entry: &[u8]) -> io::Result<()> {
-        let mut record = [0; FRAME_HEADER_LEN + ENTRY_LEN];
-        record[FRAME_HEADER_LEN..].copy_from_slice(entry);
-        self.write(&record)
-    }
-
-    fn append_batch(&self, entries: &[&[u8]]) -> io::Result<()> {
-        let mut record = vec![0; FRAME_HEADER_LEN + TABLE_FIELD_LEN * (entries.len() - 1)];
-        entries.iter().for_each(|entry| record.extend_from_slice(entry));
-        record.resize(record.len().next_multiple_of(8), 0);
-        self.write(&record)
-    }
-}
-
-const STREAM: &str = "bench";
-
-struct Ironwal(ironwal::Wal);
-
-impl Log for Ironwal {
-    fn append(&self, entry: &[u8]) -> io::Result<()> {
-        self.0.append(STREAM, entry).map(drop).map_err(io::Error::other)
-    }
-
-    fn append_batch(&self, entries: &[&[u8]]) -> io::Result<()> {
-        self.0.append_batch(STREAM, entries).map(drop).map_err(io::Error::other)
-    }
-}
-
-struct Published(ironwal_published::Wal);
-
-impl Log for Published {
-    fn append(&self, entry: &[u8]) -> io::Result<()> {
-        self.0.append(STREAM, entry).map(drop).map_err(io::Error::other)
-    }
-
-    fn append_batch(&self, entries: &[&[u8]]) -> io::Result<()> {
-        self.0.append_batch(STREAM, entries).map(drop).map_err(io::Error::other)
     }
 }

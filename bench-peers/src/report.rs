@@ -15,23 +15,87 @@ const BUSY_FACTOR: f64 = 2.0;
 /// A ratio of two cases, by their places in the list.
 pub struct Target {
     /// What is compared.
-    pub what: &'static str,
+    pub what: String,
     /// The case above the line, and the one below it.
     pub of: (usize, usize),
+    /// What is divided by what.
+    pub figure: Figure,
     /// What the ratio should be.
-    pub at_least: Option<f64>,
+    pub aim: Aim,
+}
+
+impl Target {
+    /// A ratio of throughputs.
+    pub fn rate(what: impl Into<String>, of: (usize, usize), aim: Aim) -> Self {
+        Self { what: what.into(), of, figure: Figure::Rate, aim }
+    }
+
+    /// A ratio of median latencies.
+    pub fn latency(what: impl Into<String>, of: (usize, usize), aim: Aim) -> Self {
+        Self { what: what.into(), of, figure: Figure::Latency, aim }
+    }
+}
+
+/// What of a run is compared.
+#[derive(Clone, Copy)]
+pub enum Figure {
+    /// Entries per second.
+    Rate,
+    /// The median latency.
+    Latency,
+}
+
+impl Figure {
+    fn of(self, run: &Run) -> f64 {
+        match self {
+            Self::Rate => run.entries_per_s,
+            Self::Latency => run.latencies_ns.value_at_quantile(0.5) as f64,
+        }
+    }
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy)]
+pub enum Aim {
+    /// It is for information.
+    None,
+    /// This or more.
+    AtLeast(f64),
+    /// This or less.
+    AtMost(f64),
+}
+
+impl Aim {
+    /// The limit, and whether it is kept.
+    pub fn verdict(self, found: f64) -> String {
+        let (limit, met) = match self {
+            Self::None => return String::new(),
+            Self::AtLeast(least) => (format!("≥ {least}"), found >= least),
+            Self::AtMost(most) => (format!("≤ {most}"), found <= most),
+        };
+        format!("{limit:>10}  {}", if met { "ok" } else { "NOT OK" })
+    }
 }
 
 /// A median, and what it is the median of.
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+pub struct Spread {
+    /// Half are below it.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
 }
 
 impl Spread {
+    /// Of the ratios within the repetitions.
+    pub fn of_ratios(figure: Figure, above: &[Run], below: &[Run]) -> Self {
+        let ratio = |(above, below): (&Run, &Run)| figure.of(above) / figure.of(below);
+        Self::of(above.iter().zip(below).map(ratio).collect())
+    }
+
     /// Of at least one value.
-    fn of(mut values: Vec<f64>) -> Self {
+    pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let last = values.len() - 1;
         let median = (values[last / 2] + values[last.div_ceil(2)]) / 2.0;
@@ -86,8 +150,8 @@ fn file_system(dir: &Path) -> io::Result<String> {
 /// Prints one line for every case.
 pub fn cases(cases: &[Case], runs: &[Vec<Run>]) {
     println!(
-        "{:<30}{:>8}{:>12}{:>22}{:>10}{:>10}",
-        "", "threads", "entries/s", "min .. max", "p50 µs", "p99 µs"
+        "{:<42}{:>8}{:>11}{:>22}{:>10}{:>10}{:>10}",
+        "", "threads", "entries/s", "min .. max", "p50 µs", "p99 µs", "p99.9 µs"
     );
     for (case, runs) in cases.iter().zip(runs) {
         let rate = Spread::of(runs.iter().map(|run| run.entries_per_s).collect());
@@ -96,13 +160,14 @@ pub fn cases(cases: &[Case], runs: &[Vec<Run>]) {
             Spread::of(runs.iter().map(|run| of(&run.latencies_ns) / 1000.0).collect()).median
         };
         println!(
-            "{:<30}{:>8}{:>12.0}{:>22}{:>10.1}{:>10.1}",
-            case.peer.name,
+            "{:<42}{:>8}{:>11.0}{:>22}{:>10.1}{:>10.1}{:>10.1}",
+            case.name,
             case.threads,
             rate.median,
             format!("{:.0} .. {:.0}", rate.min, rate.max),
             latency_us(0.5),
-            latency_us(0.99)
+            latency_us(0.99),
+            latency_us(0.999)
         );
     }
     let busy = runs.iter().any(|runs| {
@@ -117,22 +182,16 @@ pub fn cases(cases: &[Case], runs: &[Vec<Run>]) {
 
 /// Prints the ratios, as the medians over the repetitions, beside what they should be.
 pub fn targets(targets: &[Target], runs: &[Vec<Run>]) {
-    println!("{:<34}{:>8}{:>18}{:>10}", "", "ratio", "min .. max", "target");
+    println!("{:<58}{:>8}{:>18}{:>10}", "", "ratio", "min .. max", "target");
     for target in targets {
         let (above, below) = (&runs[target.of.0], &runs[target.of.1]);
-        let ratio = Spread::of(
-            above.iter().zip(below).map(|(a, b)| a.entries_per_s / b.entries_per_s).collect(),
-        );
-        let verdict = match target.at_least {
-            None => String::new(),
-            Some(least) if ratio.median >= least => format!("{:>10}  met", format!("≥ {least}")),
-            Some(least) => format!("{:>10}  NOT MET", format!("≥ {least}")),
-        };
+        let ratio = Spread::of_ratios(target.figure, above, below);
         println!(
-            "{:<34}{:>8.2}{:>18}{verdict}",
+            "{:<58}{:>8.2}{:>18}{}",
             target.what,
             ratio.median,
-            format!("{:.2} .. {:.2}", ratio.min, ratio.max)
+            format!("{:.2} .. {:.2}", ratio.min, ratio.max),
+            target.aim.verdict(ratio.median)
         );
     }
 }

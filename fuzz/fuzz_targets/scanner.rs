@@ -14,6 +14,8 @@
 //!   below it is passed over in silence, and nothing that an intact frame proves is taken for a
 //!   torn tail.
 //!
+//! The same input as another program builds two files of a journal ([`journal`]).
+//!
 //! The input itself, as it is and with valid checksums, goes to the decoders of slots, seals and
 //! root files, which survive, and decode again what they encode.
 
@@ -22,14 +24,16 @@
 #[path = "../../crates/ironwal/src/format/mod.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod format;
+mod journal;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use format::checksum::{self, SegmentSeed};
 use format::fields::{put, u64_at};
-use format::frame::{self, FRAME_HEADER_LEN, Frame, Place};
+use format::frame::{self, FRAME_HEADER_LEN, Fault, Frame, Place};
 use format::header::{self, HEADER_LEN, SLOT_LEN, Slot};
+use format::journal::header::{JOURNAL_SLOT_LEN, JournalHeader};
 use format::root::Root;
 use format::scan::{Extent, Scanner, SliceSource, Source, Step};
 use format::seal::{SEAL_LEN, Seal};
@@ -39,6 +43,7 @@ fuzz_target!(|input: &[u8]| {
     // Another input, another log: otherwise the fuzzer learns to forge checksums of this one.
     let salt = u64::from(checksum::of(input));
     scan_what_it_builds(&mut Input(input), salt);
+    journal::scan_what_it_builds(&mut Input(input), salt);
     decode_structures(input);
 });
 
@@ -133,6 +138,22 @@ impl Built {
         self.end = self.offset();
     }
 
+    /// A loss frame as the library writes it.
+    fn loss_frame(&mut self, input: &mut Input<'_>) {
+        let count = u32::from(input.u8()) + 1;
+        let len = FRAME_HEADER_LEN as u64 + 8 * u64::from(input.u8());
+        let synced_to = self.boundaries[usize::from(input.u8()) % self.boundaries.len()];
+        let offset = self.offset();
+        let place = Place { seed: self.seed, offset, index: self.entries, synced_to };
+        self.honest &= offset == self.end;
+        let start = self.bytes.len();
+        frame::encode_loss(&mut self.bytes, place, count, len).expect("small numbers");
+        self.frames.insert(offset, self.bytes[start..].to_vec());
+        self.entries += count;
+        self.boundaries.push(self.offset());
+        self.end = self.offset();
+    }
+
     /// A frame with any fields, and checksums that match.
     fn forged_frame(&mut self, input: &mut Input<'_>) {
         self.honest = false;
@@ -145,7 +166,7 @@ impl Built {
         put(&mut bytes, 8, index.to_le_bytes());
         put(&mut bytes, 12, u32::from(input.u16()).to_le_bytes());
         put(&mut bytes, 16, (u32::from(input.u16()) / 4).to_le_bytes());
-        put(&mut bytes, 20, [1, u8::from(input.u8() == 7)]);
+        put(&mut bytes, 20, [1 + u8::from(index % 64 == 63), u8::from(input.u8() == 7)]);
         let check = checksum::append(self.seed.at(offset), &bytes[4..22]).to_le_bytes();
         put(&mut bytes, 22, [check[2], check[3]]);
         bytes.extend_from_slice(input.bytes(usize::from(payload)));
@@ -163,7 +184,8 @@ impl Built {
             match input.u8() % 16 {
                 0..=11 => built.frame(input),
                 12 => built.forged_frame(input),
-                13 | 14 => {
+                14 => built.loss_frame(input),
+                13 => {
                     let len = usize::from(input.u16() % 10_000);
                     built.bytes.resize(built.bytes.len() + len, 0);
                 }
@@ -283,10 +305,12 @@ fn scan<S: Source<Error = Infallible>>(
                 assert!(frame.offset >= offset && frame.end() <= extent.limit, "{frame:?}");
                 assert_eq!(frame.ids(extent.first_id).start, next_id, "{frame:?}");
                 assert_eq!(scanner.offset(), frame.end());
+                assert!(!frame.lost, "{frame:?}");
                 check_frame(built, frame);
             }
             Step::Damaged(gap) => {
                 assert!(gap.offset >= offset && !gap.ids.is_empty(), "{gap:?}");
+                assert!(gap.fault != Fault::Lost || built.frames.contains_key(&gap.offset));
                 assert_eq!(gap.ids, next_id..scanner.next_id());
             }
             Step::Torn | Step::End => {
@@ -341,7 +365,12 @@ fn check_nothing_missed(built: &Built, extent: Extent, steps: &[Step], end: u64)
                 next_id = frame.ids(extent.first_id).end;
                 yielded.push(frame.offset);
             }
-            Step::Damaged(gap) => next_id = gap.ids.end,
+            Step::Damaged(gap) => {
+                next_id = gap.ids.end;
+                if gap.fault == Fault::Lost {
+                    yielded.push(gap.offset);
+                }
+            }
             Step::Torn | Step::End => {}
         }
     }
@@ -394,6 +423,14 @@ fn decode_structures(input: &[u8]) {
         let again = Seal::encode(constants, end, next_id, digest, &points).unwrap();
         let again = &again[again.len() - SEAL_LEN..];
         assert_eq!(Seal::decode(again, file_len, salt, first_id), Ok(decoded));
+    }
+
+    let _ = JournalHeader::decode(input, salt);
+    let mut slot = [0; JOURNAL_SLOT_LEN];
+    copy(input, &mut slot);
+    header::frame_structure(&mut slot, *b"IRONWALJ");
+    if let Ok(decoded) = JournalHeader::decode(&slot, salt) {
+        assert_eq!(JournalHeader::decode(&decoded.encode(), salt), Ok(decoded));
     }
 
     let mut copy_of_root = [0; 64];

@@ -70,6 +70,7 @@ pub struct Environment {
     pub(crate) clock: Arc<dyn Fn() -> Duration + Send + Sync>,
     pub(crate) maintenance: Maintenance,
     pub(crate) journal: Journal,
+    pub(crate) journal_len_max: u64,
 }
 
 impl Environment {
@@ -109,7 +110,20 @@ impl Environment {
         self.journal = journal;
         self
     }
+
+    /// Bounds each of the two files of the journal, in bytes: at least 64 KiB; 64 MiB by default. They
+    /// grow as they are used, and one batch may need more. A full one is freed in the background, at
+    /// the price of a sync for each stream that is in it; an opening after a crash reads both.
+    #[must_use]
+    pub fn with_journal_size(mut self, len_max: u64) -> Self {
+        self.journal_len_max = len_max.max(JOURNAL_LEN_MIN);
+        self
+    }
 }
+
+/// How long each file of the journal becomes, in bytes, if nothing else is said, and at least.
+const JOURNAL_LEN_MAX: u64 = 64 * 1024 * 1024;
+const JOURNAL_LEN_MIN: u64 = 64 * 1024;
 
 impl Default for Environment {
     fn default() -> Self {
@@ -119,6 +133,7 @@ impl Default for Environment {
             clock: Arc::new(since_the_epoch),
             maintenance: Maintenance::Thread,
             journal: Journal::Auto,
+            journal_len_max: JOURNAL_LEN_MAX,
         }
     }
 }

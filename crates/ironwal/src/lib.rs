@@ -28,4 +28,6 @@ pub use format::{FORMAT_VERSION, MAX_FRAME_LEN};
 pub use options::{CompressionType, CorruptionPolicy, ReadStrategy, SyncMode, WalOptions};
 pub use wal::follow::Follower;
 pub use wal::range::Range;
-pub use wal::{Stream, StreamStats, TxnWriter, Wal, WalIdIterator, WalIterator, WalStats};
+pub use wal::{
+    Pending, Stream, StreamStats, TxnWriter, Wal, WalIdIterator, WalIterator, WalStats, WriteBatch,
+};

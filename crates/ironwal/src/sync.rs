@@ -1,7 +1,9 @@
 //! What threads share and wait on.
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+pub(crate) use std::thread::yield_now;
+pub(crate) use std::time::Instant;
 
 pub(crate) use atomic_wait::{wait, wake_all, wake_one};
 

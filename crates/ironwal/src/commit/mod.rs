@@ -1,14 +1,19 @@
 //! Making appends durable together.
 //!
-//! Each stream gathers its appends in *rounds*: [`rounds`] says who leads one and who waits, and
-//! [`Stream`] puts it together with the stream's [`Log`]: stage, wait, lead. A round writes back the
-//! whole pending tail of its stream in one piece and syncs it once.
-//!
-//! The journal, which commits the tails of many streams under one sync, will stand beside
-//! `rounds`, between staging and write-back.
+//! Appends are gathered in *rounds*: [`rounds`] says who leads one and who waits. Each stream has its
+//! own, in which it is written back: the whole pending tail in one piece, one sync. Appends that must
+//! be durable belong to a round of the whole log as well ([`group`]), in which the tails of many
+//! streams are made durable by one sync of the [`journal`]. [`Stream`] puts it together with the
+//! stream's [`Log`]: stage, wait, lead.
 
+pub(crate) mod batch;
 mod files;
+pub(crate) mod group;
+mod journal;
+pub(crate) mod queue;
 pub(crate) mod rounds;
+#[cfg(test)]
+mod rounds_tests;
 mod watchers;
 
 use std::ops::Range;
@@ -18,11 +23,15 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::log::files::Permit;
-use crate::log::tail::{Append, Staged};
+use crate::log::journaled::LARGE_LEN;
+use crate::log::tail::{Append, Round, Staged};
 use crate::log::write::Lead;
 use crate::segment::Segment;
-use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 pub(crate) use files::Files;
+pub(crate) use group::Group;
+pub(crate) use journal::{Journal, Settings as JournalSettings};
+use queue::Queue;
 use rounds::{Rounds, Turn};
 use watchers::Watchers;
 
@@ -33,6 +42,10 @@ pub(crate) struct Stream {
     rounds: Rounds,
     watchers: Watchers,
     files: Arc<Files>,
+    group: Arc<Group>,
+    queue: Queue,
+    /// The generation of the journal that the newest of its records are in; 0: none.
+    journaled_in: AtomicU64,
     /// Whether it stands in the queue of those that have files open.
     queued: AtomicBool,
     /// Whether it was appended to since the queue was looked through.
@@ -43,16 +56,24 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// A stream over its log.
-    pub(crate) fn new(log: Log, files: Arc<Files>) -> Self {
+    pub(crate) fn new(log: Log, files: Arc<Files>, group: Arc<Group>) -> Self {
         Self {
             log: Arc::new(log),
             rounds: Rounds::new(),
             watchers: Watchers::default(),
             files,
+            group,
+            queue: Queue::default(),
+            journaled_in: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             used: AtomicBool::new(false),
             reshaping: Mutex::default(),
         }
+    }
+
+    /// What it commits with.
+    pub(crate) fn group(&self) -> &Arc<Group> {
+        &self.group
     }
 
     /// Its log, for reading.
@@ -64,31 +85,69 @@ impl Stream {
     ///
     /// `root` is the directory whose entry of the stream must be durable first.
     pub(crate) fn append(self: &Arc<Self>, root: &Path, append: &Append<'_>) -> Result<Range<u64>> {
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::Relaxed);
-        }
+        self.use_now();
+        // What this thread has submitted before comes before.
+        self.stage_queued();
+        let (ids, round, len) = self.stage_in_turn(root, append)?;
+        self.wait(round, len, append.sync)?;
+        Ok(ids)
+    }
+
+    /// Stages an append, making room for it, and waiting for rounds that are full.
+    fn stage_in_turn(
+        self: &Arc<Self>,
+        root: &Path,
+        append: &Append<'_>,
+    ) -> Result<(Range<u64>, Round, usize)> {
+        let enter = || self.group.enter(self);
+        let enter: Option<&dyn Fn() -> u64> = self.group.gathers().then_some(&enter);
         loop {
-            let staged = match self.log.stage(append)? {
-                Staged::NoRoom => self.make_room(root, append)?,
+            let staged = match self.log.stage(append, enter)? {
+                Staged::NoRoom => self.make_room(root, append, enter)?,
                 staged => staged,
             };
             match staged {
-                Staged::InRound { ids, round } => {
-                    self.wait(round, append.sync)?;
-                    return Ok(ids);
+                Staged::InRound { ids, round, len } => {
+                    self.note_staged(round, len);
+                    return Ok((ids, round, len));
                 }
-                Staged::Full { round } => self.wait(round, append.sync)?,
+                Staged::Full { round } => self.wait(round, 0, append.sync)?,
                 Staged::NoRoom => {}
             }
         }
     }
 
+    /// Takes note that one append more waits for a round of the log.
+    fn note_staged(&self, round: Round, len: usize) {
+        if round.of_log.is_some() && len < LARGE_LEN {
+            self.group.staged_one_more();
+        }
+    }
+
+    /// Takes note that it is used.
+    fn use_now(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes room for an append, which somebody else may use.
+    fn make_room_only(self: &Arc<Self>, root: &Path, append: &Append<'_>) -> Result<()> {
+        let permit = self.files.permit(self);
+        self.lead_with(permit, |lead| lead.make_room(root, append))
+    }
+
     /// Makes room for an append and stages it, before anybody else can use the room or take it away.
-    fn make_room(self: &Arc<Self>, root: &Path, append: &Append<'_>) -> Result<Staged> {
+    fn make_room(
+        self: &Arc<Self>,
+        root: &Path,
+        append: &Append<'_>,
+        enter: Option<&dyn Fn() -> u64>,
+    ) -> Result<Staged> {
         let permit = self.files.permit(self);
         self.lead_with(permit, |lead| {
             lead.make_room(root, append)?;
-            self.log.stage(append)
+            self.log.stage(append, enter)
         })
     }
 
@@ -112,7 +171,8 @@ impl Stream {
 
     /// Makes the whole stream durable, records that, and takes no appends any more. Waits for whoever
     /// changes which segments there are: afterwards the files are somebody else's.
-    pub(crate) fn close(&self) -> Result<()> {
+    pub(crate) fn close(self: &Arc<Self>) -> Result<()> {
+        self.stage_queued();
         let _reshaping = self.reshape();
         self.lead(|lead| lead.close())
     }
@@ -162,7 +222,12 @@ impl Stream {
 
     /// Cuts off the entries from `id` on; returns the files that are to be deleted.
     pub(crate) fn cut_from(&self, id: u64) -> Result<Vec<PathBuf>> {
-        self.lead(|lead| lead.cut_from(id))
+        self.lead(|lead| {
+            // What the journal holds must not come back behind the cut; so the segments must hold it.
+            lead.sync()?;
+            self.void_in_journal()?;
+            lead.cut_from(id)
+        })
     }
 
     /// Puts restored segments before the first one.
@@ -186,12 +251,22 @@ impl Stream {
 
     /// Deletes the stream: its directory gets the name `aside`.
     pub(crate) fn delete(&self, root: &Path, aside: &Path) -> Result<()> {
-        self.lead(|lead| lead.delete(root, aside))
+        self.lead(|lead| {
+            self.make_room_for_void()?;
+            lead.delete(root, aside, || self.void_in_journal())
+        })
     }
 
-    /// Waits until `round` is committed, leading it if nobody else does.
-    fn wait(&self, round: u64, sync: bool) -> Result<()> {
-        match self.rounds.wait(round) {
+    /// Waits until `round` is committed, leading it if nobody else does. `len` is how many bytes are
+    /// staged in it.
+    fn wait(&self, round: Round, len: usize, sync: bool) -> Result<()> {
+        if let Some(of_log) = round.of_log
+            && len < LARGE_LEN
+        {
+            self.group.wait(of_log);
+        }
+        // If it was committed with others, this returns at once.
+        match self.rounds.wait(round.of_stream) {
             Turn::Committed => Ok(()),
             Turn::Failed => Err(self.log.failure()),
             Turn::Lead => {
@@ -230,12 +305,16 @@ impl Stream {
     fn with_lead<T>(&self, work: impl FnOnce(&mut Lead<'_>) -> Result<T>) -> Result<T> {
         let mut lead = self.log.lead();
         let result = work(&mut lead);
-        let committed = lead.committed();
+        self.finish(lead);
+        result
+    }
+
+    /// Gives up the lead.
+    fn finish(&self, lead: Lead<'_>) {
+        let committed = lead.committed().map(|done| (done.round, done.appends));
         drop(lead);
-        let committed = committed.map(|done| (done.round, done.appends));
         self.rounds.finish(committed, self.log.staged(), self.log.is_over());
         self.watchers.wake();
-        result
     }
 
     /// Waits until something holds that a change of the stream can bring about; `false`: it was not so
@@ -264,7 +343,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::log::mark::Marks;
     use crate::log::tail::Limits;
-    use crate::log::{Identity, Shared};
+    use crate::log::{Identity, Shared, Whole};
     use crate::options::{SyncMode, WalOptions};
     use crate::segment::ReadContext;
     use crate::storage::{SimDisk, Storage};
@@ -279,13 +358,16 @@ pub(crate) mod tests {
             entries_max,
             sync_mode: SyncMode::Async,
             staged_len_max: 1000,
+            fileless: false,
         };
         let files = Files::new(8);
         let marks = Arc::new(Marks::none(&storage));
         let root_syncs = Arc::default();
-        let shared = Shared { files: Arc::clone(files.budget()), marks, root_syncs };
+        let whole = Arc::new(Whole::default());
+        let group = Group::unused(&storage, Arc::clone(&whole));
+        let shared = Shared { files: Arc::clone(files.budget()), marks, root_syncs, whole };
         let context = ReadContext::new(storage, &WalOptions::default());
-        Arc::new(Stream::new(Log::new(context, shared, identity, limits), files))
+        Arc::new(Stream::new(Log::new(context, shared, identity, limits), files, group))
     }
 
     /// Appends one entry to it.

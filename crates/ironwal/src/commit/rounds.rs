@@ -13,10 +13,15 @@
 //! Followers of a round sleep on one of two *seats*, so that waking a round wakes no one of the
 //! next. A seat's word changes before anyone on it is woken, and sleepers sleep only on the word
 //! that they saw before they looked at the state: no wake-up is lost.
+//!
+//! `tests/loom.rs` includes this file with a `crate::sync` of its own, and tries every order of
+//! steps. So all that threads share, wait on or measure comes from there, and the unit tests, which
+//! would be included too, are in `rounds_tests.rs`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, wait, wake_all, wake_one};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Instant, Ordering};
+use crate::sync::{wait, wake_all, wake_one, yield_now};
 
 /// How long a leader lets the appenders it just woke come back.
 const GATHER_MAX: Duration = Duration::from_micros(60);
@@ -121,7 +126,7 @@ impl Rounds {
         }
         let start = Instant::now();
         while staged() < expected && start.elapsed() < GATHER_MAX {
-            std::thread::yield_now();
+            yield_now();
         }
     }
 
@@ -179,74 +184,5 @@ impl Rounds {
     /// Takes the lead if it is free.
     pub(crate) fn try_lead(&self) -> bool {
         self.lead_taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A round was written and published, and the step after it failed: its followers must not be
-    /// told that their entries, which can be read, were refused.
-    #[test]
-    fn a_committed_round_has_not_failed() {
-        let rounds = Rounds::new();
-        assert!(rounds.try_lead());
-        assert_eq!(rounds.outcome(1), None);
-        rounds.finish(Some((1, 2)), 0, true);
-        assert_eq!(rounds.wait(1), Turn::Committed);
-        assert_eq!(rounds.wait(2), Turn::Failed);
-    }
-
-    /// A waiter found its round committed, rounds ago, just as it got the lead. Whoever waited
-    /// meanwhile for the round that is open now slept on, for the wrong seat was woken.
-    #[test]
-    fn the_lead_is_freed_for_the_round_that_is_open() {
-        for behind in 1..5 {
-            let rounds = Rounds::new();
-            rounds.committed.store(behind, Ordering::SeqCst);
-            let words = |seat: &Seat| seat.word.load(Ordering::SeqCst);
-            let open = rounds.seat(behind + 1);
-            let before = words(open);
-            assert!(rounds.try_lead());
-            rounds.release();
-            assert!(words(open) > before, "{behind}");
-        }
-    }
-
-    #[test]
-    fn every_round_has_one_leader_and_everybody_returns() {
-        const THREADS: u32 = 8;
-        const ROUNDS: u32 = 500;
-        let rounds = Rounds::new();
-        // The open round and how many are staged in it; what a leader commits.
-        let tail = std::sync::Mutex::new((1_u64, 0_u32));
-        let committed = AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    for _ in 0..ROUNDS {
-                        let round = {
-                            let mut tail = tail.lock().unwrap();
-                            tail.1 += 1;
-                            tail.0
-                        };
-                        if rounds.wait(round) == Turn::Lead {
-                            let (round, staged) = {
-                                let mut tail = tail.lock().unwrap();
-                                let taken = *tail;
-                                *tail = (taken.0 + 1, 0);
-                                taken
-                            };
-                            assert!(staged > 0, "nothing was staged in the round that was led");
-                            committed.fetch_add(staged, Ordering::SeqCst);
-                            std::thread::yield_now();
-                            rounds.finish(Some((round, staged)), 0, false);
-                        }
-                    }
-                });
-            }
-        });
-        assert_eq!(committed.into_inner(), THREADS * ROUNDS);
     }
 }

@@ -29,6 +29,27 @@ impl SegmentSeed {
     }
 }
 
+/// The number in place of a stream's in the seed of a journal. No stream has it: numbers lie below
+/// the root's `numbers end`, which is a `u64`.
+const JOURNAL_NUMBER: u64 = u64::MAX;
+
+/// What every checksum of the frames of one generation of a journal file starts from. No segment of
+/// the log has the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JournalSeed(SegmentSeed);
+
+impl JournalSeed {
+    /// The seed of this generation.
+    pub(crate) fn new(salt: u64, generation: u64) -> Self {
+        Self(SegmentSeed::new(salt, JOURNAL_NUMBER, generation))
+    }
+
+    /// The seed of the frame that begins `offset` bytes into the file.
+    pub(crate) fn at(self, offset: u64) -> u32 {
+        self.0.at(offset)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +66,16 @@ mod tests {
         assert_ne!(seed, SegmentSeed::new(1, 0, 3).at(8192));
         assert_ne!(seed, SegmentSeed::new(1, 2, 0).at(8192));
         assert_ne!(seed, SegmentSeed::new(1, 2, 3).at(8200));
+    }
+
+    #[test]
+    fn a_journal_has_seeds_of_its_own() {
+        let seed = JournalSeed::new(1, 3).at(8192);
+        assert_ne!(seed, JournalSeed::new(0, 3).at(8192));
+        assert_ne!(seed, JournalSeed::new(1, 4).at(8192));
+        assert_ne!(seed, JournalSeed::new(1, 3).at(12_288));
+        for stream in (0..1000).chain([u64::MAX - 1]) {
+            assert_ne!(seed, SegmentSeed::new(1, stream, 3).at(8192));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A frame: one append or one batch.
+//! A frame: one append or one batch; or a loss frame, in place of frames that are lost.
 //!
 //! ```text
 //!  0         4         8         12        16         20     21      22      24
@@ -12,7 +12,7 @@
 //! | index | u32 | id of the first entry, less the first id of the segment |
 //! | count | u32 | number of entries |
 //! | synced | u32 | how far this segment was synced when the frame was staged, in units of 8 bytes |
-//! | kind | u8 | 1: entries |
+//! | kind | u8 | 1: entries; 2: entries that were lost with the journal |
 //! | flags | u8 | bit 0: the payload is compressed; the others are 0 |
 //! | check | u16 | the upper half of the seeded CRC-32C over the bytes from `length` to `flags` |
 //! | payload | | `count - 1` ends (u32 each: where entry 0, 1, … ends in the data), then the data |
@@ -22,12 +22,17 @@
 //!  a compressed payload   | raw length u32 | LZ4 block: what the payload would be otherwise |
 //! ```
 //!
-//! A frame is valid if and only if its `check` and its `checksum` match, its kind and flags are
+//! A loss frame stands where the frames of `count` entries stood, with the same bytes in all: its
+//! payload is zeros, and the flags are 0. So the report of a loss outlives the journal.
+//!
+//! A frame of entries is valid if and only if its `check` and its `checksum` match, its flags are
 //! known, its count is at least 1, the table fits the (uncompressed) payload, the whole frame is at
 //! most [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) bytes and ends inside the file, `synced` is not
 //! beyond its own offset, and, if it is compressed, the raw length is at most
 //! [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) less a header and at most 255 times the length of the
 //! LZ4 block, which no block exceeds. So nothing is allocated that a forged length asks for.
+//! A loss frame is valid if and only if the same holds of its checksums, count, length and `synced`, its
+//! flags are 0 and its payload is zeros.
 //!
 //! The `check` lets a search for the next whole frame behind damage pass over most places without
 //! reading a payload. All zeros is never a frame: the count is 0.
@@ -45,6 +50,7 @@ pub(crate) const FRAME_HEADER_LEN: usize = 24;
 pub(crate) const FRAME_HEADER_BYTES: u64 = 24;
 
 const KIND_ENTRIES: u8 = 1;
+const KIND_LOSS: u8 = 2;
 
 /// The flag of a frame whose payload is compressed.
 const FLAG_LZ4: u8 = 1;
@@ -71,6 +77,8 @@ pub(crate) struct Frame {
     pub(crate) payload_len: u32,
     /// Whether the payload is compressed.
     pub(crate) compressed: bool,
+    /// Whether it is a loss frame: there are no entries in it.
+    pub(crate) lost: bool,
     /// How far the segment was synced when it was staged, in bytes.
     pub(crate) synced_to: u64,
     /// Its checksum.
@@ -102,6 +110,8 @@ pub(crate) enum Fault {
     Short,
     /// What should be a header is none.
     Header,
+    /// A loss frame stands there.
+    Lost,
     /// The raw length of a compressed payload is one that it cannot have.
     RawLength,
     /// The header is whole, the payload is not.
@@ -262,25 +272,60 @@ pub(crate) fn encode(
 
     let start = out.len();
     out.reserve(usize::try_from(frame_len).ok()?);
+    let partial = put_header(out, place, (KIND_ENTRIES, flags), count, length, synced);
+    match packed {
+        Some(packed) => out.extend_from_slice(&packed.payload),
+        None => put_payload(out, entries)?,
+    }
+    out.resize(start + usize::try_from(frame_len).ok()?, 0);
+    Some(put_checksum(&mut out[start..], partial))
+}
+
+/// Appends a loss frame for `count` entries, the first of which is that of the place, in exactly
+/// `len` bytes, and returns its checksum; `None`, with `out` as it was, if it would not be valid: no
+/// entries, a length that no frame has, or a field that would overflow.
+pub(crate) fn encode_loss(out: &mut Vec<u8>, place: Place, count: u32, len: u64) -> Option<u32> {
+    if count == 0 || len > MAX_FRAME_LEN || !len.is_multiple_of(ALIGN) {
+        return None;
+    }
+    place.index.checked_add(count)?;
+    let length = u32::try_from(len.checked_sub(FRAME_HEADER_BYTES)?).ok()?;
+    let synced = u32::try_from(place.synced_to / ALIGN).ok()?;
+    let end = out.len().checked_add(usize::try_from(len).ok()?)?;
+
+    let start = out.len();
+    let partial = put_header(out, place, (KIND_LOSS, 0), count, length, synced);
+    out.resize(end, 0);
+    Some(put_checksum(&mut out[start..], partial))
+}
+
+/// Appends a header without its checksum, and returns the checksum so far.
+fn put_header(
+    out: &mut Vec<u8>,
+    place: Place,
+    (kind, flags): (u8, u8),
+    count: u32,
+    length: u32,
+    synced: u32,
+) -> u32 {
+    let start = out.len();
     out.extend_from_slice(&[0; FRAME_HEADER_LEN]);
     let header = &mut out[start..];
     put(header, 4, length.to_le_bytes());
     put(header, 8, place.index.to_le_bytes());
     put(header, 12, count.to_le_bytes());
     put(header, 16, synced.to_le_bytes());
-    put(header, 20, [KIND_ENTRIES, flags]);
+    put(header, 20, [kind, flags]);
     let (check, partial) = check_of(header, place.seed.at(place.offset));
     put(header, 22, check.to_le_bytes());
+    partial
+}
 
-    match packed {
-        Some(packed) => out.extend_from_slice(&packed.payload),
-        None => put_payload(out, entries)?,
-    }
-    out.resize(start + usize::try_from(frame_len).ok()?, 0);
-
-    let checksum = checksum::append(partial, &out[start + 22..]);
-    put(&mut out[start..], 0, checksum.to_le_bytes());
-    Some(checksum)
+/// Puts the checksum of a whole frame, of which `partial` is the checksum so far.
+fn put_checksum(frame: &mut [u8], partial: u32) -> u32 {
+    let checksum = checksum::append(partial, &frame[22..]);
+    put(frame, 0, checksum.to_le_bytes());
+    checksum
 }
 
 /// Appends the table and the data of these entries, which fit a frame.
@@ -315,15 +360,18 @@ pub(crate) fn peek(
         checksum: u32_at(header, 0),
         payload_len: u32_at(header, 4),
         compressed: header[21] == FLAG_LZ4,
+        lost: header[20] == KIND_LOSS,
         index: u32_at(header, 8),
         count: u32_at(header, 12),
         synced_to: u64::from(u32_at(header, 16)) * ALIGN,
     };
-    // The table of a compressed payload is compared with the raw length, behind the header.
-    let table_len = if frame.compressed { 0 } else { table_len(frame.count) };
+    let flags_known = if frame.lost { 0 } else { FLAG_LZ4 };
+    // The table of a compressed payload is compared with the raw length, behind the header; a loss
+    // frame has none.
+    let table_len = if frame.compressed || frame.lost { 0 } else { table_len(frame.count) };
     if frame.count == 0
-        || header[20] != KIND_ENTRIES
-        || header[21] & !FLAG_LZ4 != 0
+        || !matches!(header[20], KIND_ENTRIES | KIND_LOSS)
+        || header[21] & !flags_known != 0
         || frame.len() > MAX_FRAME_LEN
         || frame.synced_to > offset
         || table_len > u64::from(frame.payload_len)
@@ -347,6 +395,9 @@ pub(crate) fn verify(bytes: &[u8], frame: &Frame, seed: SegmentSeed) -> Result<(
     if found == frame.checksum {
         if frame.compressed && raw_len_of(frame, &bytes[FRAME_HEADER_LEN..]).is_none() {
             return Err(Fault::RawLength);
+        }
+        if frame.lost && bytes[FRAME_HEADER_LEN..].iter().any(|byte| *byte != 0) {
+            return Err(Fault::Header);
         }
         Ok(())
     } else {
@@ -610,6 +661,64 @@ mod tests {
         encode(&mut out, place(), &[b"x"], Some(&Packed::forged(9, &[0; 9]))).unwrap();
         let frame = decode(&out).unwrap();
         assert_eq!(unpack(&frame, &out[FRAME_HEADER_LEN..]), Err(Unpacked::Unsupported));
+    }
+
+    #[test]
+    fn a_loss_frame_has_the_given_length_and_count() {
+        for (len, count) in [(24, 1), (24, u32::MAX - 5), (32, 7), (8192, 100)] {
+            let mut out = Vec::new();
+            let checksum = encode_loss(&mut out, place(), count, len).unwrap();
+            assert_eq!(out.len() as u64, len);
+            assert!(out[FRAME_HEADER_LEN..].iter().all(|byte| *byte == 0));
+            let frame = decode(&out).unwrap();
+            assert!(frame.lost && !frame.compressed);
+            assert_eq!((frame.len(), frame.checksum), (len, checksum));
+            assert_eq!(frame.ids(100), 105..105 + u64::from(count));
+            assert_eq!(frame.synced_to, 8192);
+        }
+        for (len, count) in [(16, 1), (0, 1), (28, 1), (24, 0), (24, u32::MAX - 4)] {
+            assert_eq!(encode_loss(&mut Vec::new(), place(), count, len), None, "{len}, {count}");
+        }
+        let mut out = Vec::new();
+        assert_eq!(encode_loss(&mut out, place(), 1, MAX_FRAME_LEN + 8), None);
+        assert!(out.is_empty());
+        assert!(encode_loss(&mut out, place(), 1, MAX_FRAME_LEN).is_some());
+        assert!(decode(&out).is_ok());
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_loss_frame_is_seen() {
+        let mut out = Vec::new();
+        encode_loss(&mut out, place(), 7, 40).unwrap();
+        for bit in 0..out.len() * 8 {
+            out[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&out).is_err(), "bit {bit}");
+            out[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    /// What nobody writes, under checksums that match.
+    #[test]
+    fn an_impossible_loss_frame_is_no_frame() {
+        let forged = |at: usize, byte: u8| {
+            let mut out = Vec::new();
+            encode_loss(&mut out, place(), 7, 40).unwrap();
+            out[at] = byte;
+            let (check, partial) = check_of(&out, place().seed.at(8192));
+            put(&mut out, 22, check.to_le_bytes());
+            put_checksum(&mut out, partial);
+            decode(&out).map(|frame| frame.lost)
+        };
+        assert_eq!(forged(20, KIND_LOSS), Ok(true));
+        assert_eq!(forged(20, KIND_ENTRIES), Err(Fault::Header), "the table takes 24 bytes");
+        for kind in (3..=u8::MAX).chain([0]) {
+            assert_eq!(forged(20, kind), Err(Fault::Header), "kind {kind}");
+        }
+        for flags in 1..=u8::MAX {
+            assert_eq!(forged(21, flags), Err(Fault::Header), "flags {flags}");
+        }
+        assert_eq!(forged(12, 0), Err(Fault::Header), "no entries");
+        assert_eq!(forged(30, 1), Err(Fault::Header), "bytes in the payload");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! {root}/.ironwal                          root      the salt, shard count, stream numbers
+//! {root}/.journal.0, .journal.1            journal   header, frames of shares of segments
 //! {root}/{stream}/{first id}.wal           segment   header, frames, seal
 //!
 //!          0        4096      8192                              end of frames    end of file
@@ -16,6 +17,7 @@ pub(crate) mod checksum;
 pub(crate) mod fields;
 pub(crate) mod frame;
 pub(crate) mod header;
+pub(crate) mod journal;
 pub(crate) mod root;
 #[cfg(test)]
 mod sample;

@@ -5,8 +5,11 @@
 use std::fmt::Write as _;
 
 use super::checksum::SegmentSeed;
-use super::frame::{FRAME_HEADER_LEN, Packed, Place, encode, peek};
+use super::frame::{FRAME_HEADER_LEN, Packed, Place, encode, encode_loss, peek};
 use super::header::{Constants, FirstKept, HEADER_LEN, Proof, SLOT_LEN, Slot};
+use super::journal::frame::{JournalPlace, encode as encode_journal};
+use super::journal::header::JournalHeader;
+use super::journal::{JOURNAL_HEADER_LEN, Record};
 use super::root::{ROOT_LEN, Root};
 use super::seal::{Point, SEAL_LEN, Seal};
 
@@ -202,7 +205,87 @@ fn sample() -> String {
         .field(4, "checksum")
         .end();
 
-    format!("```text\n{root}\n{slot}\n{one}\n{two}\n{three}\n{seal}```\n")
+    let mut loss = Vec::new();
+    encode_loss(&mut loss, third, 1, (frames.len() - second_end) as u64).unwrap();
+    let loss = Listing::new("a loss frame in place of the third one", &loss, third_offset)
+        .field(4, "checksum")
+        .field(4, "length 16")
+        .field(4, "index 3: id 43")
+        .field(4, "count 1")
+        .field(4, &format!("synced to {} × 8 = {third_offset}", third_offset / 8))
+        .field(1, "kind 2: lost with the journal")
+        .field(1, "flags")
+        .field(2, "check")
+        .field(loss.len() - FRAME_HEADER_LEN, "zeros")
+        .end();
+
+    let share = |index, count, offset, len| Record {
+        stream_number: 7,
+        segment: FIRST_ID,
+        index,
+        count,
+        offset,
+        len,
+    };
+    let before = share(0, 3, HEADER_LEN, second_end as u64);
+    let record = share(3, 1, third_offset, compressed.len() as u64);
+    let journal = journal(before, record, compressed);
+    format!("```text\n{root}\n{slot}\n{one}\n{two}\n{three}\n{seal}\n{loss}\n{journal}```\n")
+}
+
+/// A slot of a journal file and its second frame, with this share.
+fn journal(before: Record, record: Record, share: &[u8]) -> String {
+    let slot = JournalHeader { salt: SALT, generation: 3, is_closed: false }.encode();
+    let slot = Listing::new(".journal.0, a slot", &slot, 0)
+        .field(8, "magic \"IRONWALJ\"")
+        .field(4, "version 1")
+        .field(4, "reserved")
+        .field(8, "salt")
+        .field(8, "generation 3")
+        .field(1, "not closed")
+        .field(27, "reserved")
+        .field(4, "checksum")
+        .end();
+
+    let offset = JOURNAL_HEADER_LEN + 4096;
+    let place = JournalPlace { salt: SALT, generation: 3, offset, sequence: 2, first: 1 };
+    let records = [record, Record::void(9)];
+    let mut frame = Vec::new();
+    encode_journal(&mut frame, place, &records, &[before], [share]).unwrap();
+    let end = 64 + 3 * 32 + share.len();
+    let (bytes, padding) = frame.split_at(end);
+    assert!(padding.iter().all(|byte| *byte == 0));
+    let title = "its second frame: a share of one stream, and a cut of another";
+    let frame = Listing::new(title, bytes, offset)
+        .field(4, "checksum")
+        .field(4, "head")
+        .field(4, "records 2")
+        .field(4, "previous 1")
+        .field(8, "sequence 2")
+        .field(8, "generation 3")
+        .field(8, &format!("payload {}", share.len()))
+        .field(8, "first 1")
+        .field(12, "reserved")
+        .field(4, "check");
+    let frame = journal_record(frame, "record: stream 7", record)
+        .field(8, "record: stream 9")
+        .field(24, "a void");
+    let frame = journal_record(frame, "repeated record: stream 7", before)
+        .field(share.len(), "payload: the third frame of the segment")
+        .end();
+    format!("{slot}\n{frame}        … {} more zeros\n", padding.len())
+}
+
+/// The fields of the record of a share.
+fn journal_record<'a>(listing: Listing<'a>, title: &str, record: Record) -> Listing<'a> {
+    let Record { segment, index, count, offset, len, .. } = record;
+    listing
+        .field(8, title)
+        .field(8, &format!("segment {segment}"))
+        .field(4, &format!("index {index}"))
+        .field(4, &format!("count {count}"))
+        .field(4, &format!("offset {} × 8 = {offset}", offset / 8))
+        .field(4, &format!("length {} × 8 = {len}", len / 8))
 }
 
 #[test]

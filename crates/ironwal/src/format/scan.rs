@@ -6,7 +6,8 @@
 //! A place that holds no valid frame is *damaged* if and only if it lies below a proven end: one
 //! that the caller brings (from a slot, a successor, or because it wrote the bytes itself), or
 //! one that any frame behind it in the segment records in `synced`. Otherwise, with nothing but
-//! zeros up to the end, it is the *end*, and if not, *torn*.
+//! zeros up to the end, it is the *end*, and if not, *torn*. A valid loss frame with the ids that are
+//! due is damage wherever it stands.
 
 use std::ops::Range;
 
@@ -62,7 +63,7 @@ pub(crate) struct Extent {
     pub(crate) proven_id: u64,
 }
 
-/// Damage: bytes that were durable and are not a frame any more.
+/// Damage: bytes that were durable and are not a frame any more, or never came out of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gap {
     /// Where it begins, in bytes.
@@ -148,7 +149,13 @@ impl Scanner {
                         self.extent.offset = frame.end();
                         self.extent.next_id = ids.end;
                         self.extent.proven_end = self.extent.proven_end.max(frame.synced_to);
-                        return Ok(Step::Frame(frame));
+                        if !frame.lost {
+                            return Ok(Step::Frame(frame));
+                        }
+                        if ids.is_empty() {
+                            continue;
+                        }
+                        return Ok(Step::Damaged(Gap { offset: at, ids, fault: Fault::Lost }));
                     }
                     Fault::Header
                 }
@@ -292,7 +299,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::format::frame::{Place, encode};
+    use crate::format::frame::{Place, encode, encode_loss};
 
     const FIRST_ID: u64 = 1000;
     const HEADER: usize = HEADER_LEN as usize;
@@ -327,6 +334,17 @@ mod tests {
             self
         }
 
+        /// Adds a loss frame.
+        fn loss(mut self, count: u32, len: u64) -> Self {
+            let offset = self.bytes.len() as u64;
+            let index = self.next_index;
+            let place = Place { seed: seed(), offset, index, synced_to: HEADER_LEN };
+            encode_loss(&mut self.bytes, place, count, len).unwrap();
+            self.offsets.push(offset);
+            self.next_index += count;
+            self
+        }
+
         fn zeros(mut self, len: usize) -> Self {
             self.bytes.resize(self.bytes.len() + len, 0);
             self
@@ -349,7 +367,7 @@ mod tests {
         }
     }
 
-    /// The answers in short: `F1000+2` a frame with two entries, `D1002+1` damage, then `T` or `E`
+    /// The answers in short: `F1000+2` a frame with two entries, `D1002+1` damage, `L` a loss frame, then `T` or `E`
     /// with the end as an offset behind the header.
     fn scan(bytes: &[u8], extent: Extent) -> String {
         let mut scanner = Scanner::new(extent);
@@ -364,7 +382,8 @@ mod tests {
                 }
                 Step::Damaged(gap) => {
                     let count = gap.ids.end - gap.ids.start;
-                    answers.push(format!("D{}+{count}", gap.ids.start));
+                    let letter = if gap.fault == Fault::Lost { 'L' } else { 'D' };
+                    answers.push(format!("{letter}{}+{count}", gap.ids.start));
                     continue;
                 }
                 Step::Torn => "T",
@@ -463,6 +482,38 @@ mod tests {
         extent.proven_end = segment.bytes.len() as u64;
         extent.proven_id = 1007;
         assert_eq!(scan(&segment.bytes, extent), "F1000+1 D1001+5 F1006+1 E64");
+    }
+
+    #[test]
+    fn a_loss_frame_is_damage_without_a_proof() {
+        let segment = Segment::new().frame(&[b"a"], 0).loss(5, 48).frame(&[b"b"], 0);
+        assert_eq!(segment.scan(), "F1000+1 L1001+5 F1006+1 E112");
+        let alone = Segment::new().loss(5, 24).zeros(100);
+        assert_eq!(alone.scan(), "L1000+5 E24");
+        let two = Segment::new().loss(1, 24).loss(2, 40).frame(&[b"b"], 2);
+        assert_eq!(two.scan(), "L1000+1 L1001+2 F1003+1 E96");
+    }
+
+    #[test]
+    fn a_loss_frame_next_to_other_damage() {
+        let segment =
+            || Segment::new().frame(&[b"a"], 0).loss(5, 48).frame(&[b"b"], 2).frame(&[b"c"], 0);
+        let mut before = segment();
+        before.bytes[HEADER + 25] ^= 1;
+        assert_eq!(before.scan(), "D1000+1 L1001+5 F1006+1 F1007+1 E144");
+        let mut behind = segment();
+        behind.bytes[HEADER + 32 + 48 + 1] ^= 1;
+        assert_eq!(behind.scan(), "F1000+1 L1001+5 T80", "nothing proves what is behind it");
+        let mut damaged = segment();
+        damaged.bytes[HEADER + 32 + 20] ^= 1;
+        assert_eq!(damaged.scan(), "F1000+1 D1001+5 F1006+1 F1007+1 E144", "that is proven");
+        let mut torn = Segment::new().frame(&[b"a"], 0).loss(5, 48).frame(&[b"b"], 0);
+        torn.bytes[HEADER + 32 + 20] ^= 1;
+        assert_eq!(torn.scan(), "F1000+1 T32", "and that is not");
+        // With other ids than those that are due it is as little worth as a frame.
+        let mut jump = Segment::new().frame(&[b"a"], 0);
+        jump.next_index += 5;
+        assert_eq!(jump.loss(1, 24).scan(), "F1000+1 T32");
     }
 
     proptest! {

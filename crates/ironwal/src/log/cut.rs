@@ -115,12 +115,13 @@ impl Lead<'_> {
         drop(change);
         log.followers.tell(id);
         self.writer.active = None;
-        log.has_file.store(false, Ordering::Relaxed);
+        self.set_has_file(false);
+        self.writer.committed_proof = None;
         let newest = SlotPlace::First;
-        self.writer.idle = Some(IdleSegment { slot, newest, end, ours: true });
+        self.writer.idle = Some(IdleSegment { slot, newest, end, ours: true, settled: true });
         self.writer.cut_number = cut_number;
         let open = OpenSegment::new(seed, old.first_id(), kept.proof);
-        lock(&log.tail).go_back(id, open);
+        log.tail().go_back(id, open);
 
         named.map_err(|error| log.fail(error))?;
         self.put_aside(&gone[1..], cut_number)
@@ -144,10 +145,16 @@ impl Lead<'_> {
     }
 
     /// Deletes the stream by giving its directory, which is in `root`, the name `aside`, durably. The
-    /// files are to be deleted there. Appends that are staged fail.
-    pub(crate) fn delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
+    /// files are to be deleted there. Appends that are staged fail. `void` is called when the name is
+    /// durable.
+    pub(crate) fn delete(
+        &mut self,
+        root: &Path,
+        aside: &Path,
+        void: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         self.begin_change();
-        let deleted = self.try_delete(root, aside);
+        let deleted = self.try_delete(root, aside, void);
         self.end_change();
         deleted
     }
@@ -157,12 +164,17 @@ impl Lead<'_> {
     pub(crate) fn give_way(&mut self) -> bool {
         let is_empty = self.log.segments().is_empty();
         if is_empty {
-            lock(&self.log.tail).delete();
+            self.log.tail().delete();
         }
         is_empty
     }
 
-    fn try_delete(&mut self, root: &Path, aside: &Path) -> Result<()> {
+    fn try_delete(
+        &mut self,
+        root: &Path,
+        aside: &Path,
+        void: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let log = self.log;
         let Some(Shared { root_syncs, .. }) = &log.shared else { return Ok(()) };
         self.stop_staging();
@@ -176,7 +188,7 @@ impl Lead<'_> {
         match moved {
             // Nothing was ever appended; or it was moved before, and it is open whether for good.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let state = lock(&log.tail).state().clone();
+                let state = log.tail().state().clone();
                 if let State::Poisoned(_) = state {
                     return log.check(&state);
                 }
@@ -192,18 +204,20 @@ impl Lead<'_> {
         // found under its name again, nothing would say that this name may not be durable. Where it
         // is, the next opening moves it once more, and syncs that.
         let synced = root_syncs.sync(&*log.storage, root, before);
-        let synced = synced.map_err(|error| log.fail(error));
-        if synced.is_ok() {
-            lock(&log.tail).delete();
+        let deleted = synced.map_err(|error| log.fail(error)).and_then(|()| void());
+        match &deleted {
+            Ok(()) => log.tail().delete(),
+            // Whoever takes it for deleted waits for its name to be free.
+            Err(error) => log.poison(&Arc::new(std::io::Error::other(error.to_string()))),
         }
         let change = log.change();
         log.first_kept.store(log.next_id(), Ordering::Release);
         log.set_segments(Vec::new());
         drop(change);
         self.writer.active = None;
-        log.has_file.store(false, Ordering::Relaxed);
+        self.set_has_file(false);
         lock(&log.unproven).clear();
-        synced
+        deleted
     }
 }
 

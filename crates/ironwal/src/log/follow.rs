@@ -69,7 +69,7 @@ impl Following {
         self.next < log.committed_or_lost_end()
             || log.first_id() > self.next
             || self.cut_to.load(Ordering::Acquire) != NOTHING
-            || matches!(lock(&log.tail).state(), State::Deleted)
+            || matches!(log.tail().state(), State::Deleted)
     }
 
     /// The entry that is due; `None` if it is not committed yet.
@@ -82,7 +82,7 @@ impl Following {
     pub(crate) fn try_next(&mut self) -> Result<Option<(u64, Bytes)>> {
         loop {
             self.log.refresh()?;
-            if matches!(lock(&self.log.tail).state(), State::Deleted) || self.log.is_gone() {
+            if matches!(self.log.tail().state(), State::Deleted) || self.log.is_gone() {
                 return Err(Error::StreamNotFound(self.log.name().to_string()));
             }
             self.notice_cut()?;

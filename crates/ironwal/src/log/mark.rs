@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! word  0       1       2         3          4                                   8
-//!       | count | epoch | writers | (unused) | number + 1 | changes | first | next | …
+//!       | count | epoch | writers | together | number + 1 | changes | first | next | …
 //!                                            '------------ a stream ------------'
 //! ```
 //!
@@ -11,6 +11,8 @@
 //! that is not listed is as it was then. One is listed before anything of it changes; from then on
 //! `next` is the id behind its last committed entry, and `first` the first one that is kept. `changes`
 //! counts what is more than appending and pruning, and is odd while such a change is going on.
+//! `together` is odd while several streams are told of a round that they have in common: whoever sees
+//! the new end of one waits until it is even, and sees those of the others then.
 //!
 //! Nothing of it is ever synced: it says something only of a process that lives.
 
@@ -27,8 +29,12 @@ const NAME: &str = ".ironwal.watermark";
 const COUNT: usize = 0;
 const EPOCH: usize = 1;
 const WRITERS: usize = 2;
+const TOGETHER: usize = 3;
 const FIRST_STREAM: usize = 4;
 const STREAM_WORDS: usize = 4;
+
+/// How often it is looked whether several streams have been told of.
+const TOGETHER_LOOKS_MAX: u32 = 10_000;
 
 /// For how many streams there is room at first.
 const STREAMS_MIN: usize = 255;
@@ -77,6 +83,7 @@ impl Marks {
             words.store(EPOCH, 0);
             words.store(WRITERS, epoch);
             words.store(COUNT, 0);
+            words.store(TOGETHER, 0);
             Table { words, epoch, places: BTreeMap::new(), _lock: None }
         });
         let table = Mutex::new(table.ok());
@@ -161,6 +168,18 @@ impl Mark {
     /// Entries up to `next_id` are committed.
     pub(crate) fn committed(&self, next_id: u64) {
         self.words.store(self.at + 3, next_id);
+    }
+
+    /// Several streams are going to be told of what they have in common. Whoever calls it leads the
+    /// rounds of the log.
+    pub(crate) fn begin_together(&self) {
+        self.words.store(TOGETHER, self.words.load(TOGETHER) | 1);
+    }
+
+    /// All of them have been.
+    pub(crate) fn end_together(&self) {
+        let together = self.words.load(TOGETHER);
+        self.words.store(TOGETHER, (together | 1).wrapping_add(1));
     }
 
     /// Entries below `first_id` are pruned.
@@ -297,6 +316,15 @@ impl Seen {
         let told = Told { changes, first_id: words.load(at + 2), next_id: words.load(at + 3) };
         if changes % 2 == 1 || words.load(at + 1) != changes {
             return Err(());
+        }
+        // After what is told: if that is of a round, the others of that round have been told then.
+        let mut looks = 0;
+        while words.load(TOGETHER) % 2 == 1 {
+            looks += 1;
+            if looks > TOGETHER_LOOKS_MAX {
+                return Err(());
+            }
+            std::hint::spin_loop();
         }
         Ok(Some(told))
     }

@@ -15,6 +15,7 @@
 mod cut;
 pub(crate) mod files;
 pub(crate) mod follow;
+pub(crate) mod journaled;
 pub(crate) mod mark;
 mod prune;
 pub(crate) mod range;
@@ -36,13 +37,15 @@ use crate::format::{MAX_FRAME_LEN, frame};
 use crate::options::SyncMode;
 use crate::segment::{Damage, ReadContext, Segment};
 use crate::storage::Storage;
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock, lock};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, RwLock, lock,
+};
 use files::OpenFiles;
 use follow::Followers;
 use mark::{Mark, Marks};
 use remote::Remote;
 use root_syncs::RootSyncs;
-use tail::{Append, Limits, Staged, State, Tail};
+use tail::{Append, Lack, Limits, Staged, State, Tail};
 use write::Writer;
 
 /// What a stream is told about itself and its log.
@@ -66,6 +69,39 @@ pub(crate) struct Shared {
     pub(crate) marks: Arc<Marks>,
     /// The syncs of the root directory.
     pub(crate) root_syncs: Arc<RootSyncs>,
+    /// What holds for all streams at once.
+    pub(crate) whole: Arc<Whole>,
+}
+
+/// What holds for all streams of a log at once.
+#[derive(Debug, Default)]
+pub(crate) struct Whole {
+    /// The last round of several streams that can be read. It is advanced when every one of them has
+    /// its new end: so nobody sees half a round.
+    published: AtomicU64,
+    /// Why nothing can be appended any more to any stream.
+    failure: OnceLock<Arc<io::Error>>,
+}
+
+impl Whole {
+    /// Every stream of this round, and of those before, has its new end.
+    pub(crate) fn publish(&self, round: u64) {
+        self.published.store(round, Ordering::Release);
+    }
+
+    /// Lets nothing in any more, and fails what is staged in any stream.
+    pub(crate) fn fail(&self, error: io::Error) -> Arc<io::Error> {
+        let error = Arc::new(error);
+        if self.failure.set(Arc::clone(&error)).is_ok() {
+            tracing::error!(%error, "the journal failed: nothing can be appended any more");
+        }
+        error
+    }
+
+    /// Why nothing can be appended any more, if that is so.
+    pub(crate) fn failure(&self) -> Option<&Arc<io::Error>> {
+        self.failure.get()
+    }
 }
 
 /// One stream.
@@ -74,6 +110,7 @@ pub(crate) struct Log {
     storage: Arc<dyn Storage>,
     /// `None`: it is open for reading only.
     shared: Option<Shared>,
+    whole: Arc<Whole>,
     /// What other processes are told; nothing, if there is `None` inside.
     mark: OnceLock<Option<Mark>>,
     /// What is told by another process that writes.
@@ -93,8 +130,12 @@ pub(crate) struct Log {
     watched: AtomicBool,
     /// All segments, in id order.
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
-    /// The id behind the last entry that readers see.
+    /// The id behind the last committed entry; readers see it once its round is published.
     committed: AtomicU64,
+    /// The round of several streams that it was committed in last, and where the stream ended before.
+    /// In this order they are stored: `before`, `round`, `committed`.
+    round: AtomicU64,
+    before: AtomicU64,
     /// The id behind the last entry that survives power loss.
     durable: AtomicU64,
     first_kept: AtomicU64,
@@ -120,7 +161,8 @@ impl Log {
         identity: Identity,
         limits: Limits,
     ) -> Self {
-        Self { shared: Some(shared), limits, ..Self::without_writer(context, identity) }
+        let whole = Arc::clone(&shared.whole);
+        Self { shared: Some(shared), whole, limits, ..Self::without_writer(context, identity) }
     }
 
     fn without_writer(context: Arc<ReadContext>, identity: Identity) -> Self {
@@ -128,6 +170,7 @@ impl Log {
             storage: Arc::clone(context.storage()),
             context,
             shared: None,
+            whole: Arc::default(),
             mark: OnceLock::new(),
             remote: None,
             limits: Limits::NONE,
@@ -140,6 +183,8 @@ impl Log {
             watched: AtomicBool::new(false),
             segments: RwLock::default(),
             committed: AtomicU64::new(0),
+            round: AtomicU64::new(0),
+            before: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             first_kept: AtomicU64::new(0),
             changes: AtomicU64::new(0),
@@ -186,9 +231,25 @@ impl Log {
         *lock(&self.kept)
     }
 
-    /// The id behind the last committed entry.
+    /// The id behind the last committed entry that can be read.
     pub(crate) fn next_id(&self) -> u64 {
-        self.committed.load(Ordering::Acquire)
+        // The newest end first: whoever sees it sees the round that it came in. The end before is
+        // stored anew only when that round is published, so it is right, or has become too low.
+        let committed = self.committed.load(Ordering::Acquire);
+        if self.round.load(Ordering::Acquire) <= self.whole.published.load(Ordering::Acquire) {
+            committed
+        } else {
+            self.before.load(Ordering::Acquire)
+        }
+    }
+
+    /// The tail, locked. If the journal has failed, it takes no appends any more.
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        let mut tail = lock(&self.tail);
+        if let Some(cause) = self.whole.failure() {
+            tail.poison(Arc::clone(cause));
+        }
+        tail
     }
 
     /// The id behind the last entry that is committed, or that was lost with the end of the stream.
@@ -284,12 +345,24 @@ impl Log {
     ///
     /// [`Error::TooLarge`], [`Error::Conflict`], [`Error::Poisoned`], [`Error::Closed`],
     /// [`Error::StreamNotFound`], [`Error::Damaged`]. Nothing was staged.
-    pub(crate) fn stage(&self, append: &Append<'_>) -> Result<Staged> {
+    pub(crate) fn stage(
+        &self,
+        append: &Append<'_>,
+        enter: Option<&dyn Fn() -> u64>,
+    ) -> Result<Staged> {
+        let mut tail = self.tail();
+        self.check_append(&tail, append)?;
+        let staged = tail.stage(append, &self.limits, enter);
+        self.staged.store(tail.staged(), Ordering::Relaxed);
+        Ok(staged)
+    }
+
+    /// Whether an append is possible, but for the room that it takes.
+    fn check_append(&self, tail: &Tail, append: &Append<'_>) -> Result<()> {
         let len = frame_len(append.entries);
         if len > MAX_FRAME_LEN {
             return Err(Error::TooLarge { len, limit: MAX_FRAME_LEN });
         }
-        let mut tail = lock(&self.tail);
         self.check(tail.state())?;
         if let Some(expected) = append.expected
             && expected != tail.next_id()
@@ -300,9 +373,57 @@ impl Log {
         if tail.next_id().checked_add(append.entries.len() as u64).is_none() {
             return Err(Error::Config(format!("stream {:?} has no ids left", self.identity.name)));
         }
-        let staged = tail.stage(append, &self.limits);
-        self.staged.store(tail.staged(), Ordering::Relaxed);
-        Ok(staged)
+        Ok(())
+    }
+
+    /// Stages appends to several streams at one instant, all or none. Room that is missing is the
+    /// caller's business; how much is staged already is not asked.
+    ///
+    /// Whoever names the same streams names them in the same order, and none twice. The caller leads
+    /// all of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Log::stage`], of the first stream that cannot take its append. Nothing was staged.
+    pub(crate) fn stage_together(
+        appends: &[(&Self, Append<'_>)],
+    ) -> Result<std::result::Result<Vec<Range<u64>>, LacksRoom>> {
+        let mut tails: Vec<_> = appends.iter().map(|(log, _)| log.tail()).collect();
+        for (nth, (tail, (log, append))) in tails.iter().zip(appends).enumerate() {
+            log.check_append(tail, append)?;
+            if tail.lacks(append, &log.limits_together()) != Lack::Nothing {
+                return Ok(Err(LacksRoom { nth }));
+            }
+        }
+        let mut all_ids = Vec::with_capacity(appends.len());
+        for (tail, (log, append)) in tails.iter_mut().zip(appends) {
+            if let Staged::InRound { ids, .. } = tail.stage(append, &log.limits_together(), None) {
+                all_ids.push(ids);
+            } else {
+                // It was looked at under the same lock. Rather an error than half a batch.
+                let what = "a stream took back room while a batch over several streams was staged";
+                for (log, _) in appends {
+                    log.whole.fail(io::Error::other(what));
+                }
+                return Err(Error::Io(io::Error::other(what)));
+            }
+            log.staged.store(tail.staged(), Ordering::Relaxed);
+        }
+        Ok(Ok(all_ids))
+    }
+
+    /// The limits for what is staged together with other streams: it is one append, and needs no
+    /// file, for it goes to the journal.
+    fn limits_together(&self) -> Limits {
+        Limits { staged_len_max: usize::MAX, fileless: true, ..self.limits }
+    }
+
+    /// Whether there is room as it is now for an append that is going to be staged together with
+    /// others.
+    pub(crate) fn has_room_for(&self, append: &Append<'_>) -> Result<bool> {
+        let tail = self.tail();
+        self.check_append(&tail, append)?;
+        Ok(tail.lacks(append, &self.limits_together()) == Lack::Nothing)
     }
 
     /// The ids behind the last entries that are staged in several streams, at one instant. Appends to
@@ -310,8 +431,13 @@ impl Log {
     ///
     /// Whoever names the same streams names them in the same order, and none twice.
     pub(crate) fn staged_ends(logs: &[&Self]) -> Vec<u64> {
-        let tails: Vec<_> = logs.iter().map(|log| lock(&log.tail)).collect();
+        let tails: Vec<_> = logs.iter().map(|log| log.tail()).collect();
         tails.iter().map(|tail| tail.next_id()).collect()
+    }
+
+    /// The open round and how many bytes are staged in it, if anything is.
+    pub(crate) fn open_round(&self) -> Option<(tail::Round, usize)> {
+        self.tail().open_round()
     }
 
     /// How many appends are staged in the open round, as of a moment ago.
@@ -321,7 +447,7 @@ impl Log {
 
     /// Whether the stream takes appends.
     pub(crate) fn check_open(&self) -> Result<()> {
-        self.check(lock(&self.tail).state())
+        self.check(self.tail().state())
     }
 
     /// Whether nothing was appended to the newest segment yet, or there is none.
@@ -347,7 +473,7 @@ impl Log {
 
     /// Lets no more appends in; what is staged and not committed gets the error.
     pub(crate) fn poison(&self, cause: &Arc<io::Error>) {
-        let first = lock(&self.tail).poison(Arc::clone(cause));
+        let first = self.tail().poison(Arc::clone(cause));
         if first {
             tracing::error!(stream = %self.identity.name, error = %cause, "stream poisoned");
         }
@@ -356,13 +482,13 @@ impl Log {
     /// Whether no round will be committed any more: a write or sync of the stream failed, or it was
     /// deleted.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(lock(&self.tail).state(), State::Poisoned(_) | State::Deleted)
+        matches!(self.tail().state(), State::Poisoned(_) | State::Deleted)
     }
 
     /// The error of appends that were staged when a write or sync failed, or when the stream was
     /// deleted.
     pub(crate) fn failure(&self) -> Error {
-        match lock(&self.tail).state() {
+        match self.tail().state() {
             State::Poisoned(cause) => Error::Io(shared_error(cause)),
             State::Deleted => Error::StreamNotFound(self.identity.name.clone()),
             State::Open | State::Closed => Error::Closed,
@@ -387,6 +513,13 @@ impl Log {
             reason: damage.reason().to_string(),
         }
     }
+}
+
+/// The stream that has no room for its part of what is staged together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LacksRoom {
+    /// Which of them it is.
+    pub(crate) nth: usize,
 }
 
 /// A change of a stream that is more than growth, until it is dropped.

@@ -121,9 +121,9 @@ impl Lead<'_> {
         };
         let Some(mut writer) = writer else { return Ok(()) };
         put_first_kept(&mut writer, first_kept).map_err(|error| log.fail(error))?;
-        if let Some(IdleSegment { end, .. }) = idle {
+        if let Some(idle) = idle {
             let (slot, newest) = (*writer.slot(), writer.newest_slot());
-            self.writer.idle = Some(IdleSegment { slot, newest, end, ours: true });
+            self.writer.idle = Some(IdleSegment { slot, newest, ours: true, ..idle });
         }
         Ok(())
     }

@@ -232,6 +232,24 @@ mod tests {
         }
     }
 
+    /// An iterator knows the end of before the cut. What takes the place of its segment grows ahead of
+    /// the log.
+    #[test]
+    fn what_has_grown_behind_a_cut_is_not_read_before_it_is_committed() {
+        let stream = stream();
+        let log = stream.log();
+        let ends = log.segments()[1].end();
+        let mut entries = Entries::new(Arc::clone(log), 8, 4096);
+        assert_eq!(entries.next().unwrap().unwrap().0, 8);
+        cut(log, 15);
+        log.segments()[1].publish(ends, 20, &[]);
+        let read: Vec<u64> =
+            std::iter::from_fn(|| entries.next().unwrap()).map(|(id, _)| id).collect();
+        assert_eq!(read, (9..15).collect::<Vec<u64>>());
+        log.committed.store(20, Ordering::Release);
+        assert_eq!(entries.next().unwrap().unwrap().0, 15);
+    }
+
     /// A segment was retired, and the thread that did it takes a while to list what takes its place.
     #[test]
     fn readers_wait_for_the_list_to_change() {

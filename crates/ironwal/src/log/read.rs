@@ -149,7 +149,13 @@ impl Log {
             let behind = segments.partition_point(|segment| segment.first_id() <= id);
             let next = segments.get(behind);
             match behind.checked_sub(1).map(|position| &segments[position]) {
-                Some(segment) if id < segment.next_id() => return Place::In(Arc::clone(segment)),
+                Some(segment) if id < segment.next_id() => {
+                    // The end may have been that of before a cut, and the segment, which can be ahead of
+                    // the log, from after it.
+                    if changes == self.changes.load(Ordering::Acquire) {
+                        return Place::In(Arc::clone(segment));
+                    }
+                }
                 before => {
                     // Only growth leaves ends and segments that fit each other, whenever they are
                     // looked at. The ends alone do not tell: what was cut off may have grown again.
@@ -189,13 +195,17 @@ pub(crate) struct Entries {
     cursor: Option<Cursor>,
     /// The next id.
     next: u64,
+    /// Where the committed entries ended when it was looked last: when the cursor was made, or when this
+    /// was reached. A segment can be ahead of the log, but where a cut takes the end back, the cursor
+    /// ends too.
+    end: u64,
 }
 
 impl Entries {
     /// The entries from `start` on, or from the first one that is kept.
     pub(crate) fn new(log: Arc<Log>, start: u64, read_len: usize) -> Self {
         let next = start.max(log.first_id());
-        Self { log, read_len, cursor: None, next }
+        Self { log, read_len, cursor: None, next, end: 0 }
     }
 
     /// The id of the next entry, if it is not pruned before it is read.
@@ -211,7 +221,10 @@ impl Entries {
         let mut patience = Patience::default();
         loop {
             if let Some(cursor) = &mut self.cursor {
-                match cursor.next() {
+                if self.next >= self.end {
+                    self.end = self.log.next_id();
+                }
+                match cursor.next(self.end) {
                     Ok(Some((id, entry))) => {
                         self.next = id + 1;
                         return Ok(Some((id, entry)));
@@ -249,7 +262,11 @@ impl Entries {
                     return Err(self.log.damaged(&damage));
                 }
                 Place::In(segment) => match segment.cursor(self.next, self.read_len) {
-                    Ok(cursor) => self.cursor = Some(cursor),
+                    Ok(cursor) => {
+                        self.cursor = Some(cursor);
+                        // An earlier look may have been before a cut, and the segment from after it.
+                        self.end = self.log.next_id();
+                    }
                     Err(ReadError::Io(error)) => return Err(Error::Io(error)),
                     Err(ReadError::Retired) => patience.wait()?,
                     Err(ReadError::Damaged(damage))
@@ -276,12 +293,73 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::commit::tests::{append, unsynced_stream};
     use crate::log::Identity;
+    use crate::log::range::Span;
     use crate::options::WalOptions;
     use crate::segment::ReadContext;
     use crate::segment::index::Index;
     use crate::storage::SimDisk;
     use crate::sync::AtomicBool;
+
+    /// Several streams become readable at one instant, so their segments know of more before that.
+    #[test]
+    fn what_a_segment_holds_ahead_of_the_log_is_not_read() {
+        let stream = unsynced_stream(&SimDisk::new(5), 100);
+        (0..30).for_each(|id| append(&stream, &[id]));
+        let log = stream.log();
+        log.committed.store(25, Ordering::Release);
+        let mut entries = Entries::new(Arc::clone(log), 0, 4096);
+        let ids = |entries: &mut Entries| -> Vec<u64> {
+            std::iter::from_fn(|| entries.next().unwrap()).map(|(id, _)| id).collect()
+        };
+        assert_eq!(ids(&mut entries), (0..25).collect::<Vec<u64>>());
+        assert_eq!(ids(&mut entries), []);
+        assert_eq!(log.get(25).unwrap(), None);
+        let mut span = Span::new(Arc::clone(log), 0, u64::MAX, 4096);
+        let mut other = Span::new(Arc::clone(log), 0, u64::MAX, 4096);
+        log.committed.store(27, Ordering::Release);
+        assert_eq!(ids(&mut entries), [25, 26]);
+        log.committed.store(30, Ordering::Release);
+        assert_eq!(ids(&mut entries), [27, 28, 29]);
+        // A range ends where it ended when it was made.
+        let backwards = std::iter::from_fn(|| span.next_back().unwrap()).map(|(id, _)| id);
+        assert_eq!(backwards.collect::<Vec<u64>>(), (0..25).rev().collect::<Vec<u64>>());
+        let forwards = std::iter::from_fn(|| other.next().unwrap()).map(|(id, _)| id);
+        assert_eq!(forwards.collect::<Vec<u64>>(), (0..25).collect::<Vec<u64>>());
+    }
+
+    /// A reader looks at the end. Then the stream is cut off, and its newest segment grows ahead of the
+    /// log: it is found by the end of before the cut, and shown too early.
+    #[test]
+    fn what_has_grown_behind_a_cut_is_not_found_before_it_is_committed() {
+        let context = ReadContext::new(Arc::new(SimDisk::new(1)), &WalOptions::default());
+        let dir = Path::new("/s").to_path_buf();
+        let identity = Identity { name: "s".into(), dir, number: 0.into(), salt: 1 };
+        let log = Log::without_writer(Arc::clone(&context), identity);
+        let segment = || {
+            let path = path_of(&log.identity.dir, 0);
+            Arc::new(Segment::new(Arc::clone(&context), path, 0, None, (8192, 20), Index::empty()))
+        };
+        for _ in 0..100 {
+            log.set_segments(vec![segment()]);
+            log.committed.store(20, Ordering::Release);
+            std::thread::scope(|scope| {
+                // It gets no further than to the list.
+                let mut list = log.segments.write().unwrap();
+                let reader = scope.spawn(|| matches!(log.place_of(15), Place::Absent));
+                for _ in 0..100 {
+                    std::thread::yield_now();
+                }
+                let change = log.change();
+                log.committed.store(10, Ordering::Release);
+                *list = Arc::new(vec![segment()]);
+                drop(change);
+                drop(list);
+                assert!(reader.join().unwrap());
+            });
+        }
+    }
 
     /// A reader looks at the end, then at the segments. In between, the stream is cut off and grows
     /// again to the same end: the end that it looks at once more tells nothing, and what it did not

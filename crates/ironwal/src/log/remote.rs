@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::mark::{Told, Watermark, Writing};
+use super::recover::view::View;
 use super::recover::{Survey, Surveyed, survey};
 use super::{Identity, Log};
 use crate::error::{Error, Result};
@@ -27,6 +28,7 @@ const PAUSE: Duration = Duration::from_micros(500);
 #[derive(Debug)]
 pub(crate) struct Remote {
     watermark: Arc<Watermark>,
+    journal: Arc<View>,
     state: Mutex<State>,
 }
 
@@ -50,6 +52,7 @@ impl Log {
         context: Arc<ReadContext>,
         identity: Identity,
         watermark: Arc<Watermark>,
+        journal: Arc<View>,
     ) -> Self {
         let state = State {
             seen: Writing::Unknown,
@@ -58,7 +61,7 @@ impl Log {
             gone: false,
             is_patient: true,
         };
-        let remote = Remote { watermark, state: Mutex::new(state) };
+        let remote = Remote { watermark, journal, state: Mutex::new(state) };
         Self { remote: Some(remote), ..Self::without_writer(context, identity) }
     }
 
@@ -77,7 +80,7 @@ impl Log {
         }
         let looks_max = if state.is_patient { LOOKS_MAX } else { 1 };
         for look in 1..=looks_max {
-            if self.look(&remote.watermark, &mut state)? {
+            if self.look(remote, &mut state)? {
                 state.is_patient = true;
                 return Ok(());
             }
@@ -92,7 +95,8 @@ impl Log {
     }
 
     /// Looks once. `false`: nobody tells, or it changed meanwhile.
-    fn look(&self, watermark: &Watermark, state: &mut State) -> Result<bool> {
+    fn look(&self, remote: &Remote, state: &mut State) -> Result<bool> {
+        let watermark = &remote.watermark;
         let now = watermark.look(self.number())?;
         if now == Writing::Unknown {
             return Ok(false);
@@ -102,18 +106,18 @@ impl Log {
             return Ok(true);
         }
         if let Some(told) = follows(state.seen, now)
-            && self.follow(state, told)?
+            && self.follow(remote, state, told)?
         {
             state.seen = now;
             return Ok(true);
         }
-        let Some(found) = self.survey()? else { return Ok(false) };
+        let Some(found) = self.survey(&remote.journal)? else { return Ok(false) };
         if self.number().is_none()
             && let Some(number) = found.as_ref().and_then(|found| found.number)
         {
             // What was told before was not told of this stream.
             self.identity.number.get_or_init(|| number);
-            return self.look(watermark, state);
+            return self.look(remote, state);
         }
         // What was found counts only if nothing but appending and pruning has happened meanwhile.
         let after = watermark.look(self.number())?;
@@ -145,17 +149,22 @@ impl Log {
     }
 
     /// Follows the segments to where they end now. `false`: they are not what they were.
-    fn follow(&self, state: &mut State, told: Told) -> Result<bool> {
+    fn follow(&self, remote: &Remote, state: &mut State, told: Told) -> Result<bool> {
         if told.next_id < self.next_id() {
             return Ok(false);
         }
         while self.next_id() < told.next_id {
             let Some(newest) = self.segments().last().cloned() else { return Ok(false) };
-            let reached = match newest.follow(told.next_id, &mut state.picker) {
-                Err(ReadError::Io(error)) => return Err(error.into()),
-                Err(ReadError::Damaged(_) | ReadError::Retired) => return Ok(false),
-                Ok(reached) => reached,
+            let mut follow = || match newest.follow(told.next_id, &mut state.picker) {
+                Err(ReadError::Io(error)) => Err(Error::from(error)),
+                Err(ReadError::Damaged(_) | ReadError::Retired) => Ok(None),
+                Ok(reached) => Ok(Some(reached)),
             };
+            let Some(mut reached) = follow()? else { return Ok(false) };
+            if reached < told.next_id && self.look_into_journal(remote, &newest)? {
+                let Some(further) = follow()? else { return Ok(false) };
+                reached = further;
+            }
             // A segment that began meanwhile is listed before what is in it is committed.
             if reached < told.next_id && !self.follow_to_next(state, reached)? {
                 return Ok(false);
@@ -164,6 +173,29 @@ impl Log {
         }
         self.forget_pruned(told.first_id);
         Ok(true)
+    }
+
+    /// Takes what the journal holds of the newest segment; returns whether that is anything new.
+    fn look_into_journal(&self, remote: &Remote, newest: &Segment) -> Result<bool> {
+        let Some(number) = self.number() else { return Ok(false) };
+        let file = match self.storage.open(newest.path(), OpenMode::Read) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        remote.journal.refresh()?;
+        let pieces = remote.journal.pieces(number, newest.first_id(), &*file)?;
+        let unwritten = newest.unwritten();
+        if let Some((first, _)) = pieces.first() {
+            // What was before it in the journal is in the segment by now.
+            unwritten.forget_below(*first);
+        }
+        let known_to = unwritten.end();
+        let mut any = false;
+        for piece in pieces.into_iter().filter(|piece| piece.0 >= known_to) {
+            any = true;
+            unwritten.push(piece.0, piece.1);
+        }
+        Ok(any)
     }
 
     /// Lists the segment that begins with `first_id` behind the newest one that is known.
@@ -201,10 +233,10 @@ impl Log {
 
     /// Looks the segments up anew; `Some(None)` if there is no such stream, `None` if files went away
     /// meanwhile.
-    fn survey(&self) -> Result<Option<Option<Survey>>> {
+    fn survey(&self, journal: &View) -> Result<Option<Option<Survey>>> {
         let dir = &self.identity.dir;
         let is_missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-        match survey(&self.context, dir, self.identity.salt) {
+        match survey(&self.context, dir, self.identity.salt, journal) {
             Err(Error::Io(error)) if is_missing(&error) => match self.storage.list(dir) {
                 Err(error) if is_missing(&error) => Ok(Some(None)),
                 other => other.map(|_| None).map_err(Error::Io),

@@ -27,13 +27,13 @@ impl<'a> Lead<'a> {
     /// [`Error::StorageFull`]: nothing was staged, and the stream is as it was. After an error of a
     /// write or sync the stream is poisoned.
     pub(crate) fn make_room(&mut self, root: &Path, append: &Append<'_>) -> Result<()> {
-        self.log.check(lock(&self.log.tail).state())?;
+        self.log.check(self.log.tail().state())?;
         self.list_for_others();
         self.confirm_dir(root)?;
         if !self.open_active()? {
             return Ok(());
         }
-        let lack = lock(&self.log.tail).lacks(append, &self.log.limits);
+        let lack = self.log.tail().lacks(append, &self.log.limits);
         match lack {
             Lack::Nothing => Ok(()),
             Lack::Room(end) => self.reserve(end),
@@ -85,11 +85,11 @@ impl<'a> Lead<'a> {
         };
         let Some(permit) = self.take_permit() else { return Ok(false) };
         let writer = self.open_idle(idle)?;
-        if let Some(open) = lock(&self.log.tail).segment() {
+        if let Some(open) = self.log.tail().segment() {
             open.room_to = writer.reserved_to();
         }
         reader.keep_open(Arc::clone(writer.file()));
-        self.set_active(Active { writer, reader, permit });
+        self.set_active(Active { writer, reader, permit: Some(permit) });
         self.writer.idle = None;
         Ok(true)
     }
@@ -97,7 +97,7 @@ impl<'a> Lead<'a> {
     /// Opens the file of an active segment for writing. One without frames that an earlier process
     /// left is made again, for its name may not be durable.
     pub(super) fn open_idle(&self, idle: IdleSegment) -> Result<SegmentWriter> {
-        let IdleSegment { slot, newest, end, ours } = idle;
+        let IdleSegment { slot, newest, end, ours, .. } = idle;
         if end == HEADER_LEN && !ours {
             return self.create(slot, 0);
         }
@@ -108,7 +108,15 @@ impl<'a> Lead<'a> {
 
     fn set_active(&mut self, active: Active) {
         self.writer.active = Some(active);
-        self.log.has_file.store(true, Ordering::Relaxed);
+        self.set_has_file(true);
+    }
+
+    /// Whether the file of the active segment is open from now on, for whatever is appended.
+    pub(super) fn set_has_file(&self, has_file: bool) {
+        self.log.has_file.store(has_file, Ordering::Relaxed);
+        if let Some(open) = self.log.tail().segment() {
+            open.has_file = has_file;
+        }
     }
 
     fn reserve(&mut self, end: u64) -> Result<()> {
@@ -122,8 +130,12 @@ impl<'a> Lead<'a> {
             Err(Error::Io(error)) => return Err(self.log.fail(error)),
             other => other?,
         }
-        if let Some(open) = lock(&self.log.tail).segment() {
-            open.room_to = active.writer.reserved_to();
+        let room_to = active.writer.reserved_to();
+        // What is in the journal is written here by the next recovery if need be, also on a disk that
+        // is full by then: so the room must be durable before.
+        self.writer.gap = true;
+        if let Some(open) = self.log.tail().segment() {
+            open.room_to = room_to;
         }
         Ok(())
     }
@@ -142,7 +154,7 @@ impl<'a> Lead<'a> {
 
     /// Lets appends in again, as far as there is room in a file that is open.
     pub(super) fn resume_staging(&mut self) {
-        if let (Some(open), Some(active)) = (lock(&self.log.tail).segment(), &self.writer.active) {
+        if let (Some(open), Some(active)) = (self.log.tail().segment(), &self.writer.active) {
             open.room_to = active.writer.reserved_to();
         }
     }
@@ -164,7 +176,7 @@ impl<'a> Lead<'a> {
     /// Begins a segment if there is none, so that the one before it can go.
     pub(crate) fn begin_empty_segment(&mut self) -> Result<()> {
         self.log.check_open()?;
-        let none = lock(&self.log.tail).segment().is_none();
+        let none = self.log.tail().segment().is_none();
         if none { self.begin_segment(0) } else { Ok(()) }
     }
 
@@ -175,7 +187,7 @@ impl<'a> Lead<'a> {
             return Ok(());
         };
         // May read the file; later, the points are at hand.
-        let known = all_points(log, &active.reader)?.len() + lock(&log.tail).staged_points();
+        let known = all_points(log, &active.reader)?.len() + log.tail().staged_points();
         match active.writer.reserve_seal(end, known as u64) {
             Err(Error::Io(error)) => return Err(log.fail(error)),
             other => other?,
@@ -188,7 +200,7 @@ impl<'a> Lead<'a> {
         let Some(Active { mut writer, reader, permit }) = self.writer.active.take() else {
             return Ok(());
         };
-        log.has_file.store(false, Ordering::Relaxed);
+        self.set_has_file(false);
         let points = all_points(log, &reader)?;
         let sealed = writer.seal(proof, &points).and_then(|()| {
             if in_strict {
@@ -203,6 +215,8 @@ impl<'a> Lead<'a> {
         reader.let_go();
         self.writer.predecessor = (proof.synced_to, in_strict);
         self.writer.frames_unsynced = false;
+        self.writer.gap = false;
+        self.writer.committed_proof = None;
         if in_strict {
             reader.set_proven();
         } else {
@@ -210,7 +224,7 @@ impl<'a> Lead<'a> {
             lock(&log.unproven).push_back(full);
             log.new_full_segment.store(true, Ordering::Relaxed);
         }
-        lock(&log.tail).set_segment(None);
+        log.tail().set_segment(None);
         Ok(())
     }
 
@@ -243,7 +257,7 @@ impl<'a> Lead<'a> {
             permit = self.take_permit();
         }
         let Some(permit) = permit else { return Ok(()) };
-        let first_id = lock(&log.tail).next_id();
+        let first_id = log.tail().next_id();
         let identity = &log.identity;
         let Some(&stream_number) = identity.number.get() else {
             return Err(Error::Config("a stream is appended to before it has a number".into()));
@@ -265,6 +279,7 @@ impl<'a> Lead<'a> {
         let seed = SegmentSeed::new(identity.salt, stream_number, first_id);
         let mut open = OpenSegment::new(seed, first_id, slot.proof);
         open.room_to = writer.reserved_to();
+        open.has_file = true;
 
         let reader = Arc::new(Segment::fresh(
             Arc::clone(&log.context),
@@ -276,8 +291,8 @@ impl<'a> Lead<'a> {
         let mut segments = log.segments().to_vec();
         segments.push(Arc::clone(&reader));
         log.set_segments(segments);
-        self.set_active(Active { writer, reader, permit });
-        lock(&log.tail).set_segment(Some(open));
+        self.set_active(Active { writer, reader, permit: Some(permit) });
+        log.tail().set_segment(Some(open));
         Ok(())
     }
 }

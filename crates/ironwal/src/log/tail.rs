@@ -27,12 +27,19 @@ pub(crate) struct Limits {
     pub(crate) sync_mode: SyncMode,
     /// Bytes of frames that are staged together, unless it is one append.
     pub(crate) staged_len_max: usize,
+    /// Whether an append that is synced may be staged while the file is closed.
+    pub(crate) fileless: bool,
 }
 
 impl Limits {
     /// Those of a stream that nobody appends to.
-    pub(crate) const NONE: Self =
-        Self { segment_len_max: 0, entries_max: 0, sync_mode: SyncMode::Strict, staged_len_max: 0 };
+    pub(crate) const NONE: Self = Self {
+        segment_len_max: 0,
+        entries_max: 0,
+        sync_mode: SyncMode::Strict,
+        staged_len_max: 0,
+        fileless: false,
+    };
 }
 
 /// What is appended.
@@ -64,11 +71,25 @@ impl Append<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Staged {
     /// It has its ids and goes with this round.
-    InRound { ids: Range<u64>, round: u64 },
+    InRound {
+        ids: Range<u64>,
+        round: Round,
+        /// The bytes that are staged with it.
+        len: usize,
+    },
     /// Whoever leads must make room first; nothing was staged.
     NoRoom,
     /// This round holds as much as it may; nothing was staged.
-    Full { round: u64 },
+    Full { round: Round },
+}
+
+/// The round that an append belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Round {
+    /// The one of its stream.
+    pub(crate) of_stream: u64,
+    /// The one of the whole log, if it must be durable. Whoever leads that may leave it to its stream.
+    pub(crate) of_log: Option<u64>,
 }
 
 /// Whether the stream takes appends.
@@ -89,6 +110,8 @@ pub(crate) struct OpenSegment {
     pub(crate) end: u64,
     /// Frames may be staged up to here; 0 while staging is stopped.
     pub(crate) room_to: u64,
+    /// Whether the file is open. If it is not, only those may be staged that can go to the journal.
+    pub(crate) has_file: bool,
     /// How far the segment was synced, as its end was before that sync.
     pub(crate) synced_to: u64,
     /// The digest of the frames up to `end`.
@@ -104,6 +127,7 @@ impl OpenSegment {
             first_id,
             end: proof.synced_to,
             room_to: 0,
+            has_file: false,
             synced_to: proof.synced_to,
             digest: proof.digest,
             picker: PointPicker::new(),
@@ -126,6 +150,8 @@ impl OpenSegment {
 pub(crate) struct Pending {
     pub(crate) frames: Vec<u8>,
     pub(crate) points: Vec<Point>,
+    /// The first id of the frames.
+    first_id: u64,
     /// How many appends they are.
     pub(crate) appends: u32,
     /// Whether one of them must be synced.
@@ -139,6 +165,8 @@ pub(crate) struct Tail {
     /// The number of the round that is being gathered; the first is 1.
     round: u64,
     pending: Pending,
+    /// The round of the whole log that what is staged goes with, if any of it must be durable.
+    entered: Option<u64>,
     next_id: u64,
     segment: Option<OpenSegment>,
 }
@@ -148,6 +176,10 @@ pub(crate) struct Tail {
 pub(crate) struct Taken {
     pub(crate) round: u64,
     pub(crate) pending: Pending,
+    /// The first id of their segment.
+    pub(crate) segment: u64,
+    /// The first id of the frames.
+    pub(crate) first_id: u64,
     /// Where the frames go.
     pub(crate) offset: u64,
     /// What holds once they are written.
@@ -155,8 +187,8 @@ pub(crate) struct Taken {
 }
 
 impl Pending {
-    fn new() -> Self {
-        Self { frames: Vec::new(), points: Vec::new(), appends: 0, sync: false }
+    fn new(first_id: u64) -> Self {
+        Self { frames: Vec::new(), points: Vec::new(), first_id, appends: 0, sync: false }
     }
 
     /// Makes it ready for another round.
@@ -173,14 +205,15 @@ impl Pending {
 
 impl Default for Pending {
     fn default() -> Self {
-        Self::new()
+        Self::new(0)
     }
 }
 
 impl Tail {
     /// A tail that goes on at `next_id`.
     pub(crate) fn new(next_id: u64, segment: Option<OpenSegment>) -> Self {
-        Self { state: State::Open, round: 1, pending: Pending::new(), next_id, segment }
+        let (state, pending) = (State::Open, Pending::new(next_id));
+        Self { state, round: 1, pending, entered: None, next_id, segment }
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -216,6 +249,17 @@ impl Tail {
         self.pending.appends
     }
 
+    /// The open round and how many bytes are staged in it, if anything is.
+    pub(crate) fn open_round(&self) -> Option<(Round, usize)> {
+        let round = Round { of_stream: self.round, of_log: self.entered };
+        (self.staged() > 0).then(|| (round, self.staged_len()))
+    }
+
+    /// How many bytes are staged in it.
+    pub(crate) fn staged_len(&self) -> usize {
+        self.pending.frames.len()
+    }
+
     /// How many points of the index are staged with them.
     pub(crate) fn staged_points(&self) -> usize {
         self.pending.points.len()
@@ -236,19 +280,27 @@ impl Tail {
             Some(segment) if segment.is_full_for(append, self.next_id, limits) => Lack::Segment,
             Some(segment) => {
                 let end = segment.end + append.frame_len();
-                if end <= segment.room_to { Lack::Nothing } else { Lack::Room(end) }
+                let has_room = end <= segment.room_to
+                    && (segment.has_file || (append.sync && limits.fileless));
+                if has_room { Lack::Nothing } else { Lack::Room(end) }
             }
         }
     }
 
-    /// Assigns ids and encodes, if there is room.
-    pub(crate) fn stage(&mut self, append: &Append<'_>, limits: &Limits) -> Staged {
+    /// Assigns ids and encodes, if there is room. `enter` enters the stream into a round of the whole
+    /// log; it is called once for what is taken together.
+    pub(crate) fn stage(
+        &mut self,
+        append: &Append<'_>,
+        limits: &Limits,
+        enter: Option<&dyn Fn() -> u64>,
+    ) -> Staged {
         if self.lacks(append, limits) != Lack::Nothing {
             return Staged::NoRoom;
         }
         let staged_len = self.pending.frames.len() as u64 + append.frame_len();
         if self.pending.appends > 0 && staged_len > limits.staged_len_max as u64 {
-            return Staged::Full { round: self.round };
+            return Staged::Full { round: self.round_of(append, None) };
         }
         let Some(segment) = &mut self.segment else {
             return Staged::NoRoom;
@@ -269,12 +321,26 @@ impl Tail {
         segment.end += append.frame_len();
         let ids = ids_from(self.next_id, append.entries.len());
         self.next_id = ids.end;
-        Staged::InRound { ids, round: self.round }
+        let len = self.pending.frames.len();
+        Staged::InRound { ids, round: self.round_of(append, enter), len }
+    }
+
+    /// The round of an append that is staged now.
+    fn round_of(&mut self, append: &Append<'_>, enter: Option<&dyn Fn() -> u64>) -> Round {
+        if append.sync
+            && self.entered.is_none()
+            && let Some(enter) = enter
+        {
+            self.entered = Some(enter());
+        }
+        let of_log = self.entered.filter(|_| append.sync);
+        Round { of_stream: self.round, of_log }
     }
 
     /// Goes on in `segment` at `next_id`, a lower id than before. Nothing must be staged.
     pub(crate) fn go_back(&mut self, next_id: u64, segment: OpenSegment) {
         self.next_id = next_id;
+        self.pending.first_id = next_id;
         self.segment = Some(segment);
     }
 
@@ -285,11 +351,15 @@ impl Tail {
             return None;
         }
         let pending = std::mem::replace(&mut self.pending, std::mem::take(spare));
+        self.pending.first_id = self.next_id;
+        self.entered = None;
+        let first_id = pending.first_id;
         let round = self.round;
         self.round += 1;
         let proof = Proof { synced_to: segment.end, next_id: self.next_id, digest: segment.digest };
         let offset = segment.end - pending.frames.len() as u64;
-        Some(Taken { round, pending, offset, proof })
+        let segment = segment.first_id;
+        Some(Taken { round, pending, segment, first_id, offset, proof })
     }
 }
 

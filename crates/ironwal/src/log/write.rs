@@ -29,6 +29,11 @@ pub(crate) struct Writer {
     pub(super) dir_confirmed: bool,
     /// Whether frames have been written since the last sync.
     pub(super) frames_unsynced: bool,
+    /// Whether something of the active segment that a share in the journal rests on is not durable:
+    /// frames that are not in the journal, or room.
+    pub(super) gap: bool,
+    /// The end of the active segment as it was committed last, if that was by this process.
+    pub(super) committed_proof: Option<Proof>,
     /// A permit for the file that is about to be opened.
     pub(super) permit: Option<Permit>,
     /// The buffers of the round before.
@@ -40,7 +45,8 @@ pub(crate) struct Writer {
 pub(super) struct Active {
     pub(super) writer: SegmentWriter,
     pub(super) reader: Arc<Segment>,
-    pub(super) permit: Permit,
+    /// `None`: it is open for a moment only, and closed by whoever opened it.
+    pub(super) permit: Option<Permit>,
 }
 
 /// An active segment whose file is not open.
@@ -48,9 +54,12 @@ pub(super) struct Active {
 pub(crate) struct IdleSegment {
     pub(crate) slot: Slot,
     pub(crate) newest: SlotPlace,
+    /// Where its frames in the file end.
     pub(crate) end: u64,
     /// Whether this process made it durable, name included.
     pub(crate) ours: bool,
+    /// Whether a slot says where it ends, and so does its length.
+    pub(crate) settled: bool,
 }
 
 /// Full segments that are not known to be durable, oldest first.
@@ -62,7 +71,7 @@ pub(crate) struct FullSegment {
     pub(super) writer: SegmentWriter,
     pub(super) reader: Arc<Segment>,
     pub(super) proof: Proof,
-    pub(super) _permit: Permit,
+    pub(super) _permit: Option<Permit>,
     /// A sync failed. The next one would say OK, and somebody may be waiting to try it.
     pub(super) failed: bool,
 }
@@ -77,6 +86,8 @@ impl Writer {
             cut_off: Vec::new(),
             dir_confirmed: false,
             frames_unsynced: false,
+            gap: false,
+            committed_proof: None,
             permit: None,
             spare: Pending::default(),
         }
@@ -97,7 +108,7 @@ pub(crate) struct Committed {
 pub(crate) struct Lead<'a> {
     pub(super) log: &'a Log,
     pub(super) writer: MutexGuard<'a, Writer>,
-    committed: Option<Committed>,
+    pub(super) committed: Option<Committed>,
 }
 
 impl Log {
@@ -162,13 +173,14 @@ impl Lead<'_> {
     }
 
     /// Writes what is staged, syncs it if any of it must be or `sync` says so, and publishes it.
+    /// What was committed by the journal and not written yet is written first.
     ///
     /// # Errors
     ///
     /// After an error the stream is poisoned, and nothing of the round was published.
     pub(crate) fn commit(&mut self, sync: bool) -> Result<()> {
         let taken = {
-            let mut tail = lock(&self.log.tail);
+            let mut tail = self.log.tail();
             if let State::Poisoned(_) | State::Deleted = tail.state() {
                 return self.log.check(tail.state());
             }
@@ -176,10 +188,22 @@ impl Lead<'_> {
             self.log.staged.store(0, Ordering::Relaxed);
             taken
         };
-        let sync = sync || taken.as_ref().is_some_and(|taken| taken.pending.sync);
-        self.write_back(taken.as_ref(), sync).map_err(|error| self.log.fail(error))?;
+        self.commit_taken(taken, sync)
+    }
+
+    /// The same with what was taken.
+    pub(super) fn commit_taken(&mut self, taken: Option<Taken>, sync: bool) -> Result<()> {
+        let for_now = taken.is_some() || self.has_unwritten();
+        let opened = for_now && self.open_for_now()?;
+        // A file that is closed again is synced before.
+        let sync = sync || opened || taken.as_ref().is_some_and(|taken| taken.pending.sync);
+        let written = self.write_out().and_then(|()| self.write_back(taken.as_ref(), sync));
+        written.map_err(|error| self.log.fail(error))?;
         if let Some(taken) = taken {
             self.publish(taken, sync);
+        }
+        if opened {
+            self.close_for_now();
         }
         Ok(())
     }
@@ -188,23 +212,25 @@ impl Lead<'_> {
         if let (Some(taken), Some(active)) = (taken, &mut self.writer.active) {
             active.writer.write(&taken.pending.frames, taken.offset, sync)?;
             self.writer.frames_unsynced = true;
+            self.writer.gap = true;
         }
         if sync { self.sync_written() } else { Ok(()) }
     }
 
     /// Makes everything durable that has been written, in id order.
-    fn sync_written(&mut self) -> io::Result<()> {
+    pub(super) fn sync_written(&mut self) -> io::Result<()> {
         let mut unproven = lock(&self.log.unproven);
         while let Some(full) = unproven.front_mut() {
             full.prove(self.log.first_kept())?;
             unproven.pop_front();
         }
         drop(unproven);
-        if self.writer.frames_unsynced
+        if (self.writer.frames_unsynced || self.writer.gap)
             && let Some(active) = &mut self.writer.active
         {
             active.writer.sync()?;
             self.writer.frames_unsynced = false;
+            self.writer.gap = false;
         }
         Ok(())
     }
@@ -222,6 +248,7 @@ impl Lead<'_> {
         if synced {
             self.note_synced(proof.next_id);
         }
+        self.writer.committed_proof = Some(proof);
         self.committed = Some(Committed { round, appends: pending.appends });
         pending.reset();
         self.writer.spare = pending;
@@ -229,16 +256,16 @@ impl Lead<'_> {
 
     /// Everything that was written, up to `next_id`, has been synced by an operation that waited for
     /// it. Frames that are staged from now on say so.
-    fn note_synced(&self, next_id: u64) {
+    pub(super) fn note_synced(&self, next_id: u64) {
         self.log.durable.store(next_id, Ordering::Release);
-        if let (Some(active), Some(open)) = (&self.writer.active, lock(&self.log.tail).segment()) {
+        if let (Some(active), Some(open)) = (&self.writer.active, self.log.tail().segment()) {
             open.synced_to = active.reader.end();
         }
     }
 
     /// Keeps appends from being staged; returns where the active segment's frames end.
     pub(super) fn stop_staging(&mut self) -> Option<u64> {
-        let mut tail = lock(&self.log.tail);
+        let mut tail = self.log.tail();
         let open = tail.segment()?;
         open.room_to = 0;
         Some(open.end)
@@ -246,7 +273,7 @@ impl Lead<'_> {
 
     /// What holds of the active segment once everything staged is durable.
     pub(super) fn staged_proof(&self) -> Option<Proof> {
-        let mut tail = lock(&self.log.tail);
+        let mut tail = self.log.tail();
         let next_id = tail.next_id();
         tail.segment().map(|open| Proof { synced_to: open.end, next_id, digest: open.digest })
     }
@@ -262,10 +289,26 @@ impl Lead<'_> {
     /// its last entries can be told from a torn tail. Does nothing if something is staged: the
     /// stream is not idle then.
     pub(crate) fn prove_idle(&mut self) -> Result<()> {
-        if lock(&self.log.tail).staged() > 0 {
+        if self.log.tail().staged() > 0 {
             return Ok(());
         }
         self.sync()?;
+        let opened = match self.writer.idle {
+            Some(idle) if !idle.settled && self.staged_proof() != Some(idle.slot.proof) => {
+                self.open_for_now()?
+            }
+            _ => false,
+        };
+        let proven = self.prove_end();
+        proven.map_err(|error| self.log.fail(error))?;
+        if opened {
+            self.close_for_now();
+        }
+        Ok(())
+    }
+
+    /// Records in a slot where the active segment ends, if its file is open and that is news.
+    fn prove_end(&mut self) -> io::Result<()> {
         let (proof, first_kept) = (self.staged_proof(), self.log.first_kept());
         let (Some(Active { writer, reader, .. }), Some(proof)) = (&mut self.writer.active, proof)
         else {
@@ -274,16 +317,15 @@ impl Lead<'_> {
         if proof.synced_to != reader.end() || proof == writer.slot().proof {
             return Ok(());
         }
-        let slot = Slot { proof, first_kept, ..*writer.slot() };
-        let proven = writer.write_slot(slot).and_then(|()| writer.sync());
-        proven.map_err(|error| self.log.fail(error))
+        writer.write_slot(Slot { proof, first_kept, ..*writer.slot() })?;
+        writer.sync()
     }
 
     /// Commits what is staged, makes everything durable and records that in the active segment,
     /// the same way however it came to be. Takes no appends afterwards.
     pub(crate) fn close(&mut self) -> Result<()> {
         let released = self.let_go(true);
-        lock(&self.log.tail).close();
+        self.log.tail().close();
         released
     }
 
@@ -293,23 +335,49 @@ impl Lead<'_> {
         self.let_go(false)
     }
 
-    /// `for_good`: both slots are to say the same.
+    /// `for_good`: both slots are to say the same, and the file ends where its frames do. Otherwise the
+    /// stream keeps the room that it has, and needs no file for what goes to the journal.
     fn let_go(&mut self, for_good: bool) -> Result<()> {
         let log = self.log;
-        self.stop_staging();
-        let result =
-            self.sync().and_then(|()| self.prove_active(for_good).map_err(|error| log.fail(error)));
+        let keeps_room = !for_good;
+        if !keeps_room || self.writer.active.is_some() {
+            self.stop_staging();
+        }
+        let result = self.settle_to_close(for_good, keeps_room);
         // What could not be synced by now never will be through these handles, and its error has
         // been reported. The files go with the log, not with the last handle on it.
         lock(&log.unproven).clear();
+        let room_to = self.writer.active.as_ref().map(|active| active.writer.reserved_to());
+        self.close_active(!keeps_room);
+        if result.is_ok()
+            && keeps_room
+            && let (Some(open), Some(room_to)) = (log.tail().segment(), room_to)
+        {
+            open.room_to = room_to;
+        }
+        result
+    }
+
+    fn settle_to_close(&mut self, for_good: bool, keeps_room: bool) -> Result<()> {
+        self.sync()?;
+        if keeps_room {
+            return Ok(());
+        }
+        if self.writer.idle.is_some_and(|idle| !idle.settled) {
+            self.open_for_now()?;
+        }
+        self.prove_active(for_good).map_err(|error| self.log.fail(error))
+    }
+
+    /// Closes the file of the active segment, of which everything is synced.
+    pub(super) fn close_active(&mut self, settled: bool) {
         if let Some(Active { reader, writer, .. }) = self.writer.active.take() {
             let end = reader.end();
             let (slot, newest) = (*writer.slot(), writer.newest_slot());
-            self.writer.idle = Some(IdleSegment { slot, newest, end, ours: true });
+            self.writer.idle = Some(IdleSegment { slot, newest, end, ours: true, settled });
             reader.let_go();
         }
-        log.has_file.store(false, Ordering::Relaxed);
-        result
+        self.set_has_file(false);
     }
 
     fn prove_active(&mut self, for_good: bool) -> io::Result<()> {

@@ -2,7 +2,6 @@
 
 use super::index::PointPicker;
 use super::reader::{ReadError, Segment};
-use super::source::FileSource;
 use super::walk::{WALK_READ_LEN, extend_digest};
 use crate::format::checksum::SegmentSeed;
 use crate::format::frame::{self, Frame, Place};
@@ -32,7 +31,7 @@ impl Segment {
     ) -> Result<Before, ReadError> {
         let extent = self.extent(seed, HEADER_LEN, self.first_id());
         let mut scanner = Scanner::new(extent);
-        let mut source = FileSource::new(self.handle()?, WALK_READ_LEN, extent.limit);
+        let mut source = self.source(self.handle()?, WALK_READ_LEN, extent.limit);
         let mut picker = PointPicker::new();
         let mut before = Before {
             proof: Proof::of_nothing(self.first_id()),
@@ -73,7 +72,7 @@ impl Segment {
         let mut entries = Vec::new();
         let mut cursor = self.cursor(start, WALK_READ_LEN)?;
         while (start + entries.len() as u64) < id {
-            match cursor.next()? {
+            match cursor.next(id)? {
                 Some((_, entry)) => entries.push(entry),
                 None => break,
             }

@@ -271,7 +271,7 @@ impl Segment {
     fn source_for(&self, run: Run) -> Result<FileSource, ReadError> {
         let len = run.end.saturating_sub(run.offset).min(RUN_READ_LEN_MAX);
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        Ok(FileSource::new(self.handle()?, len, run.end))
+        Ok(self.source(self.handle()?, len, run.end))
     }
 
     /// The run that holds `id`, decoded, to be read backwards.

@@ -27,7 +27,7 @@ impl Segment {
         let seed = self.seed_or_damage()?;
         let run = self.run(id, seed)?;
         let extent = self.extent(seed, run.offset, run.first_id);
-        let source = FileSource::new(self.handle()?, read_len, extent.limit);
+        let source = self.source(self.handle()?, read_len, extent.limit);
         let (segment, scanner) = (Arc::clone(self), Scanner::new(extent));
         Ok(Cursor { segment, seed, scanner, source, frame: None, next: id })
     }
@@ -39,15 +39,21 @@ impl Cursor {
         self.next
     }
 
-    /// The next entry that is committed; `None`: there is none in this segment yet.
+    /// The next entry that is committed, if its id is below `below`; `None`: there is none in this segment
+    /// yet.
     ///
-    /// Damage is returned once, and the cursor goes on behind it.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Bytes)>, ReadError> {
+    /// Damage is returned once, and the cursor goes on behind it. It begins below `below`, and may end
+    /// behind.
+    pub(crate) fn next(&mut self, below: u64) -> Result<Option<(u64, Bytes)>, ReadError> {
         loop {
             if let Some(frame) = &self.frame
                 && self.next < self.segment.retired_from()
                 && let Some(entry) = frame.entry(self.next)
             {
+                if self.next >= below {
+                    // The frame stays: the scanner has passed it.
+                    return Ok(None);
+                }
                 let id = self.next;
                 self.next += 1;
                 return Ok(Some((id, entry)));
@@ -56,7 +62,7 @@ impl Cursor {
             self.frame = None;
             let due = self.scanner.next_id().max(self.next);
             let end = self.segment.next_id().min(self.segment.retired_from());
-            if due >= end {
+            if due >= end.min(below) {
                 return Ok(None);
             }
             match self.scanner.step(&mut self.source)? {

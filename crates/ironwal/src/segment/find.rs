@@ -86,7 +86,7 @@ impl Finder {
                 source.set_limit(extent.limit);
                 source
             }
-            none => none.insert(FileSource::new(segment.handle()?, read_len, extent.limit)),
+            none => none.insert(segment.source(segment.handle()?, read_len, extent.limit)),
         };
         // So that its buffer can be used again.
         self.frame = None;

@@ -2,7 +2,7 @@
 
 use super::index::{Index, PointPicker};
 use super::reader::{ReadError, Segment};
-use super::source::{FileSource, Handle};
+use super::source::Handle;
 use crate::format::scan::{Extent, Scanner, Step};
 use crate::sync::Arc;
 
@@ -19,8 +19,9 @@ impl Segment {
     ) -> Result<u64, ReadError> {
         let seed = self.seed_or_damage()?;
         let handle = self.handle()?;
+        // What another process has not written yet is not here either.
         let limit = match &handle {
-            Handle::File(file) => file.len()?,
+            Handle::File(file) => file.len()?.max(self.unwritten().end()),
             Handle::Map(map) => map.len() as u64,
         };
         let (offset, known) = (self.end(), self.next_id());
@@ -29,7 +30,7 @@ impl Segment {
         let extent =
             Extent { seed, first_id, offset, next_id: known, limit, proven_end: 0, proven_id: 0 };
         let mut scanner = Scanner::new(extent);
-        let mut source = FileSource::new(handle, FOLLOW_READ_LEN, limit);
+        let mut source = self.source(handle, FOLLOW_READ_LEN, limit);
         let (mut end, mut reached, mut points) = (offset, known, Vec::new());
         while reached < next_id {
             match scanner.step(&mut source)? {
@@ -55,6 +56,8 @@ impl Segment {
         index.extend(&before.points);
         let extent = (before.proof.synced_to, next_id);
         let (context, path) = (Arc::clone(self.context()), self.path().to_path_buf());
-        Ok(Self::new(context, path, self.first_id(), Some(seed), extent, index))
+        let ending = Self::new(context, path, self.first_id(), Some(seed), extent, index);
+        ending.take_unwritten_of(self.unwritten());
+        Ok(ending)
     }
 }

@@ -15,6 +15,9 @@ pub(crate) mod reader;
 mod reading_tests;
 pub(crate) mod recovery;
 pub(crate) mod source;
+pub(crate) mod unwritten;
+#[cfg(test)]
+mod unwritten_tests;
 pub(crate) mod walk;
 pub(crate) mod writer;
 
@@ -25,6 +28,7 @@ pub(crate) use context::ReadContext;
 pub(crate) use cursor::Cursor;
 pub(crate) use find::Finder;
 pub(crate) use reader::{Damage, Segment};
+pub(crate) use unwritten::Unwritten;
 pub(crate) use writer::SegmentWriter;
 
 /// The name a segment has while its header is written; never a stream's own file.

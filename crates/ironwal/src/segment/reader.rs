@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::context::ReadContext;
 use super::index::{Index, Lookup};
 use super::source::{FileSource, Handle};
+use super::unwritten::Unwritten;
 use super::walk::{WALK_READ_LEN, Walk};
 use crate::format::checksum::SegmentSeed;
 use crate::format::fields::u64_at;
@@ -55,9 +56,10 @@ impl Damage {
         Self { ids, file: file.to_path_buf(), offset, kind: DamageKind::Frame(fault) }
     }
 
-    /// Whether it is bytes that are no frame, as a scan finds them.
+    /// Whether it is bytes that are no frame, as a scan finds them: where it begins may not be where
+    /// a frame began. A loss frame says exactly where it begins and ends.
     pub(super) fn is_gap(&self) -> bool {
-        matches!(self.kind, DamageKind::Frame(_))
+        matches!(self.kind, DamageKind::Frame(fault) if fault != Fault::Lost)
     }
 
     /// What is wrong, in words.
@@ -65,6 +67,9 @@ impl Damage {
         match self.kind {
             DamageKind::Frame(Fault::Short) => "the file is cut short",
             DamageKind::Frame(Fault::Header) => "there is no frame where one was",
+            DamageKind::Frame(Fault::Lost) => {
+                "the entries were lost with the journal; they cannot be read any more"
+            }
             DamageKind::Frame(Fault::RawLength) => "the uncompressed length is impossible",
             DamageKind::Frame(Fault::Payload { .. }) => "the checksum does not match",
             DamageKind::Table => "the table of the batch contradicts itself",
@@ -113,6 +118,7 @@ pub(crate) struct Segment {
     /// Whether all of the segment is durable and it will never be written to again.
     proven: AtomicBool,
     index: Mutex<Index>,
+    unwritten: Arc<Unwritten>,
 }
 
 impl Segment {
@@ -137,6 +143,7 @@ impl Segment {
             retired_from: AtomicU64::new(u64::MAX),
             proven: AtomicBool::new(false),
             index: Mutex::new(index),
+            unwritten: Arc::default(),
         }
     }
 
@@ -180,7 +187,19 @@ impl Segment {
         self.number
     }
 
-    /// Makes frames readable that have been committed.
+    /// Sees the same pieces that are not in the file.
+    pub(crate) fn take_unwritten_of(&self, other: &Unwritten) {
+        other.pieces().into_iter().for_each(|(offset, bytes)| self.unwritten.push(offset, bytes));
+    }
+
+    /// What is committed and not in the file yet. There is nothing of that any more when the segment is
+    /// proven, or leaves the stream.
+    pub(crate) fn unwritten(&self) -> &Arc<Unwritten> {
+        &self.unwritten
+    }
+
+    /// Makes frames readable that have been committed. They are in the file, or were pushed to what is
+    /// unwritten before.
     pub(crate) fn publish(&self, end: u64, next_id: u64, points: &[Point]) {
         if !points.is_empty() {
             lock(&self.index).extend(points);
@@ -271,6 +290,11 @@ impl Segment {
         })
     }
 
+    /// The committed bytes below `limit`, which was taken before.
+    pub(super) fn source(&self, handle: Handle, read_len: usize, limit: u64) -> FileSource {
+        FileSource::new(handle, read_len, limit).with_unwritten(Some(Arc::clone(&self.unwritten)))
+    }
+
     /// The committed part of the segment from a place where a frame begins.
     pub(super) fn extent(&self, seed: SegmentSeed, offset: u64, next_id: u64) -> Extent {
         // The end is published before the id, so it is read after it.
@@ -326,7 +350,7 @@ impl Segment {
         }
         let mut extent = self.extent(seed, HEADER_LEN, self.first_id);
         extent.limit = extent.limit.min(known_from);
-        let mut source = FileSource::new(handle, WALK_READ_LEN, extent.limit);
+        let mut source = self.source(handle, WALK_READ_LEN, extent.limit);
         Ok(Walk::over(&mut source, extent, 0)?.points)
     }
 

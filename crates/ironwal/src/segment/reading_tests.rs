@@ -19,28 +19,28 @@ use crate::storage::sim::CallKind;
 use crate::storage::{DirEntry, File, Lock, OpenMode, SimDisk, Storage};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock};
 
-const FIRST_ID: u64 = 100;
-const PATH: &str = "/00000000000000000100.wal";
+pub(super) const FIRST_ID: u64 = 100;
+pub(super) const PATH: &str = "/00000000000000000100.wal";
 
-fn seed() -> SegmentSeed {
+pub(super) fn seed() -> SegmentSeed {
     SegmentSeed::new(1, 2, FIRST_ID)
 }
 
 /// A segment's file in memory.
-struct Built {
-    bytes: Vec<u8>,
-    points: Vec<Point>,
+pub(super) struct Built {
+    pub(super) bytes: Vec<u8>,
+    pub(super) points: Vec<Point>,
     picker: PointPicker,
-    count: u32,
+    pub(super) count: u32,
 }
 
 impl Built {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bytes = vec![0; HEADER_LEN as usize];
         Self { bytes, points: Vec::new(), picker: PointPicker::new(), count: 0 }
     }
 
-    fn frame(mut self, entries: &[&[u8]], packed: Option<&Packed>) -> Self {
+    pub(super) fn frame(mut self, entries: &[&[u8]], packed: Option<&Packed>) -> Self {
         let offset = self.bytes.len() as u64;
         let place = Place { seed: seed(), offset, index: self.count, synced_to: HEADER_LEN };
         frame::encode(&mut self.bytes, place, entries, packed).unwrap();
@@ -49,8 +49,16 @@ impl Built {
         self
     }
 
+    fn loss(mut self, count: u32, len: u64) -> Self {
+        let offset = self.bytes.len() as u64;
+        let place = Place { seed: seed(), offset, index: self.count, synced_to: HEADER_LEN };
+        frame::encode_loss(&mut self.bytes, place, count, len).unwrap();
+        self.count += count;
+        self
+    }
+
     /// `count` entries of 1000 bytes each.
-    fn entries(mut self, count: u32) -> Self {
+    pub(super) fn entries(mut self, count: u32) -> Self {
         for _ in 0..count {
             let entry = entry(FIRST_ID + u64::from(self.count));
             self = self.frame(&[&entry], None);
@@ -58,7 +66,7 @@ impl Built {
         self
     }
 
-    fn segment(&self, context: &Arc<ReadContext>) -> Arc<Segment> {
+    pub(super) fn segment(&self, context: &Arc<ReadContext>) -> Arc<Segment> {
         let end = (self.bytes.len() as u64, FIRST_ID + u64::from(self.count));
         let mut index = Index::empty();
         index.extend(&self.points);
@@ -73,41 +81,56 @@ impl Built {
     }
 }
 
-fn entry(id: u64) -> Vec<u8> {
+pub(super) fn entry(id: u64) -> Vec<u8> {
     vec![id as u8; 1000]
 }
 
-type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+pub(super) type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
-/// A disk that does something when a file is opened, and can map.
+/// A disk that does something when a file is opened or asked, and can map.
 #[derive(Clone)]
-struct Interfering {
-    disk: SimDisk,
+pub(super) struct Interfering {
+    pub(super) disk: SimDisk,
     before_open: Hook,
-    before_read: Hook,
+    pub(super) before_read: Hook,
+    /// When the file has said what it holds, or how long it is, and nobody knows yet.
+    pub(super) after_answer: Hook,
     maps: Option<Bytes>,
     open: Arc<AtomicU64>,
 }
 
 impl Interfering {
     fn new(built: &Built) -> Self {
+        Self::holding(&built.bytes)
+    }
+
+    pub(super) fn holding(bytes: &[u8]) -> Self {
         let disk = SimDisk::new(1);
-        disk.replace(Path::new(PATH), &built.bytes).unwrap();
+        disk.replace(Path::new(PATH), bytes).unwrap();
         Self {
             disk,
             before_open: Hook::default(),
             before_read: Hook::default(),
+            after_answer: Hook::default(),
             maps: None,
             open: Arc::default(),
         }
     }
 
-    fn context(&self, options: &WalOptions) -> Arc<ReadContext> {
+    pub(super) fn context(&self, options: &WalOptions) -> Arc<ReadContext> {
         ReadContext::new(Arc::new(self.clone()), options)
     }
 
-    fn reads(&self) -> u64 {
+    pub(super) fn reads(&self) -> u64 {
         self.disk.calls(CallKind::Read)
+    }
+
+    /// What it does can put something else in its place.
+    fn do_now(&self, hook: &Hook) {
+        let hook = lock(hook).take();
+        if let Some(hook) = hook {
+            hook();
+        }
     }
 }
 
@@ -119,9 +142,7 @@ impl fmt::Debug for Interfering {
 
 impl Storage for Interfering {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        if let Some(hook) = lock(&self.before_open).take() {
-            hook();
-        }
+        self.do_now(&self.before_open);
         let file = self.disk.open(path, mode)?;
         self.open.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(Mapped { file, of: self.clone() }))
@@ -166,16 +187,18 @@ impl Drop for Mapped {
 
 impl File for Mapped {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        if let Some(hook) = lock(&self.of.before_read).take() {
-            hook();
-        }
-        self.file.read_at(buf, offset)
+        self.of.do_now(&self.of.before_read);
+        let count = self.file.read_at(buf, offset);
+        self.of.do_now(&self.of.after_answer);
+        count
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         self.file.write_at(buf, offset)
     }
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        let len = self.file.len();
+        self.of.do_now(&self.of.after_answer);
+        len
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
@@ -191,18 +214,18 @@ impl File for Mapped {
     }
 }
 
-fn get(segment: &Arc<Segment>, id: u64) -> Result<Bytes, ReadError> {
+pub(super) fn get(segment: &Arc<Segment>, id: u64) -> Result<Bytes, ReadError> {
     Finder::new(Arc::clone(segment))?.get(id)
 }
 
-fn cursor(segment: &Arc<Segment>, id: u64) -> Cursor {
+pub(super) fn cursor(segment: &Arc<Segment>, id: u64) -> Cursor {
     segment.cursor(id, 4096).unwrap()
 }
 
 /// What is wrong with an entry, asked for in every way there is.
 fn damage(segment: &Arc<Segment>, id: u64) -> DamageKind {
     let by_id = get(segment, id).unwrap_err();
-    let in_order = cursor(segment, id).next().unwrap_err();
+    let in_order = cursor(segment, id).next(u64::MAX).unwrap_err();
     let backwards = match segment.backwards(id, 0) {
         Ok(mut backwards) => backwards.take(id).unwrap().unwrap_err(),
         Err(ReadError::Damaged(damage)) => damage,
@@ -216,7 +239,7 @@ fn damage(segment: &Arc<Segment>, id: u64) -> DamageKind {
     by_id.kind
 }
 
-fn cached_options(len: u64) -> WalOptions {
+pub(super) fn cached_options(len: u64) -> WalOptions {
     WalOptions { block_cache_size: Some(len), ..WalOptions::default() }
 }
 
@@ -266,7 +289,9 @@ fn a_compressed_entry_needs_the_feature_and_is_not_damaged() {
     let built = Built::new().entries(1).frame(&[b"x"], Some(&packed)).entries(1);
     let segment = built.segment(&Interfering::new(&built).context(&cached_options(1 << 20)));
     segment.set_proven();
-    for error in [get(&segment, 101).unwrap_err(), cursor(&segment, 101).next().unwrap_err()] {
+    for error in
+        [get(&segment, 101).unwrap_err(), cursor(&segment, 101).next(u64::MAX).unwrap_err()]
+    {
         let ReadError::Io(error) = error else { panic!("{error:?}") };
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         assert!(error.to_string().contains("`compression`"), "{error}");
@@ -406,12 +431,12 @@ fn who_has_the_file_goes_on_to_where_the_segment_was_cut() {
     let segment = built.segment(&disk.context(&WalOptions::default()));
     let mut cursor = cursor(&segment, 110);
     let mut backwards = segment.backwards(123, 0).unwrap();
-    assert_eq!(cursor.next().unwrap().unwrap().0, 110);
+    assert_eq!(cursor.next(u64::MAX).unwrap().unwrap().0, 110);
     segment.retire(122);
     for id in 111..122 {
-        assert_eq!(cursor.next().unwrap().unwrap(), (id, Bytes::from(entry(id))));
+        assert_eq!(cursor.next(u64::MAX).unwrap().unwrap(), (id, Bytes::from(entry(id))));
     }
-    assert_eq!(cursor.next().unwrap(), None);
+    assert_eq!(cursor.next(u64::MAX).unwrap(), None);
     assert_eq!(cursor.next_id(), 122);
     assert!(backwards.take(123).is_none());
     assert_eq!(backwards.take(121).unwrap().unwrap(), entry(121));
@@ -423,10 +448,10 @@ fn a_batch_that_was_cut_through_ends_at_the_cut() {
     let disk = Interfering::new(&built);
     let segment = built.segment(&disk.context(&WalOptions::default()));
     let mut cursor = cursor(&segment, 100);
-    assert_eq!(cursor.next().unwrap().unwrap().1, &b"a"[..]);
+    assert_eq!(cursor.next(u64::MAX).unwrap().unwrap().1, &b"a"[..]);
     segment.retire(102);
-    assert_eq!(cursor.next().unwrap().unwrap().1, &b"b"[..]);
-    assert_eq!(cursor.next().unwrap(), None);
+    assert_eq!(cursor.next(u64::MAX).unwrap().unwrap().1, &b"b"[..]);
+    assert_eq!(cursor.next(u64::MAX).unwrap(), None);
 }
 
 #[test]
@@ -449,7 +474,7 @@ fn full_and_durable_segments_are_mapped_and_others_read() {
         }
         let before = disk.reads();
         assert_eq!(inside(&get(&segment, 120).unwrap()), maps);
-        assert_eq!(inside(&cursor(&segment, 100).next().unwrap().unwrap().1), maps);
+        assert_eq!(inside(&cursor(&segment, 100).next(u64::MAX).unwrap().unwrap().1), maps);
         assert_eq!(disk.reads() == before, maps);
         assert_eq!(disk.open.load(Ordering::Relaxed), u64::from(!maps), "files that are open");
         assert_eq!(context.open_files(), 1);
@@ -458,9 +483,9 @@ fn full_and_durable_segments_are_mapped_and_others_read() {
     // It is mapped once it is proven, also if the file was open.
     let options = WalOptions { block_cache_size: Some(1 << 20), ..by_mapping };
     let segment = built.segment(&disk.context(&options));
-    let read = cursor(&segment, 100).next().unwrap().unwrap().1;
+    let read = cursor(&segment, 100).next(u64::MAX).unwrap().unwrap().1;
     segment.set_proven();
-    let mapped = cursor(&segment, 100).next().unwrap().unwrap().1;
+    let mapped = cursor(&segment, 100).next(u64::MAX).unwrap().unwrap().1;
     assert_eq!((inside(&read), inside(&mapped)), (false, true));
     assert_eq!(disk.open.load(Ordering::Relaxed), 0);
     // A cached block must not keep the map.
@@ -481,7 +506,7 @@ fn damage_over_several_runs_is_one() {
     let start = HEADER_LEN + 12 * frame_len;
     disk.disk.overwrite(Path::new(PATH), start, &vec![0x55; 20 * 1024]).unwrap();
     let segment = built.segment(&disk.context(&WalOptions::default()));
-    let Err(ReadError::Damaged(expected)) = cursor(&segment, 112).next() else {
+    let Err(ReadError::Damaged(expected)) = cursor(&segment, 112).next(u64::MAX) else {
         panic!("nothing is damaged")
     };
     assert_eq!(expected.ids, 112..132);
@@ -496,4 +521,58 @@ fn damage_over_several_runs_is_one() {
     let mut backwards = segment.backwards(131, 121).unwrap();
     let found = backwards.take(131).unwrap().unwrap_err();
     assert!(found.ids.start <= 121 && found.ids.start > 112, "{found:?}");
+}
+
+/// A loss frame is damage with exactly its ids, from wherever it is met, whatever is next to it.
+#[test]
+fn what_was_lost_with_the_journal_is_damage() {
+    let built = Built::new().entries(3).loss(5, 48).loss(2, 9000).entries(9);
+    let lost = DamageKind::Frame(Fault::Lost);
+    for options in [WalOptions::default(), cached_options(1 << 20)] {
+        let disk = Interfering::new(&built);
+        let segment = built.segment(&disk.context(&options));
+        for id in 103..110 {
+            assert_eq!(damage(&segment, id), lost, "{id}");
+        }
+        let mut cursor = cursor(&segment, 100);
+        for id in 100..103 {
+            assert_eq!(cursor.next(u64::MAX).unwrap().unwrap(), (id, Bytes::from(entry(id))));
+        }
+        for ids in [103..108, 108..110] {
+            let Err(ReadError::Damaged(damage)) = cursor.next(u64::MAX) else {
+                panic!("it is not damaged")
+            };
+            assert_eq!((damage.ids.clone(), damage.kind), (ids, lost));
+            assert!(damage.reason().contains("lost with the journal"));
+        }
+        for id in 110..119 {
+            assert_eq!(cursor.next(u64::MAX).unwrap().unwrap(), (id, Bytes::from(entry(id))));
+            assert_eq!(get(&segment, id).unwrap(), entry(id));
+        }
+
+        // A cut through it is refused; one behind it keeps it.
+        for id in [104, 107, 109] {
+            let Err(ReadError::Damaged(damage)) = segment.before(id, seed()) else {
+                panic!("cut through at {id}")
+            };
+            assert!(damage.kind == lost && damage.ids.contains(&id));
+        }
+        for (id, end) in [(103, 3 * 1024), (108, 3 * 1024 + 48), (110, 3 * 1024 + 9048)] {
+            let before = segment.before(id, seed()).unwrap();
+            assert_eq!((before.proof.next_id, before.proof.synced_to), (id, HEADER_LEN + end));
+            assert!(before.last_frame.is_empty());
+        }
+    }
+}
+
+/// Damage that begins a run of the index is not taken together with a loss frame before it.
+#[test]
+fn a_loss_frame_ends_before_other_damage() {
+    let built = Built::new().entries(3).loss(5, 4096).entries(9);
+    let disk = Interfering::new(&built);
+    let start = HEADER_LEN + 3 * 1024 + 4096;
+    disk.disk.overwrite(Path::new(PATH), start, &[0x55; 1024]).unwrap();
+    let segment = built.segment(&disk.context(&WalOptions::default()));
+    assert_eq!(damage(&segment, 105), DamageKind::Frame(Fault::Lost));
+    assert_eq!(damage(&segment, 108), DamageKind::Frame(Fault::Header));
 }

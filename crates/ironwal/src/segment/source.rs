@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
+use super::unwritten::{Piece, Unwritten, end_of};
 use crate::format::scan::Source;
 use crate::storage::{self, File};
 use crate::sync::Arc;
@@ -16,18 +17,21 @@ const SPARE_FACTOR_MAX: usize = 4;
 pub(crate) enum Handle {
     /// Read by system calls.
     File(Arc<dyn File>),
-    /// Mapped: nobody will ever write to it or shorten it.
+    /// Mapped: nobody will ever write to it or shorten it. So nothing is unwritten either.
     Map(Bytes),
 }
 
 /// Reads ahead `read_len` bytes at a time and keeps what it read last. What it hands out are slices
-/// of that, or of the mapped file.
+/// of that, or of the mapped file. Pieces of the segment that are not in the file yet are laid over what
+/// is read of it.
 ///
 /// A read allocates at most `read_len` bytes or, for a frame that is longer, that frame's length,
-/// which is bounded by the known end of the segment and by the length of the file.
+/// which is bounded by the known end of the segment and by where the file and the pieces end.
 #[derive(Debug)]
 pub(crate) struct FileSource {
     handle: Handle,
+    /// What is committed and not in the file yet.
+    unwritten: Option<Arc<Unwritten>>,
     read_len: usize,
     /// Bytes from here on are not read: they may still change.
     limit: u64,
@@ -38,7 +42,12 @@ pub(crate) struct FileSource {
 impl FileSource {
     /// A source that reads at least `read_len` bytes at a time, up to `limit`.
     pub(crate) fn new(handle: Handle, read_len: usize, limit: u64) -> Self {
-        Self { handle, read_len, limit, start: 0, bytes: Bytes::new() }
+        Self { handle, unwritten: None, read_len, limit, start: 0, bytes: Bytes::new() }
+    }
+
+    /// The same with what is committed and not in the file yet. The limit was taken before.
+    pub(crate) fn with_unwritten(self, unwritten: Option<Arc<Unwritten>>) -> Self {
+        Self { unwritten, ..self }
     }
 
     /// Moves the end, for a segment that has grown.
@@ -83,10 +92,12 @@ impl FileSource {
 
     fn fill(&mut self, file: &dyn File, offset: u64, want: usize) -> io::Result<()> {
         let mut len = want.max(self.read_len).min(self.left(offset));
+        // Before the file is asked for anything: a piece that is gone by now is in it.
+        let pieces = self.unwritten_over(offset, len);
         if len > self.read_len {
             // The end of the segment is what headers and seals say; the file may be shorter.
-            let in_file = file.len()?.saturating_sub(offset);
-            len = len.min(usize::try_from(in_file).unwrap_or(usize::MAX));
+            let end = file.len()?.max(pieces.last().map_or(0, end_of));
+            len = len.min(usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX));
         }
         let spare = std::mem::take(&mut self.bytes).try_into_mut();
         let fits = |spare: &BytesMut| {
@@ -99,17 +110,44 @@ impl FileSource {
             }
             None => BytesMut::zeroed(len),
         };
-        let filled = storage::read_up_to(file, &mut buffer, offset);
+        let filled = storage::read_up_to(file, &mut buffer, offset)
+            .map(|filled| lay_over(&mut buffer, filled, offset, &pieces));
         buffer.truncate(*filled.as_ref().unwrap_or(&0));
         self.start = offset;
         self.bytes = buffer.freeze();
         filled.map(drop)
     }
 
+    /// The pieces that are not in the file yet of `len` bytes from `offset` on.
+    fn unwritten_over(&self, offset: u64, len: usize) -> Vec<Piece> {
+        let end = offset.saturating_add(len as u64);
+        self.unwritten.as_ref().map_or_else(Vec::new, |unwritten| unwritten.over(offset, end))
+    }
+
     /// How many bytes there are from `offset` to the limit.
     fn left(&self, offset: u64) -> usize {
         usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX)
     }
+}
+
+/// Lays pieces over what the file holds from `offset` on, which is the first `filled` bytes of
+/// `buffer`; returns how many of them count then. What lies between the end of the file and a piece is
+/// zeros.
+fn lay_over(buffer: &mut [u8], filled: usize, offset: u64, pieces: &[Piece]) -> usize {
+    let distance = |from: u64, to: u64| usize::try_from(to.saturating_sub(from)).ok();
+    let mut filled = filled;
+    for (start, bytes) in pieces {
+        let behind = distance(offset, *start).and_then(|at| buffer.split_at_mut_checked(at));
+        let bytes = distance(*start, offset).and_then(|skipped| bytes.get(skipped..));
+        let (Some((before, place)), Some(bytes)) = (behind, bytes) else { continue };
+        if let Some(between) = before.get_mut(filled..) {
+            between.fill(0);
+        }
+        let len = bytes.len().min(place.len());
+        place[..len].copy_from_slice(&bytes[..len]);
+        filled = filled.max(before.len() + len);
+    }
+    filled
 }
 
 impl Source for FileSource {
@@ -178,6 +216,60 @@ mod tests {
         let second = source.window(10, 10).unwrap().as_ptr();
         assert_eq!(source.window(20, 10).unwrap().as_ptr(), second);
         assert_eq!(held, [7; 10][..]);
+    }
+
+    fn unwritten(pieces: &[(u64, &'static [u8])]) -> Option<Arc<Unwritten>> {
+        let unwritten = Unwritten::default();
+        pieces
+            .iter()
+            .for_each(|(offset, bytes)| unwritten.push(*offset, Bytes::from_static(bytes)));
+        Some(Arc::new(unwritten))
+    }
+
+    #[test]
+    fn pieces_lie_over_the_file_wherever_they_begin_and_end() {
+        let pieces = [(2, &b"cd"[..]), (4, b"e"), (8, b"ijkl")];
+        for read_len in [1, 4, 100] {
+            for (start, expected) in [
+                (0, &b"01cde567ijkl"[..]),
+                (1, b"1cde567ijkl"),
+                (3, b"de567ijkl"),
+                (4, b"e567ijkl"),
+                (5, b"567ijkl"),
+                (11, b"l"),
+                (12, b""),
+            ] {
+                for want in 1..=expected.len().max(1) {
+                    let source = FileSource::new(file(b"0123456789"), read_len, 20);
+                    let mut source = source.with_unwritten(unwritten(&pieces));
+                    let window = source.window(start, want).unwrap();
+                    let what = format!("{want} from {start} on, {read_len} at a time");
+                    assert!(window.len() >= want.min(expected.len()), "{what}");
+                    assert!(expected.starts_with(window), "{what}");
+                    assert!(read_len < 100 || window == expected, "{what}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_piece_behind_the_limit_is_read() {
+        let source = FileSource::new(file(b"0123"), 100, 6);
+        let mut source = source.with_unwritten(unwritten(&[(3, b"def"), (6, b"gh")]));
+        assert_eq!(source.window(0, 100).unwrap(), b"012def");
+        source.set_limit(7);
+        assert_eq!(source.window(0, 100).unwrap(), b"012defg");
+    }
+
+    /// The buffer holds what was read before.
+    #[test]
+    fn between_the_end_of_the_file_and_a_piece_are_zeros() {
+        let source = FileSource::new(file(b"0123456789"), 10, 100);
+        let mut source = source.with_unwritten(unwritten(&[(16, b"qr")]));
+        assert_eq!(source.window(0, 10).unwrap(), b"0123456789");
+        let first = source.bytes.as_ptr();
+        let window = source.window(8, 10).unwrap();
+        assert_eq!((window, window.as_ptr()), (&b"89\0\0\0\0\0\0qr"[..], first));
     }
 
     #[test]

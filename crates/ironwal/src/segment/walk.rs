@@ -5,6 +5,7 @@ use std::io;
 use super::index::PointPicker;
 use super::source::FileSource;
 use crate::format::checksum;
+use crate::format::frame::Fault;
 use crate::format::header::Proof;
 use crate::format::scan::{Extent, Gap, Scanner, Step};
 use crate::format::seal::Point;
@@ -40,6 +41,8 @@ impl Walk {
                     digest = extend_digest(digest, frame.checksum);
                     points.extend(picker.pick(frame.index, frame.offset));
                 }
+                // A loss that was recorded is no news, and the segment goes on behind it.
+                Step::Damaged(gap) if gap.fault == Fault::Lost => {}
                 Step::Damaged(gap) => _ = first_gap.get_or_insert(gap),
                 Step::Torn => break true,
                 Step::End => break false,

@@ -44,6 +44,7 @@ mod replay;
 mod router;
 
 use std::fmt;
+use std::ops::Range;
 
 pub use replay::Replay;
 
@@ -209,26 +210,87 @@ impl ShardedWal {
         Ok((shard, id))
     }
 
-    /// Appends `(key, value)` pairs, those of one shard as one batch, shard after shard, and returns the
-    /// shard and the id of each in the order of `entries`. Within a shard they are in that order too.
+    /// Appends `(key, value)` pairs, those of one shard as one batch, and returns the shard and the id
+    /// of each in the order of `entries`. Within a shard they are in that order too.
     ///
-    /// The part of each shard is there after a crash or is not; the whole is not atomic.
+    /// In [`SyncMode::Strict`](crate::SyncMode::Strict) and
+    /// [`SyncMode::BatchOnly`](crate::SyncMode::BatchOnly) this is
+    /// [`append_batch_atomic`](ShardedWal::append_batch_atomic), unless the journal is
+    /// [off](crate::Journal::Off). Otherwise it goes shard after shard: the part of each is there after
+    /// a crash or is not, and the whole is not atomic.
     ///
     /// # Errors
     ///
-    /// Those of [`Wal::append_batch`]. Lower shards have been appended to by then, higher ones have not.
+    /// Those of [`Wal::append_batch`]. If it goes shard after shard, lower shards have been appended to
+    /// by then, higher ones have not.
     pub fn append_batch(&self, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(u16, u64)>> {
+        if self.inner.wal.batches_share_a_sync() {
+            return self.append_batch_atomic(entries);
+        }
+        self.place_batch(entries, |parts| {
+            let append = |(shard, values): &(u16, Vec<&[u8]>)| {
+                self.in_shard(*shard, |stream| stream.append_batch(values))
+            };
+            parts.iter().map(append).collect()
+        })
+    }
+
+    /// Appends `(key, value)` pairs all or nothing, whatever shards they are in, and returns the shard
+    /// and the id of each in the order of `entries`. Within a shard they are in that order too.
+    ///
+    /// In every mode the batch is on stable storage when this returns, by one write and one sync.
+    /// Readers and followers see all of it or none of it, and no checkpoint splits it; see
+    /// [`WriteBatch`](crate::WriteBatch).
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::ShardedWal;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// let transfer = [
+    ///     (b"alice".to_vec(), b"-100".to_vec()),
+    ///     (b"bob".to_vec(), b"+100".to_vec()),
+    /// ];
+    /// let placed = wal.append_batch_atomic(&transfer)?;
+    /// assert_eq!(placed[0].0, wal.route(b"alice"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`WriteBatch::commit`](crate::WriteBatch::commit).
+    pub fn append_batch_atomic(&self, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(u16, u64)>> {
+        self.place_batch(entries, |parts| {
+            let mut batch = self.inner.wal.batch();
+            for (shard, values) in parts {
+                batch.append_all(&shard_name(*shard), values);
+            }
+            let mut ids = batch.commit()?;
+            let mut of = |(shard, _): &(u16, Vec<&[u8]>)| ids.remove(&shard_name(*shard));
+            Ok(parts.iter().map(|part| of(part).unwrap_or_default()).collect())
+        })
+    }
+
+    /// Sorts entries by shard, has them appended, and returns where each one is.
+    fn place_batch(
+        &self,
+        entries: &[(Vec<u8>, Vec<u8>)],
+        append: impl FnOnce(&[(u16, Vec<&[u8]>)]) -> Result<Vec<Range<u64>>>,
+    ) -> Result<Vec<(u16, u64)>> {
         self.inner.wal.check_open()?;
         let mut order: Vec<(u16, usize)> =
             entries.iter().enumerate().map(|(nth, (key, _))| (self.route(key), nth)).collect();
         order.sort_unstable();
+        let by_shard = || order.chunk_by(|(one, _), (other, _)| one == other);
+        let values = |part: &[(u16, usize)]| {
+            (part[0].0, part.iter().map(|(_, nth)| &entries[*nth].1[..]).collect())
+        };
+        let parts: Vec<(u16, Vec<&[u8]>)> = by_shard().map(values).collect();
+        let ids = append(&parts)?;
         let mut placed = vec![(0, 0); entries.len()];
-        for part in order.chunk_by(|(one, _), (other, _)| one == other) {
-            let values: Vec<&[u8]> = part.iter().map(|(_, nth)| &entries[*nth].1[..]).collect();
-            let shard = part[0].0;
-            let ids = self.in_shard(shard, |stream| stream.append_batch(&values))?;
-            for ((_, nth), id) in part.iter().zip(ids) {
-                placed[*nth] = (shard, id);
+        for (part, ids) in by_shard().zip(ids) {
+            for ((shard, nth), id) in part.iter().zip(ids) {
+                placed[*nth] = (*shard, id);
             }
         }
         Ok(placed)

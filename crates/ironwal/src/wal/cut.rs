@@ -5,6 +5,7 @@ use super::maintenance::SYNC_THREADS_MAX;
 use crate::commit;
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::options::SyncMode;
 use crate::sync::{Arc, PoisonError, in_parallel};
 
 impl Wal {
@@ -68,7 +69,12 @@ impl Wal {
         };
         let behind =
             |(stream, end): &(&Arc<commit::Stream>, &u64)| stream.log().durable_end() < **end;
-        let not_durable: Vec<_> = found.iter().zip(&staged).filter(behind).collect();
+        let mut not_durable: Vec<_> = found.iter().zip(&staged).filter(behind).collect();
+        if not_durable.len() > 1 && self.inner.sync_mode == SyncMode::Strict {
+            // Appends are under way, and one round commits all of them.
+            self.inner.group.wait_for_staged();
+            not_durable.retain(behind);
+        }
         let threads_max = self.inner.environment.maintenance.threads_max(SYNC_THREADS_MAX);
         for synced in in_parallel(&not_durable, threads_max, |(stream, _)| stream.sync()) {
             synced?;

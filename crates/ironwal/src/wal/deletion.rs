@@ -53,12 +53,27 @@ pub(super) fn aside(root: &Path, number: u64) -> PathBuf {
     root.join(format!("{DELETED_PREFIX}{number}"))
 }
 
-/// Deletes the directories of streams whose deletion was interrupted.
+/// Directories of streams whose deletion was interrupted.
+#[derive(Debug)]
+pub(super) struct Deletions {
+    doomed: Vec<Doomed>,
+    /// The numbers of the streams.
+    pub(super) numbers: Vec<u64>,
+}
+
+impl Deletions {
+    /// Goes on with them.
+    pub(super) fn finish(&self, storage: &dyn Storage) {
+        self.doomed.iter().for_each(|doomed| delete(storage, doomed));
+    }
+}
+
+/// Finds the streams whose deletion was interrupted, and makes it durable that they are gone.
 ///
 /// The process that renamed one may have seen the sync of that fail, after which another sync says
 /// nothing of it. So it is renamed once more: after a crash the stream is there whole, or gone.
-pub(super) fn finish_deletions(storage: &dyn Storage, root: &Path) -> Result<()> {
-    let mut doomed = Vec::new();
+pub(super) fn confirm_deletions(storage: &dyn Storage, root: &Path) -> Result<Deletions> {
+    let (mut doomed, mut numbers) = (Vec::new(), Vec::new());
     let entries = storage.list(root)?;
     let mut taken: BTreeSet<OsString> = entries.iter().map(|entry| entry.name.clone()).collect();
     for entry in &entries {
@@ -67,7 +82,10 @@ pub(super) fn finish_deletions(storage: &dyn Storage, root: &Path) -> Result<()>
             continue;
         };
         let digits = number.trim_end_matches(AGAIN);
-        if entry.kind == EntryKind::Dir && digits.parse::<u64>().is_ok() {
+        if entry.kind == EntryKind::Dir
+            && let Ok(number) = digits.parse::<u64>()
+        {
+            numbers.push(number);
             // One that could not be deleted may be in the way: the stream was restored since, and
             // deleted again.
             let mut other = format!("{DELETED_PREFIX}{digits}");
@@ -82,7 +100,6 @@ pub(super) fn finish_deletions(storage: &dyn Storage, root: &Path) -> Result<()>
     }
     if !doomed.is_empty() {
         storage.sync_dir(root)?;
-        doomed.iter().for_each(|doomed| delete(storage, doomed));
     }
-    Ok(())
+    Ok(Deletions { doomed, numbers })
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::inner::Inner;
-use super::own::{CHECKPOINTS, CHECKPOINTS_LIMITS, Sharding};
+use super::own::{CHECKPOINTS, Sharding};
 use super::{Stream, Wal};
 use crate::commit;
+use crate::environment::Journal;
 use crate::error::{Error, Result};
 use crate::log::{Identity, Log};
-use crate::options::CorruptionPolicy;
+use crate::options::{CorruptionPolicy, SyncMode};
 use crate::sync::{Arc, OnceLock, Weak, lock};
 
 impl Wal {
@@ -47,6 +48,14 @@ impl Wal {
         let weak: Weak<T> = Arc::downgrade(&made);
         *shared = Some(weak);
         Ok(made)
+    }
+
+    /// Whether batches over several streams are durable when they return, and the journal is used for
+    /// appends at all: then it is faster to make them atomic.
+    pub(crate) fn batches_share_a_sync(&self) -> bool {
+        let mode = self.inner.sync_mode;
+        matches!(mode, SyncMode::Strict | SyncMode::BatchOnly)
+            && self.inner.environment.journal != Journal::Off
     }
 
     /// Refuses to change a log that is closed, or open for reading only.
@@ -95,11 +104,13 @@ impl Inner {
             let (name, number) = (CHECKPOINTS.to_string(), OnceLock::new());
             let identity = Identity { name, dir, number, salt: self.salt };
             let context = Arc::clone(&self.context);
-            let log = match &self.watermark {
-                None => Log::new(context, self.shared.clone(), identity, CHECKPOINTS_LIMITS),
-                Some(watermark) => Log::remote(context, identity, Arc::clone(watermark)),
+            let log = match (&self.watermark, &self.journal_view) {
+                (Some(watermark), Some(view)) => {
+                    Log::remote(context, identity, Arc::clone(watermark), Arc::clone(view))
+                }
+                _ => Log::new(context, self.shared.clone(), identity, self.checkpoints_limits()),
             };
-            Arc::new(commit::Stream::new(log, Arc::clone(&self.files)))
+            Arc::new(commit::Stream::new(log, Arc::clone(&self.files), Arc::clone(&self.group)))
         };
         Arc::clone(self.checkpoints.get_or_init(new))
     }

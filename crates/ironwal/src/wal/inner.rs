@@ -6,18 +6,21 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::maintenance::Maintainer;
+use super::maintenance::{Maintainer, SYNC_THREADS_MAX};
 use super::own::Sharding;
 use super::root::RootDir;
-use super::{deletion, names, reshape, root};
+use super::worker::Worker;
+use super::{deletion, names, own, reshape, root};
 use crate::commit;
-use crate::environment::Environment;
+use crate::environment::{Environment, Journal};
 use crate::error::{Error, Result};
 use crate::format::{MAX_SEGMENT_LEN, frame};
 use crate::log::mark::{Marks, Watermark};
+use crate::log::recover::journal::{self, Replay};
+use crate::log::recover::view::View;
 use crate::log::recover::{Keep, recover};
 use crate::log::tail::{Append, Limits};
-use crate::log::{Identity, Log, Shared};
+use crate::log::{Identity, Log, Shared, Whole};
 use crate::options::{CorruptionPolicy, SyncMode, WalOptions};
 use crate::segment::ReadContext;
 #[cfg(feature = "sharded")]
@@ -33,9 +36,12 @@ pub(super) struct Inner {
     pub(super) environment: Environment,
     pub(super) limits: Limits,
     pub(super) files: Arc<commit::Files>,
+    pub(super) group: Arc<commit::Group>,
     pub(super) shared: Shared,
     /// Only of a log that is open for reading only.
     pub(super) watermark: Option<Arc<Watermark>>,
+    /// The same: the journal that another process may be writing to.
+    pub(super) journal_view: Option<Arc<View>>,
     pub(super) sync_mode: SyncMode,
     pub(super) on_corruption: CorruptionPolicy,
     /// Appends of this many bytes are compressed.
@@ -58,6 +64,7 @@ pub(super) struct Inner {
     pub(super) shared_by_handles: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
     pub(super) closed: AtomicBool,
     pub(super) maintainer: Maintainer,
+    pub(super) committer: Worker,
 }
 
 impl Inner {
@@ -67,25 +74,60 @@ impl Inner {
         reshape::check_archive(&options.root_path, options.archive_path.as_deref())?;
         let root = RootDir::open(&options.root_path, &environment)?;
         let storage = &*environment.storage;
-        deletion::finish_deletions(storage, root.path())?;
+        let deletions = deletion::confirm_deletions(storage, root.path())?;
         reshape::remove_unfinished(storage, root.path())?;
         let dirs = root::stream_dirs(storage, root.path())?;
+        let threads_max = environment.maintenance.threads_max(cores());
+        let found = journal::read(storage, root.path(), root.salt())?;
+        let mut all_dirs: Vec<_> = dirs.iter().map(|(_, dir)| dir.clone()).collect();
+        all_dirs.extend(own::checkpoints_dir(storage, root.path())?);
+        let replay = Replay {
+            storage: &environment.storage,
+            root: root.path(),
+            salt: root.salt(),
+            dirs: &all_dirs,
+            deleted: &deletions.numbers,
+            policy: options.on_corruption,
+            threads_max,
+        };
+        replay.run(&found)?;
         let limits = Limits {
             segment_len_max: options.max_segment_size.min(MAX_SEGMENT_LEN),
             entries_max: options.max_entries_per_segment,
             sync_mode: options.sync_mode,
             staged_len_max: options.write_buffer_size,
+            fileless: environment.journal != Journal::Off,
         };
         let context = ReadContext::new(Arc::clone(&environment.storage), &options);
         let files = commit::Files::new(options.max_open_segments);
         let marks = Arc::new(Marks::begin(&environment.storage, root.path()));
         let root_syncs = Arc::clone(root.syncs());
-        let shared = Shared { files: Arc::clone(files.budget()), marks, root_syncs };
+        let whole = Arc::new(Whole::default());
+        let journal = commit::Journal::new(
+            commit::JournalSettings {
+                storage: Arc::clone(&environment.storage),
+                root: root.path().to_path_buf(),
+                salt: root.salt(),
+                root_syncs: Arc::clone(&root_syncs),
+                len_max: environment.journal_len_max,
+                threads_max: environment.maintenance.threads_max(SYNC_THREADS_MAX),
+            },
+            Arc::clone(&whole),
+        );
+        let group = commit::Group::new(
+            environment.journal,
+            environment.maintenance,
+            journal,
+            Arc::clone(&whole),
+        );
+        let shared = Shared { files: Arc::clone(files.budget()), marks, root_syncs, whole };
         let inner = Inner {
             limits,
             files,
+            group,
             shared,
             watermark: None,
+            journal_view: None,
             sync_mode: options.sync_mode,
             on_corruption: options.on_corruption,
             pack_min_len: options.pack_min_len(),
@@ -102,10 +144,14 @@ impl Inner {
             shared_by_handles: Mutex::default(),
             closed: AtomicBool::new(false),
             maintainer: Maintainer::new(environment.clone()),
+            committer: Worker::committer(environment.maintenance),
             environment,
         };
         let streams = inner.recover_all(dirs)?;
         inner.recover_checkpoints(&*inner.environment.storage, &inner.root_path)?;
+        let storage = &*inner.environment.storage;
+        inner.group.journal().adopt(journal::empty(storage, &inner.root_path, inner.salt, &found)?);
+        deletions.finish(storage);
         *inner.streams.write().unwrap_or_else(PoisonError::into_inner) = streams;
         inner.shared.marks.hold();
         Ok(inner)
@@ -152,7 +198,7 @@ impl Inner {
     }
 
     /// Compresses what is appended, if that is wanted and saves space.
-    fn pack(&self, entries: &[&[u8]]) -> Option<frame::Packed> {
+    pub(super) fn pack(&self, entries: &[&[u8]]) -> Option<frame::Packed> {
         frame::pack(entries, self.pack_min_len?)
     }
 
@@ -166,7 +212,7 @@ impl Inner {
         Ok(ids)
     }
 
-    fn new_stream_number(&self) -> Result<u64> {
+    pub(super) fn new_stream_number(&self) -> Result<u64> {
         let mut root = lock(&self.root);
         root.as_mut().ok_or(Error::Closed)?.new_stream_number(&*self.environment.storage)
     }
@@ -188,7 +234,8 @@ impl Inner {
         };
         let (context, shared) = (Arc::clone(&self.context), self.shared.clone());
         let log = Log::new(context, shared, identity, self.limits);
-        let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
+        let (files, group) = (Arc::clone(&self.files), Arc::clone(&self.group));
+        let stream = Arc::new(commit::Stream::new(log, files, group));
         streams.insert(name.to_string(), Arc::clone(&stream));
         Ok(stream)
     }
@@ -202,7 +249,7 @@ impl Inner {
     /// first error.
     pub(super) fn for_each_stream(
         &self,
-        work: impl Fn(&commit::Stream) -> Result<()>,
+        work: impl Fn(&Arc<commit::Stream>) -> Result<()>,
     ) -> Result<()> {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut first_error = Ok(());
@@ -215,16 +262,28 @@ impl Inner {
         first_error
     }
 
+    /// Makes every stream durable, several at once, and returns the first error.
+    pub(super) fn sync_all(&self) -> Result<()> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let streams: Vec<_> = streams.values().chain(self.checkpoints.get()).collect();
+        let threads_max = self.environment.maintenance.threads_max(SYNC_THREADS_MAX);
+        in_parallel(&streams, threads_max, |stream| stream.sync()).into_iter().collect()
+    }
+
     pub(super) fn close(&self) -> Result<()> {
         let mut root = lock(&self.root);
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.committer.stop();
         self.maintainer.stop();
         if self.watermark.is_some() {
             return Ok(());
         }
+        // What a stream could not write is in the journal, and stays there.
         let closed = self.for_each_stream(commit::Stream::close);
+        let journal = self.group.journal().close(closed.is_ok());
+        let closed = closed.and(journal);
         self.context.clear();
         self.shared.marks.end();
         // Last, so that nobody opens the directory before everything is written.
@@ -235,8 +294,7 @@ impl Inner {
     /// Recovers every stream in the root, several at a time.
     fn recover_all(&self, dirs: Vec<(String, PathBuf)>) -> Result<Catalogue> {
         let recover = |of: &(String, PathBuf)| self.recover_one(of.clone(), self.limits);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.environment.maintenance.threads_max(cores);
+        let threads = self.environment.maintenance.threads_max(cores());
         let recovered = in_parallel(&dirs, threads, recover);
         let mut streams = Catalogue::new();
         for ((name, _), stream) in dirs.into_iter().zip(recovered) {
@@ -260,8 +318,13 @@ impl Inner {
         let keep = archive.is_some().then_some(&keep as Keep<'_>);
         let (context, shared, of) = (&self.context, &self.shared, (name, dir.clone()));
         let log = recover(context, shared, of, self.salt, limits, self.on_corruption, keep)?;
-        Ok(log.map(|log| commit::Stream::new(log, Arc::clone(&self.files))))
+        let (files, group) = (Arc::clone(&self.files), Arc::clone(&self.group));
+        Ok(log.map(|log| commit::Stream::new(log, files, group)))
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Drop for Inner {

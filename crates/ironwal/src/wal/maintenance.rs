@@ -30,6 +30,8 @@ pub(super) struct Maintainer {
     how: Maintenance,
     shared: Arc<Shared>,
     worker: Mutex<Worker>,
+    /// Writes to the segments what is in the journal.
+    writer: super::worker::Worker,
 }
 
 /// What the thread and everybody else share.
@@ -46,6 +48,8 @@ struct Shared {
 /// What is to be done.
 #[derive(Debug, Default)]
 struct Agenda {
+    /// The journal, if one of its files is full.
+    journal: Option<Arc<commit::Group>>,
     /// Streams with full segments that are not durable yet.
     full: VecDeque<Arc<commit::Stream>>,
     /// Streams to sync, and when; earliest first.
@@ -84,12 +88,25 @@ impl Maintainer {
             more: Condvar::new(),
             deleting: Mutex::default(),
         };
-        Self { how, shared: Arc::new(shared), worker: Mutex::new(Worker::Idle) }
+        let (worker, writer) = (Mutex::new(Worker::Idle), super::worker::Worker::writer(how));
+        Self { how, shared: Arc::new(shared), worker, writer }
     }
 
     /// Takes note that something was appended to a stream.
     pub(super) fn appended(&self, stream: &Arc<commit::Stream>) {
         let log = stream.log();
+        let group = stream.group();
+        let later = group.written_later();
+        if !later.is_empty() {
+            self.writer.hand_over(later);
+        }
+        if group.journal().has_new_full_file() {
+            let work = |agenda: &mut Agenda| agenda.journal = Some(Arc::clone(group));
+            if !self.hand_over(work, self.how == Maintenance::Thread) {
+                // The next append returns the error.
+                let _ = group.journal().drain();
+            }
+        }
         if log.has_new_full_segment() {
             let work = |agenda: &mut Agenda| agenda.full.push_back(Arc::clone(stream));
             if !self.hand_over(work, self.how == Maintenance::Thread) {
@@ -155,6 +172,7 @@ impl Maintainer {
     /// Ends the thread for good. What is left on the agenda is done by closing the streams, except
     /// for deletions, which are done now.
     pub(super) fn stop(&self) {
+        self.writer.stop();
         lock(&self.shared.agenda).stopping = true;
         self.shared.more.notify_one();
         let worker = std::mem::replace(&mut *lock(&self.worker), Worker::Stopped);
@@ -203,6 +221,11 @@ impl Shared {
     fn step(&self) -> Option<Duration> {
         loop {
             self.sync_due();
+            let journal = lock(&self.agenda).journal.take();
+            if let Some(group) = journal {
+                // The next append returns the error.
+                let _ = group.journal().drain();
+            }
             let full = lock(&self.agenda).full.pop_front();
             let was_full = full.is_some();
             if let Some(stream) = full {
@@ -264,7 +287,7 @@ impl Shared {
 
 impl Agenda {
     fn has_urgent_work(&self) -> bool {
-        !self.full.is_empty() || !self.doomed.is_empty()
+        self.journal.is_some() || !self.full.is_empty() || !self.doomed.is_empty()
     }
 
     /// When there is something to do by the clock.

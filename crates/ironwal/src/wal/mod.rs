@@ -1,6 +1,7 @@
 //! Many streams in one root: opening, the catalogue, the handles that users hold.
 
 mod archive;
+mod batch;
 mod cut;
 mod deletion;
 pub(crate) mod follow;
@@ -17,15 +18,19 @@ mod reshape;
 mod root;
 mod stats;
 mod stream;
+mod submit;
 mod txn;
+mod worker;
 
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+pub use batch::WriteBatch;
 pub use iter::{WalIdIterator, WalIterator};
 pub use stats::{StreamStats, WalStats};
 pub use stream::Stream;
+pub use submit::Pending;
 pub use txn::TxnWriter;
 
 use crate::commit;
@@ -230,7 +235,12 @@ impl Wal {
     pub fn sync_all(&self) -> Result<()> {
         self.check_open()?;
         self.inner.check_writable()?;
-        self.inner.for_each_stream(commit::Stream::sync)
+        self.inner.sync_all()
+    }
+
+    /// Collects a batch over several streams, all or nothing; see [`WriteBatch`].
+    pub fn batch(&self) -> WriteBatch {
+        WriteBatch::new(self.clone())
     }
 
     /// Closes the log: commits what is staged, makes everything durable, records that, and releases

@@ -2,7 +2,7 @@
 //! log of checkpoints.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Wal;
 use super::inner::Inner;
@@ -17,11 +17,12 @@ pub(super) const CHECKPOINTS: &str = ".checkpoints";
 
 /// Of the log of checkpoints, whatever the options say: each is on stable storage when it is
 /// acknowledged, and segments are of the default size, for they are not there to be pruned.
-pub(super) const CHECKPOINTS_LIMITS: Limits = Limits {
+const CHECKPOINTS_LIMITS: Limits = Limits {
     segment_len_max: 64 * 1024 * 1024,
     entries_max: u64::MAX,
     sync_mode: SyncMode::Strict,
     staged_len_max: 64 * 1024,
+    fileless: false,
 };
 
 /// How a log is sharded.
@@ -42,17 +43,28 @@ impl Wal {
 }
 
 impl Inner {
+    /// The limits of the log of checkpoints.
+    pub(super) fn checkpoints_limits(&self) -> Limits {
+        Limits { fileless: self.limits.fileless, ..CHECKPOINTS_LIMITS }
+    }
+
     /// Recovers the log of checkpoints, if there is one.
     pub(super) fn recover_checkpoints(&self, storage: &dyn Storage, root: &Path) -> Result<()> {
-        let is_it = |name: &OsStr, kind| kind == EntryKind::Dir && name == CHECKPOINTS;
-        if storage.list(root)?.iter().any(|entry| is_it(&entry.name, entry.kind)) {
-            let of = (CHECKPOINTS.to_string(), root.join(CHECKPOINTS));
-            if let Some(stream) = self.recover_one(of, CHECKPOINTS_LIMITS)? {
+        if let Some(dir) = checkpoints_dir(storage, root)? {
+            let of = (CHECKPOINTS.to_string(), dir);
+            if let Some(stream) = self.recover_one(of, self.checkpoints_limits())? {
                 let _ = self.checkpoints.set(Arc::new(stream));
             }
         }
         Ok(())
     }
+}
+
+/// The directory of the log of checkpoints, if there is one.
+pub(super) fn checkpoints_dir(storage: &dyn Storage, root: &Path) -> Result<Option<PathBuf>> {
+    let is_it = |name: &OsStr, kind| kind == EntryKind::Dir && name == CHECKPOINTS;
+    let is_there = storage.list(root)?.iter().any(|entry| is_it(&entry.name, entry.kind));
+    Ok(is_there.then(|| root.join(CHECKPOINTS)))
 }
 
 /// Whether this is the directory of a stream that users do not see.

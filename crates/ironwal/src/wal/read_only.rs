@@ -11,13 +11,15 @@ use crate::commit;
 use crate::environment::{Environment, Maintenance};
 use crate::error::{Error, Result};
 use crate::log::mark::{Marks, Watermark, Writing};
+use crate::log::recover::view::View;
 use crate::log::tail::Limits;
-use crate::log::{Identity, Log, Shared};
+use crate::log::{Identity, Log, Shared, Whole};
 use crate::options::WalOptions;
 use crate::segment::ReadContext;
 use crate::storage::EntryKind;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, PoisonError, RwLock};
 use crate::wal::maintenance::Maintainer;
+use crate::wal::worker::Worker;
 
 /// How often, and after which pauses, it is looked whether a writer that is opening the log has
 /// recovered it.
@@ -77,14 +79,23 @@ impl Wal {
         };
         let environment = environment.with_maintenance(Maintenance::Inline);
         let watermark = Watermark::new(Arc::clone(&storage), path, path.join(LOCK_NAME));
+        let view = View::new(Arc::clone(&storage), path.clone(), root.salt);
         let files = commit::Files::new(options.max_open_segments);
         let marks = Arc::new(Marks::none(&storage));
+        let whole = Arc::new(Whole::default());
         let inner = Inner {
             limits: Limits::NONE,
-            shared: Shared { files: Arc::clone(files.budget()), marks, root_syncs: Arc::default() },
+            group: commit::Group::unused(&storage, Arc::clone(&whole)),
+            shared: Shared {
+                files: Arc::clone(files.budget()),
+                marks,
+                root_syncs: Arc::default(),
+                whole,
+            },
             files,
             context: ReadContext::without_maps(storage, &options),
             maintainer: Maintainer::new(environment.clone()),
+            committer: Worker::committer(environment.maintenance),
             environment,
             sync_mode: options.sync_mode,
             pack_min_len: None,
@@ -101,6 +112,7 @@ impl Wal {
             shared_by_handles: Mutex::default(),
             closed: AtomicBool::new(false),
             watermark: Some(Arc::new(watermark)),
+            journal_view: Some(Arc::new(view)),
         };
         inner.wait_for_writer()?;
         Ok(Self { inner: Arc::new(inner) })
@@ -130,7 +142,9 @@ impl Inner {
 
     /// The stream of this name, there or not, as it is now.
     pub(super) fn look_at(&self, name: &str) -> Result<Option<Arc<commit::Stream>>> {
-        let Some(watermark) = &self.watermark else { return Ok(None) };
+        let (Some(watermark), Some(view)) = (&self.watermark, &self.journal_view) else {
+            return Ok(None);
+        };
         let known = self.find(name);
         if let Some(known) = known {
             known.log().refresh()?;
@@ -141,9 +155,11 @@ impl Inner {
         let dir = self.root_path.join(names::encode(name)?);
         let number = OnceLock::new();
         let identity = Identity { name: name.to_string(), dir, number, salt: self.salt };
-        let log = Log::remote(Arc::clone(&self.context), identity, Arc::clone(watermark));
+        let (context, view) = (Arc::clone(&self.context), Arc::clone(view));
+        let log = Log::remote(context, identity, Arc::clone(watermark), view);
         log.refresh()?;
-        let stream = Arc::new(commit::Stream::new(log, Arc::clone(&self.files)));
+        let stream =
+            Arc::new(commit::Stream::new(log, Arc::clone(&self.files), Arc::clone(&self.group)));
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         streams.insert(name.to_string(), Arc::clone(&stream));
         Ok(Some(stream))

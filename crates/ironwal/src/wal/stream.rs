@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::follow::Follower;
 use super::reshape::Prune;
 use super::stats::StreamStats;
+use super::submit::Pending;
 use super::{Wal, range};
 use crate::commit;
 use crate::error::Result;
@@ -101,6 +102,39 @@ impl Stream {
     pub fn append_batch_at(&self, expected_id: u64, entries: &[&[u8]]) -> Result<Range<u64>> {
         self.wal.check_open()?;
         self.wal.inner.append_batch(&self.core, entries, Some(expected_id))
+    }
+
+    /// Appends one entry without waiting for it: [`Pending::wait`](crate::Pending::wait) does. So one
+    /// thread can have thousands of appends in flight, which share syncs. They are committed in the
+    /// order in which one thread submitted them, and its other appends to this stream come behind.
+    ///
+    /// Blocks only while [`WalOptions::write_buffer_size`](crate::WalOptions::write_buffer_size) bytes
+    /// are staged or, where they have to wait for room in a segment, a mebibyte is. The first call
+    /// starts a thread, which commits what nobody waits for; with
+    /// [`Maintenance::Inline`](crate::Maintenance::Inline) the next append or closing does.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let ticks = wal.stream("ticks")?;
+    /// let mut in_flight = Vec::new();
+    /// for tick in 0..1000_u32 {
+    ///     in_flight.push(ticks.submit(&tick.to_le_bytes())?);
+    /// }
+    /// for (id, pending) in (0..).zip(in_flight) {
+    ///     assert_eq!(pending.wait()?, id); // durable now
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::Poisoned`](crate::Error::Poisoned),
+    /// [`Error::Closed`](crate::Error::Closed), and other errors of [`Wal::append`] that are known at
+    /// once. Nothing was submitted.
+    pub fn submit(&self, entry: &[u8]) -> Result<Pending> {
+        self.wal.submit(&self.core, entry)
     }
 
     /// Appends a batch, all or nothing, and returns its ids. Blocks on the disk; see

@@ -4,6 +4,7 @@
 //! `IRONWAL_FIRST_SEED=n` from where on. What is done is in `operations.rs`, how it dies and comes back in `simulation.rs`, and what must hold in
 //! `model.rs`.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use ironwal::SyncMode;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::CallKind;
 
+use crate::journal_view::{WAYS, Ways};
 use crate::simulation::Simulation;
 
 /// How many seeds are tried per mode if nothing is said.
@@ -44,7 +46,7 @@ fn intervals_are_kept() {
 fn run_mode(mode: SyncMode) {
     run_seeds(mode, SEEDS, |seed, verbose| {
         let simulation = Simulation::new(mode, seed, verbose);
-        (simulation.disk.clone(), move || simulation.run())
+        (simulation.disk.clone(), move || drop(simulation.run()))
     });
 }
 
@@ -97,8 +99,26 @@ pub(crate) fn assert_repeatable<R: FnOnce()>(start: impl Fn(SyncMode, u64) -> (S
 fn the_same_seed_gives_the_same_calls() {
     assert_repeatable(|mode, seed| {
         let simulation = Simulation::new(mode, seed, false);
-        (simulation.disk.clone(), move || simulation.run())
+        (simulation.disk.clone(), move || drop(simulation.run()))
     });
+}
+
+/// Everything that the journal does is done in these simulations, and often.
+#[test]
+fn the_journal_is_used_in_every_way() {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for mode in MODES {
+        for seed in 0..number("IRONWAL_WAYS").unwrap_or(150) {
+            let mut simulation = Simulation::new(mode, seed, false);
+            simulation.ways = Some(Ways::default());
+            for (way, count) in simulation.run().counts {
+                *counts.entry(way).or_default() += count;
+            }
+        }
+    }
+    for way in WAYS {
+        assert!(counts.get(way).is_some_and(|count| *count > 2), "{way}: {counts:?}");
+    }
 }
 
 /// The n-th call of every kind fails, for every n of a workload, with every death after it.

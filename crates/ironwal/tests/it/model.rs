@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ironwal::storage::{SimDisk, Storage};
-use ironwal::{Environment, Maintenance, Wal, WalOptions};
+use ironwal::{Environment, Journal, Maintenance, Wal, WalOptions};
 
 /// Opens the log on a simulated disk, as one process of its own, deterministically.
 pub(crate) fn open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
@@ -24,12 +24,30 @@ pub(crate) fn open_at(
     options: &WalOptions,
     clock: impl Fn() -> Duration + Send + Sync + 'static,
 ) -> ironwal::Result<Wal> {
-    let environment = Environment::default()
+    Wal::open_with(options.clone(), environment_at(storage, clock))
+}
+
+/// The same with this journal.
+pub(crate) fn open_with_journal(
+    storage: Arc<dyn Storage>,
+    options: &WalOptions,
+    (journal, journal_len_max): (Journal, u64),
+    clock: impl Fn() -> Duration + Send + Sync + 'static,
+) -> ironwal::Result<Wal> {
+    let environment = environment_at(storage, clock);
+    let environment = environment.with_journal(journal).with_journal_size(journal_len_max);
+    Wal::open_with(options.clone(), environment)
+}
+
+fn environment_at(
+    storage: Arc<dyn Storage>,
+    clock: impl Fn() -> Duration + Send + Sync + 'static,
+) -> Environment {
+    Environment::default()
         .with_storage(storage)
         .with_entropy(|| 0x5A17)
         .with_clock(clock)
-        .with_maintenance(Maintenance::Inline);
-    Wal::open_with(options.clone(), environment)
+        .with_maintenance(Maintenance::Inline)
 }
 
 /// What is known of one stream: of its present life, from its first append to its deletion, and of
@@ -63,6 +81,10 @@ pub(crate) struct StreamModel {
 enum Doubt {
     /// An append: whole or not.
     Append(Vec<Vec<u8>>),
+    /// Several appends of one entry, in this order: any number of the first of them.
+    Appends(Vec<Vec<u8>>),
+    /// A part of the batch over several streams with this number: whole or not, as all its parts.
+    Part(Vec<Vec<u8>>, u64),
     /// A cut to this end. The process that failed may see it done.
     Cut { end: usize, seen: bool },
     /// Something that moves the first id.
@@ -91,6 +113,23 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     pub(crate) streams: BTreeMap<String, StreamModel>,
+    /// How many batches over several streams failed, of which it is open whether they were done.
+    batches: u64,
+}
+
+/// What has become of a part of a batch over several streams: the batch, and whether it is there.
+type Fate = (u64, bool);
+
+impl Doubt {
+    /// What may be there behind the committed entries.
+    fn appended(&self) -> Option<&Vec<Vec<u8>>> {
+        match self {
+            Self::Append(entries) | Self::Appends(entries) | Self::Part(entries, _) => {
+                Some(entries)
+            }
+            Self::Cut { .. } | Self::First(_) => None,
+        }
+    }
 }
 
 /// The worst that happened since the log was last seen whole.
@@ -158,6 +197,17 @@ impl StreamModel {
     pub(crate) fn failed(&mut self, entries: &[Vec<u8>]) {
         self.is_deleted = false;
         self.doubt.get_or_insert_with(|| Doubt::Append(entries.to_vec()));
+    }
+
+    /// Several appends were refused, and may have been written one by one.
+    pub(crate) fn failed_one_by_one(&mut self, entries: &[Vec<u8>]) {
+        self.is_deleted = false;
+        self.doubt.get_or_insert_with(|| Doubt::Appends(entries.to_vec()));
+    }
+
+    /// An append failed before anything of it was written. Its segment may be there, empty.
+    pub(crate) fn tried(&mut self) {
+        self.is_deleted = false;
     }
 
     /// Everything from `end` on was cut off, for ever.
@@ -243,16 +293,22 @@ impl StreamModel {
     }
 
     /// Checks what was recovered, and takes it for what is known from now on.
-    pub(crate) fn recovered(&mut self, name: &str, seen: Seen, after: After) {
+    fn recovered(&mut self, name: &str, seen: Seen, after: After) -> Option<Fate> {
         if self.may_be_gone && !seen.listed {
             assert_eq!(seen.end(), 0, "stream {name}");
             // What was archived of it is not known that exactly.
-            return self.deleted(0);
+            self.deleted(0);
+            return None;
         }
-        let is_new =
-            matches!(&self.doubt, Some(Doubt::Append(entries)) if *entries == seen.entries);
+        let appended = self.doubt.as_ref().and_then(Doubt::appended);
+        let is_new = appended.is_some_and(|entries| entries.starts_with(&seen.entries));
+        let batch = match self.doubt {
+            Some(Doubt::Part(_, batch)) => Some(batch),
+            _ => None,
+        };
         if self.may_be_back && self.entries.is_empty() && seen.end() > 0 && !is_new {
-            return self.is_back(name, &seen);
+            self.is_back(name, &seen);
+            return batch.map(|batch| (batch, false));
         }
         assert!(!(self.is_deleted && seen.listed), "stream {name} is back");
         self.check_end(name, &seen, after);
@@ -267,9 +323,17 @@ impl StreamModel {
             self.first
         );
         let (start, end) = (seen.first as usize, seen.end());
-        if let Some(Doubt::Append(entries)) = self.doubt.take() {
-            self.bounds.push(self.entries.len());
-            self.entries.extend(entries);
+        let fate = batch.map(|batch| (batch, end > self.entries.len()));
+        match self.doubt.take() {
+            Some(Doubt::Append(entries) | Doubt::Part(entries, _)) => {
+                self.bounds.push(self.entries.len());
+                self.entries.extend(entries);
+            }
+            Some(Doubt::Appends(entries)) => {
+                self.bounds.extend((0..entries.len()).map(|nth| self.entries.len() + nth));
+                self.entries.extend(entries);
+            }
+            _ => {}
         }
         for (id, (found, expected)) in
             (start..).zip(seen.entries.iter().zip(&self.entries[start..]))
@@ -281,6 +345,7 @@ impl StreamModel {
         self.first = seen.first;
         self.power_safe = end;
         (self.may_be_gone, self.may_be_back) = (false, false);
+        fate
     }
 
     fn check_end(&self, name: &str, seen: &Seen, after: After) {
@@ -289,9 +354,13 @@ impl StreamModel {
         bounds.push(committed);
         let mut all = committed;
         match &self.doubt {
-            Some(Doubt::Append(entries)) => {
+            Some(Doubt::Append(entries) | Doubt::Part(entries, _)) => {
                 all += entries.len();
                 bounds.push(all);
+            }
+            Some(Doubt::Appends(entries)) => {
+                all += entries.len();
+                bounds.extend(committed..=all);
             }
             Some(Doubt::Cut { end, .. }) if seen.end() == *end => return,
             _ => {}
@@ -316,16 +385,50 @@ impl Model {
         self.streams.entry(name.to_string()).or_default()
     }
 
+    /// A batch over several streams was acknowledged: it survives power loss in every mode, and so
+    /// does what is below it.
+    pub(crate) fn committed_together(&mut self, parts: &BTreeMap<&str, Vec<Vec<u8>>>) {
+        for (name, entries) in parts {
+            self.stream(name).committed(entries, true);
+        }
+    }
+
+    /// A batch over several streams was refused. If that poisoned all of them, it may be there, whole.
+    pub(crate) fn failed_together(
+        &mut self,
+        parts: &BTreeMap<&str, Vec<Vec<u8>>>,
+        all_poisoned: bool,
+    ) {
+        let was_in_doubt = parts.keys().any(|name| self.stream(name).doubt.is_some());
+        self.batches += 1;
+        let batch = self.batches;
+        for (name, entries) in parts {
+            let stream = self.stream(name);
+            stream.tried();
+            if all_poisoned && !was_in_doubt {
+                stream.doubt = Some(Doubt::Part(entries.clone(), batch));
+            }
+        }
+    }
+
     /// Checks everything that was recovered.
     pub(crate) fn recovered(&mut self, wal: &Wal, after: After) {
         for name in wal.streams() {
             assert!(self.streams.contains_key(&name), "stream {name} was invented");
         }
+        let mut fates: BTreeMap<u64, Vec<(&str, bool)>> = BTreeMap::new();
         for (name, stream) in &mut self.streams {
-            stream.recovered(name, see(wal, name), after);
+            if let Some((batch, is_there)) = stream.recovered(name, see(wal, name), after) {
+                fates.entry(batch).or_default().push((name, is_there));
+            }
             let handle = wal.stream(name).unwrap();
             let end = stream.entries.len() as u64;
             assert_eq!((handle.next_id(), handle.durable_end()), (end, end), "stream {name}");
+        }
+        // What was deleted or restored since is no part any more.
+        for parts in fates.values() {
+            let is_there = parts[0].1;
+            assert!(parts.iter().all(|part| part.1 == is_there), "a batch is split: {parts:?}");
         }
     }
 

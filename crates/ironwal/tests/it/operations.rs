@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ironwal::{Error, Stream, SyncMode, Wal};
 
+use crate::journal_view::Ways;
 use crate::model::see;
 use crate::simulation::{STREAMS, Simulation};
 
@@ -16,7 +17,9 @@ impl Simulation {
                 self.trouble();
             }
             let name = STREAMS[self.rng.usize(..STREAMS.len())];
-            match self.rng.u8(..40) {
+            match self.rng.u8(..50) {
+                46.. => self.submit_several(wal),
+                40..46 => self.append_together(wal),
                 0..13 => self.append(wal, name, false),
                 13..19 => self.append(wal, name, true),
                 19 => self.append_elsewhere(wal, name),
@@ -34,6 +37,7 @@ impl Simulation {
                 38 if !self.faulty => self.range(wal, name),
                 _ => self.note_durable(wal),
             }
+            self.watch(Ways::after_operation);
             let open = wal.stats().open_segments;
             assert!(open <= self.options.max_open_segments, "{open} files are open");
         }
@@ -101,7 +105,7 @@ impl Simulation {
     }
 
     /// Asks by an append that is always refused.
-    fn is_poisoned(&self, wal: &Wal, name: &str) -> bool {
+    pub(crate) fn is_poisoned(&self, wal: &Wal, name: &str) -> bool {
         let asked = wal.stream(name).and_then(|stream| stream.append_at(u64::MAX, b""));
         match asked {
             Err(Error::Poisoned { .. }) => true,
@@ -111,7 +115,7 @@ impl Simulation {
     }
 
     /// What can be read is what was acknowledged.
-    fn check_ends(&mut self, wal: &Wal, name: &str) {
+    pub(crate) fn check_ends(&mut self, wal: &Wal, name: &str) {
         let model = self.model.stream(name);
         if model.is_in_limbo() {
             return;
@@ -122,10 +126,12 @@ impl Simulation {
         }
     }
 
-    fn entry(&mut self) -> Vec<u8> {
-        let len = match self.rng.u8(..20) {
-            0 => self.rng.usize(..20_000),
-            1..5 => self.rng.usize(..1500),
+    pub(crate) fn entry(&mut self) -> Vec<u8> {
+        let len = match self.rng.u8(..40) {
+            // More than what goes to the journal.
+            0 => self.rng.usize(16_000..20_000),
+            1 => self.rng.usize(..16_000),
+            2..10 => self.rng.usize(..3000),
             _ => self.rng.usize(..60),
         };
         let byte = self.rng.u8(..);

@@ -7,10 +7,13 @@ use std::time::Duration;
 use fastrand::Rng;
 use ironwal::storage::sim::{CallKind, SimConfig};
 use ironwal::storage::{SimDisk, Storage};
-use ironwal::{CompressionType, CorruptionPolicy, Error, ReadStrategy, SyncMode, Wal, WalOptions};
+use ironwal::{
+    CompressionType, CorruptionPolicy, Error, Journal, ReadStrategy, SyncMode, Wal, WalOptions,
+};
 
 use crate::hooked::Hooked;
-use crate::model::{After, Model, open_at};
+use crate::journal_view::Ways;
+use crate::model::{After, Model, open_with_journal};
 
 pub(crate) const ROOT: &str = "/data/log";
 const ARCHIVE: &str = "/data/archive";
@@ -26,7 +29,11 @@ pub(crate) struct Simulation {
     pub(crate) rng: Rng,
     pub(crate) disk: SimDisk,
     pub(crate) options: WalOptions,
+    /// Which appends go to the journal, and how long its files become.
+    pub(crate) journal: (Journal, u64),
     pub(crate) model: Model,
+    /// What the journal was used for, if somebody asked.
+    pub(crate) ways: Option<Ways>,
     /// Milliseconds.
     pub(crate) clock: Arc<AtomicU64>,
     /// The worst that happened since the model was last compared with what was recovered.
@@ -58,6 +65,12 @@ pub(crate) fn options(rng: &mut Rng, mode: SyncMode) -> WalOptions {
         archive_path: rng.bool().then(|| ARCHIVE.into()),
         ..WalOptions::new(ROOT)
     }
+}
+
+/// A journal, from a seed. It is small, so that it becomes full.
+pub(crate) fn journal(rng: &mut Rng) -> (Journal, u64) {
+    let journal = [Journal::Auto, Journal::Auto, Journal::On, Journal::Off][rng.usize(..4)];
+    (journal, [64 * 1024, 64 * 1024, 100_000, 128 * 1024, 256 * 1024][rng.usize(..5)])
 }
 
 /// What a disk is going to do.
@@ -108,6 +121,7 @@ impl Simulation {
             ..SimConfig::default()
         });
         let options = options(&mut rng, mode);
+        let journal = journal(&mut rng);
         let mut model = Model::default();
         for name in STREAMS {
             model.stream(name);
@@ -117,7 +131,9 @@ impl Simulation {
             rng,
             disk,
             options,
+            journal,
             model,
+            ways: None,
             clock: Arc::default(),
             after: After::Close,
             faulty: false,
@@ -127,7 +143,8 @@ impl Simulation {
         }
     }
 
-    pub(crate) fn run(mut self) {
+    /// Returns what the journal was used for, if somebody asked.
+    pub(crate) fn run(mut self) -> Ways {
         for _ in 0..self.rng.usize(1..8) {
             let wal = self.open_somehow();
             self.live(&wal);
@@ -144,6 +161,7 @@ impl Simulation {
             self.model.stream(name).committed(&[b"the last".to_vec()], false);
         }
         self.model.check_reads(&wal);
+        self.ways.unwrap_or_default()
     }
 
     /// One life with one fault, planned, and what is left of it.
@@ -227,13 +245,16 @@ impl Simulation {
             let archive_path = self.options.archive_path.clone();
             self.options = WalOptions { archive_path, ..options(&mut self.rng, self.mode) };
         }
+        self.journal = journal(&mut self.rng);
         for attempt in 0.. {
             if attempt > 4 {
                 self.calm();
             } else if self.rng.u8(..4) == 0 {
                 self.trouble();
             }
+            self.watch(Ways::before_opening);
             let (opened, evicted) = self.open_while_evicting();
+            self.watch(Ways::after_opening);
             match opened {
                 Ok(wal) => {
                     if self.disk.power_is_off() {
@@ -282,7 +303,14 @@ impl Simulation {
     fn open_on(&self, disk: Arc<dyn Storage>) -> ironwal::Result<Wal> {
         let clock = Arc::clone(&self.clock);
         let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
-        open_at(disk, &self.options, now)
+        open_with_journal(disk, &self.options, self.journal, now)
+    }
+
+    /// Looks at what became of the journal, if somebody asked.
+    pub(crate) fn watch(&mut self, look: impl FnOnce(&mut Ways, &SimDisk)) {
+        if let Some(ways) = &mut self.ways {
+            look(ways, &self.disk);
+        }
     }
 
     fn end_process(&mut self, crash: bool) {
@@ -347,7 +375,9 @@ impl Simulation {
             }
             let in_stream = DIRS.iter().any(|stream| dir.ends_with(stream));
             assert!(
-                (is_segment && in_stream) || name.starts_with(".ironwal"),
+                (is_segment && in_stream)
+                    || name.starts_with(".ironwal")
+                    || [".journal.0", ".journal.1"].contains(&name),
                 "{} was left behind",
                 path.display()
             );

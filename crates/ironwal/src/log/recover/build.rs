@@ -37,7 +37,8 @@ pub(super) fn build(
             let seed = SegmentSeed::new(identity.salt, number, newest.first_id);
             open = Some(OpenSegment::new(seed, newest.first_id, end));
             let end = end.synced_to;
-            writer.idle = Some(IdleSegment { slot, newest: place, end, ours: false });
+            writer.idle =
+                Some(IdleSegment { slot, newest: place, end, ours: false, settled: true });
         }
     }
     let slots = || kept.iter().filter_map(|(segment, _)| segment.slot).map(|(slot, _)| slot);
@@ -100,7 +101,12 @@ fn reader_for(context: &Arc<ReadContext>, segment: &Found, later_first_id: Optio
     let mut index = if read_from == HEADER_LEN { Index::empty() } else { Index::unread(read_from) };
     index.extend(&segment.frames.points);
     let extent = (end.synced_to, next_id);
-    Segment::new(Arc::clone(context), segment.path.clone(), segment.first_id, seed, extent, index)
+    let (context, path) = (Arc::clone(context), segment.path.clone());
+    let reader = Segment::new(context, path, segment.first_id, seed, extent, index);
+    if let Some(unwritten) = &segment.unwritten {
+        reader.take_unwritten_of(unwritten);
+    }
+    reader
 }
 
 impl Found {

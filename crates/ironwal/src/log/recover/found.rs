@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::repair::renamed;
+use super::view::View;
 use crate::error::Result;
 use crate::format::checksum::SegmentSeed;
 use crate::format::header::{FirstKept, HEADER_LEN, Proof, SLOT_LEN, Slot, SlotPlace};
@@ -14,9 +15,13 @@ use crate::format::{BLOCK_LEN, Unreadable};
 use crate::segment::reader::read_seal;
 use crate::segment::recovery::{self, Cut, Header, Tail};
 use crate::segment::source::{FileSource, Handle};
+use crate::segment::unwritten::end_of;
 use crate::segment::walk::{WALK_READ_LEN, Walk};
-use crate::segment::{DELETED_PREFIX, Damage, UNFINISHED_COPY, UNFINISHED_NAME, first_id_of};
+use crate::segment::{
+    DELETED_PREFIX, Damage, UNFINISHED_COPY, UNFINISHED_NAME, Unwritten, first_id_of,
+};
 use crate::storage::{self, DirEntry, EntryKind, OpenMode, Storage};
+use crate::sync::Arc;
 
 /// One segment file, as it was found.
 pub(in crate::log) struct Found {
@@ -32,6 +37,8 @@ pub(in crate::log) struct Found {
     pub(in crate::log) cut: Cut,
     /// What was found of its frames.
     pub(in crate::log) frames: Frames,
+    /// Frames that are durable elsewhere and not in the file yet.
+    pub(in crate::log) unwritten: Option<Arc<Unwritten>>,
 }
 
 /// The frames of a segment, read as far as they had to be.
@@ -129,7 +136,8 @@ pub(in crate::log) fn read_header(
     };
     let frames = Frames::unread(first_id, slot.map(|(slot, _)| slot));
     let cut = Cut::Current;
-    Ok(Found { first_id, path, file_len, header, slot, newer, seal, cut, frames })
+    let unwritten = None;
+    Ok(Found { first_id, path, file_len, header, slot, newer, seal, cut, frames, unwritten })
 }
 
 impl Frames {
@@ -264,6 +272,19 @@ fn scan(storage: &dyn Storage, segment: &Found, slot: Slot, frames: &mut Frames)
 }
 
 impl Found {
+    /// Takes what the journal holds of the segment as if its file did.
+    pub(super) fn lay_over(&mut self, storage: &dyn Storage, view: &View) -> Result<()> {
+        let Some((slot, _)) = self.slot else { return Ok(()) };
+        let file = storage.open(&self.path, OpenMode::Read)?;
+        let pieces = view.pieces(slot.constants.stream_number, self.first_id, &*file)?;
+        let Some(last) = pieces.last() else { return Ok(()) };
+        self.file_len = self.file_len.max(end_of(last));
+        let unwritten = Arc::new(Unwritten::default());
+        pieces.into_iter().for_each(|(offset, bytes)| unwritten.push(offset, bytes));
+        self.unwritten = Some(unwritten);
+        Ok(())
+    }
+
     /// Walks over the frames from `start` up to `limit`, of which those below `proven` had been
     /// durable. Finds nothing if the header is lost.
     pub(super) fn walk(
@@ -285,7 +306,8 @@ impl Found {
             proven_id: proven.next_id,
         };
         let file = Handle::File(storage.open(&self.path, OpenMode::Read)?);
-        let mut source = FileSource::new(file, WALK_READ_LEN, limit);
+        let source = FileSource::new(file, WALK_READ_LEN, limit);
+        let mut source = source.with_unwritten(self.unwritten.clone());
         Ok(Walk::over(&mut source, extent, start.digest)?)
     }
 

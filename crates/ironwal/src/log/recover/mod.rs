@@ -6,7 +6,9 @@
 
 mod build;
 pub(super) mod found;
+pub(crate) mod journal;
 mod repair;
+pub(crate) mod view;
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,7 @@ use build::build;
 use found::{Found, list, mark_pruned, mark_stale, read_frames};
 pub(crate) use repair::Keep;
 use repair::{as_renamed, finish_renaming, repair};
+use view::View;
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
 pub(crate) fn recover(
@@ -40,7 +43,7 @@ pub(crate) fn recover(
 ) -> Result<Option<Log>> {
     let storage = context.storage();
     let entries = finish_renaming(&**storage, &dir)?;
-    let plan = plan(&**storage, &dir, entries, salt)?;
+    let plan = plan(&**storage, &dir, entries, salt, None)?;
     let Some(Plan { found, actions, first_kept, doomed }) = plan else {
         return Ok(None);
     };
@@ -73,16 +76,23 @@ struct Plan {
     doomed: Vec<PathBuf>,
 }
 
-/// Gathers the facts about the stream in `dir` and decides; changes nothing.
+/// Gathers the facts about the stream in `dir` and decides; changes nothing. What is in the journal is
+/// in the segments by then, or comes from the `view`.
 fn plan(
     storage: &dyn Storage,
     dir: &Path,
     entries: Vec<DirEntry>,
     salt: u64,
+    view: Option<&View>,
 ) -> Result<Option<Plan>> {
     let (mut found, doomed) = list(storage, dir, entries, salt)?;
     if found.is_empty() {
         return Ok(None);
+    }
+    if let Some(view) = view {
+        for segment in &mut found {
+            segment.lay_over(storage, view)?;
+        }
     }
     mark_stale(&mut found);
     let first_kept = mark_pruned(&mut found);
@@ -117,9 +127,15 @@ pub(crate) struct Surveyed {
 }
 
 /// Looks at the stream in `dir` without changing anything; `None` if there is no segment of ours.
-pub(crate) fn survey(context: &Arc<ReadContext>, dir: &Path, salt: u64) -> Result<Option<Survey>> {
+pub(crate) fn survey(
+    context: &Arc<ReadContext>,
+    dir: &Path,
+    salt: u64,
+    view: &View,
+) -> Result<Option<Survey>> {
     let storage = &**context.storage();
-    let plan = plan(storage, dir, as_renamed(storage.list(dir)?), salt)?;
+    view.refresh()?;
+    let plan = plan(storage, dir, as_renamed(storage.list(dir)?), salt, Some(view))?;
     let Some(Plan { found, actions, first_kept, .. }) = plan else { return Ok(None) };
     let number = found.iter().find_map(|segment| segment.slot);
     let number = number.map(|(slot, _)| slot.constants.stream_number);

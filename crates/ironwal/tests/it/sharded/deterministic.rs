@@ -21,7 +21,7 @@ const OPERATIONS: u32 = 250;
 const SALT: u64 = 0x5EED;
 
 /// What is for the processes that are there, and not for the log: the lock and the watermark.
-const OF_PROCESSES: [&str; 2] = [".ironwal.lock", ".ironwal.watermark"];
+const OF_PROCESSES: [&str; 4] = [".ironwal.lock", ".ironwal.watermark", ".journal.0", ".journal.1"];
 
 /// The files of a log at rest.
 type Image = BTreeMap<PathBuf, Vec<u8>>;

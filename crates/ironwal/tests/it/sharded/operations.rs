@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use ironwal::sharded::{CheckpointData, ShardedWal};
-use ironwal::{Error, SyncMode};
+use ironwal::{Error, Journal, SyncMode};
 
 use super::model::Checkpoint;
 use super::simulation::{KEYS, OTHER, Simulation, shard_name};
@@ -23,7 +23,8 @@ impl Simulation {
             match self.rng.u8(..40) {
                 0..9 => self.append(wal, key),
                 9..12 => self.append_batch_for_key(wal, key),
-                12..16 => self.append_batch(wal),
+                12..14 => self.append_batch(wal, true),
+                14..16 => self.append_batch(wal, false),
                 16..18 => self.append_inside(wal, key),
                 18 => self.flush(wal, Some(wal.route(&[key]))),
                 19 => self.flush(wal, None),
@@ -52,9 +53,10 @@ impl Simulation {
             self.append(wal, key);
         }
         self.create(wal, b"a".to_vec());
-        self.append_batch(wal);
+        self.append_batch(wal, false);
         self.create(wal, b"another".to_vec());
         self.append_batch_for_key(wal, 1);
+        self.append_batch(wal, true);
         self.create(wal, b"a".to_vec());
         self.compact(wal, 1);
         for key in 0..4 {
@@ -176,15 +178,24 @@ impl Simulation {
         self.appended(wal, &shard_name(shard), &entries, true, result);
     }
 
-    /// A batch over several shards: a batch in each, the lower shards first.
-    fn append_batch(&mut self, wal: &ShardedWal) {
+    /// A batch over several shards: all or nothing; without a journal, if that is not asked for, a
+    /// batch in each, the lower shards first.
+    fn append_batch(&mut self, wal: &ShardedWal, is_atomic: bool) {
         let entries: Vec<(Vec<u8>, Vec<u8>)> =
             (0..self.rng.usize(..9)).map(|_| (vec![self.rng.u8(..KEYS)], self.entry())).collect();
-        let result = wal.append_batch(&entries);
         let mut parts: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
         for (nth, (key, _)) in entries.iter().enumerate() {
             parts.entry(wal.route(key)).or_default().push(nth);
         }
+        let shares_a_sync = self.is_power_safe(true) && self.journal.0 != Journal::Off;
+        if is_atomic || shares_a_sync {
+            let result = match is_atomic {
+                true => wal.append_batch_atomic(&entries),
+                false => wal.append_batch(&entries),
+            };
+            return self.appended_together(wal, &entries, &parts, result);
+        }
+        let result = wal.append_batch(&entries);
         match result {
             Ok(placed) => {
                 assert_eq!(placed.len(), entries.len());
@@ -212,6 +223,53 @@ impl Simulation {
                 }
                 assert!(error.is_none(), "everything was appended, and it failed");
             }
+        }
+    }
+
+    fn appended_together(
+        &mut self,
+        wal: &ShardedWal,
+        entries: &[(Vec<u8>, Vec<u8>)],
+        parts: &BTreeMap<u16, Vec<usize>>,
+        result: ironwal::Result<Vec<(u16, u64)>>,
+    ) {
+        self.say(|| format!("append {} to {:?}: {result:?}", entries.len(), parts.keys()));
+        let values: BTreeMap<String, Vec<Vec<u8>>> = parts
+            .iter()
+            .map(|(shard, part)| {
+                let values = part.iter().map(|nth| entries[*nth].1.clone());
+                (shard_name(*shard), values.collect())
+            })
+            .collect();
+        let values: BTreeMap<&str, Vec<Vec<u8>>> =
+            values.iter().map(|(name, values)| (name.as_str(), values.clone())).collect();
+        match result {
+            Ok(placed) => {
+                assert_eq!(placed.len(), entries.len());
+                for (shard, part) in parts {
+                    let start = self.end(*shard);
+                    let expected = (start..).map(|id| (*shard, id));
+                    let found: Vec<_> = part.iter().map(|nth| placed[*nth]).collect();
+                    assert!(expected.take(part.len()).eq(found), "{placed:?}");
+                    let stream = wal.inner().stream(&shard_name(*shard)).unwrap();
+                    assert_eq!(stream.durable_end(), start + part.len() as u64, "shard {shard}");
+                }
+                self.model.committed_together(&values);
+            }
+            Err(error) => {
+                assert!(self.faulty, "a batch over several shards failed without a fault: {error}");
+                let all_poisoned = match &error {
+                    Error::StorageFull { .. } => false,
+                    Error::Io(_) | Error::Poisoned { .. } => {
+                        values.keys().all(|name| self.is_poisoned(wal, name))
+                    }
+                    other => panic!("appending a batch over several shards: {other}"),
+                };
+                self.model.failed_together(&values, all_poisoned);
+            }
+        }
+        for name in values.keys() {
+            self.check_end(wal, name);
         }
     }
 

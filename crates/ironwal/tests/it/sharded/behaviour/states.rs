@@ -170,7 +170,9 @@ fn after_a_failed_sync_there_is_no_checkpoint() {
 #[test]
 fn a_batch_that_fails_at_a_shard_has_not_reached_the_next() {
     let disk = SimDisk::new(1);
-    let wal = open(&disk, options(SyncMode::Strict), 5).unwrap();
+    let environment = environment(&disk).with_journal(ironwal::Journal::Off);
+    let wal = Wal::open_with(options(SyncMode::Strict), environment).unwrap();
+    let wal = ShardedWal::over(wal, 5).unwrap();
     let batch: Vec<_> = (0..40_u8).map(|key| (vec![key], vec![key])).collect();
     wal.append_batch(&batch).unwrap();
     let ends = || [0, 1, 2, 3, 4].map(|shard| wal.shard(shard).unwrap().next_id());
@@ -185,4 +187,25 @@ fn a_batch_that_fails_at_a_shard_has_not_reached_the_next() {
     let error = wal.append_batch(&batch).unwrap_err();
     assert!(matches!(error, Error::Poisoned { stream, .. } if stream == "shard_02"));
     assert_eq!(ends()[..2], [3 * a, 3 * b]);
+}
+
+/// With the journal there is one sync for all shards, and so one outcome.
+#[test]
+fn a_batch_that_fails_in_the_journal_has_reached_no_shard() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk, options(SyncMode::Strict), 5).unwrap();
+    let batch: Vec<_> = (0..40_u8).map(|key| (vec![key], vec![key])).collect();
+    wal.append_batch(&batch).unwrap();
+    let ends = || [0, 1, 2, 3, 4].map(|shard| wal.shard(shard).unwrap().next_id());
+    let before = ends();
+    disk.fail_nth(CallKind::Sync, 1, std::io::ErrorKind::Other);
+    let error = wal.append_batch(&batch).unwrap_err();
+    assert!(matches!(error, Error::Io(_)), "{error}");
+    assert_eq!(ends(), before);
+    // Nothing goes on: nobody knows what the journal holds.
+    for key in 0..40 {
+        let error = wal.append(&[key], b"more").unwrap_err();
+        assert!(matches!(error, Error::Poisoned { .. }), "{error}");
+    }
+    assert_eq!(ends(), before);
 }

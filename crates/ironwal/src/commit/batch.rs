@@ -1,0 +1,223 @@
+//! A batch over several streams on its way into a round: staged by whoever leads that, in all of its
+//! streams at once, for no part of it may go another way than the others.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use super::Stream;
+use crate::error::{Error, Result};
+use crate::format::MAX_FRAME_LEN;
+use crate::format::frame::Packed;
+use crate::format::journal::MAX_RECORDS;
+use crate::log::tail::Append;
+use crate::log::{Log, shared_error};
+use crate::sync::{Arc, Mutex, lock};
+
+/// How many streams a batch may have: what fits the directory of a frame, with others beside it.
+const PARTS_MAX: u64 = MAX_RECORDS as u64 / 2;
+
+/// Entries, one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    data: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+}
+
+impl Entries {
+    /// Adds one.
+    pub(crate) fn push(&mut self, entry: &[u8]) {
+        self.data.extend_from_slice(entry);
+        self.ends.push(self.data.len());
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Each of them.
+    pub(crate) fn slices(&self) -> Vec<&[u8]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(start, end)| &self.data[*start..*end]).collect()
+    }
+}
+
+/// What is appended to one stream as part of a batch.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) entries: Arc<Entries>,
+    /// The id that the first of them must get.
+    pub(crate) expected: Option<u64>,
+    pub(crate) packed: Option<Packed>,
+}
+
+/// A batch that waits for its round.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// In the order of the streams' names, none twice, none empty.
+    parts: Vec<Part>,
+    /// The bytes of its frames.
+    len: u64,
+    outcome: Mutex<Outcome>,
+}
+
+/// What has become of it.
+#[derive(Debug)]
+enum Outcome {
+    /// Nothing yet.
+    Waiting,
+    /// It has its ids.
+    Staged(Vec<Range<u64>>),
+    /// The part with this number needs room.
+    NoRoom(usize),
+    Done(Vec<Range<u64>>),
+    Failed(Error),
+}
+
+impl Part {
+    fn append<'a>(&'a self, entries: &'a [&'a [u8]]) -> Append<'a> {
+        let (expected, packed) = (self.expected, self.packed.as_ref());
+        Append { entries, batch: true, sync: true, expected, packed }
+    }
+}
+
+impl Request {
+    /// A batch of these parts, which are in the order of their streams' names.
+    pub(crate) fn new(parts: Vec<Part>) -> Arc<Self> {
+        let len = parts.iter().map(|part| part.append(&part.entries.slices()).frame_len()).sum();
+        Arc::new(Self { parts, len, outcome: Mutex::new(Outcome::Waiting) })
+    }
+
+    pub(super) fn streams(&self) -> impl Iterator<Item = &Arc<Stream>> {
+        self.parts.iter().map(|part| &part.stream)
+    }
+
+    /// The bytes of its frames.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Stages all of it, or nothing.
+    pub(super) fn stage(&self) {
+        let entries: Vec<Vec<&[u8]>> =
+            self.parts.iter().map(|part| part.entries.slices()).collect();
+        let appends: Vec<(&Log, Append<'_>)> = self
+            .parts
+            .iter()
+            .zip(&entries)
+            .map(|(part, entries)| (&**part.stream.log(), part.append(entries)))
+            .collect();
+        *lock(&self.outcome) = match Log::stage_together(&appends) {
+            Ok(Ok(ids)) => Outcome::Staged(ids),
+            Ok(Err(lacks)) => Outcome::NoRoom(lacks.nth),
+            Err(error) => Outcome::Failed(error),
+        };
+    }
+
+    pub(super) fn is_staged(&self) -> bool {
+        matches!(*lock(&self.outcome), Outcome::Staged(_))
+    }
+
+    /// It was staged, and what was staged is durable.
+    pub(super) fn succeed(&self) {
+        let mut outcome = lock(&self.outcome);
+        if let Outcome::Staged(ids) = &mut *outcome {
+            *outcome = Outcome::Done(std::mem::take(ids));
+        }
+    }
+
+    /// It could not be staged.
+    pub(super) fn fail(&self, error: &Error) {
+        *lock(&self.outcome) = Outcome::Failed(same(error));
+    }
+
+    /// It was staged and could not be made durable.
+    pub(super) fn fail_staged(&self, error: &Error) {
+        if self.is_staged() {
+            self.fail(error);
+        }
+    }
+
+    /// It was staged and could not be made durable, unless it had failed before.
+    pub(super) fn fail_with(&self, cause: &Arc<io::Error>) {
+        if self.is_staged() {
+            *lock(&self.outcome) = Outcome::Failed(Error::Io(shared_error(cause)));
+        }
+    }
+
+    /// One of its streams has failed since it was staged: returns why.
+    pub(super) fn break_up(&self) -> Arc<io::Error> {
+        let over = self.parts.iter().map(|part| part.stream.log()).find(|log| log.is_over());
+        let cause = match over.map(|log| log.failure()) {
+            Some(Error::Io(error)) => error,
+            Some(error) => io::Error::other(error),
+            None => io::Error::other("a part of a batch over several streams was lost"),
+        };
+        let cause = Arc::new(cause);
+        self.fail_with(&cause);
+        cause
+    }
+}
+
+/// The same error again.
+fn same(error: &Error) -> Error {
+    match error {
+        Error::StorageFull { path, cause } => {
+            let cause = io::Error::new(cause.kind(), cause.to_string());
+            Error::StorageFull { path: path.clone(), cause }
+        }
+        Error::Io(error) => Error::Io(io::Error::new(error.kind(), error.to_string())),
+        Error::Closed => Error::Closed,
+        other => Error::Io(io::Error::other(other.to_string())),
+    }
+}
+
+/// Appends a batch to several streams, all or nothing, and returns the ids of each part in order.
+/// Blocks on the disk. `root` is the directory that the streams are in.
+pub(crate) fn commit(root: &Path, request: &Arc<Request>) -> Result<Vec<Range<u64>>> {
+    let Some(group) = request.parts.first().map(|part| Arc::clone(&part.stream.group)) else {
+        return Ok(Vec::new());
+    };
+    let (len, limit) = (request.len(), MAX_FRAME_LEN);
+    if len > limit || request.parts.len() as u64 > PARTS_MAX {
+        return Err(Error::TooLarge { len, limit });
+    }
+    // What is refused must not begin a stream.
+    for part in &request.parts {
+        part.stream.log().has_room_for(&part.append(&part.entries.slices()))?;
+    }
+    for part in &request.parts {
+        make_room(root, part)?;
+    }
+    loop {
+        *lock(&request.outcome) = Outcome::Waiting;
+        group.commit_batch(request);
+        let outcome = std::mem::replace(&mut *lock(&request.outcome), Outcome::Waiting);
+        match outcome {
+            Outcome::Done(ids) => return Ok(ids),
+            Outcome::Failed(error) => return Err(error),
+            // Somebody else was faster.
+            Outcome::NoRoom(nth) => make_room(root, &request.parts[nth])?,
+            // There was no more room in the round.
+            Outcome::Waiting => {}
+            Outcome::Staged(_) => {
+                let what = "a round forgot a batch over several streams";
+                return Err(Error::Io(io::Error::other(what)));
+            }
+        }
+    }
+}
+
+/// Makes room for a part, if there is none.
+fn make_room(root: &Path, part: &Part) -> Result<()> {
+    let entries = part.entries.slices();
+    let append = part.append(&entries);
+    part.stream.use_now();
+    while !part.stream.log().has_room_for(&append)? {
+        part.stream.make_room_only(root, &append)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,596 @@
+//! The journal's two files: writing frames, going from one file to the other, and freeing a full one.
+//!
+//! ```text
+//!            ready ──── frames are written ──── full ──── its streams settle ──── ready
+//!  file 0     ●                 ●                 ○              ○                  ●
+//!  file 1                                         ● frames are written to this one …
+//! ```
+//!
+//! A file is *free* for the next round of frames only when everything that it holds is durable in the
+//! segments. A stream that cannot get there, for a write or a sync of it has failed, has what the file
+//! holds of it copied to the other file first. Each time a file begins anew it has a new *generation*,
+//! which is durable in its header before any frame is: so no frame of an earlier one counts.
+//!
+//! What recovery does with the files is in `log/recover/journal.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Stream;
+use crate::error::{Error, Result};
+use crate::format::BLOCK_LEN;
+use crate::format::journal::frame::{self, JournalPlace};
+use crate::format::journal::header::JournalHeader;
+use crate::format::journal::{JOURNAL_HEADER_LEN, RECORD_LEN, Record};
+use crate::log::recover::journal as recovery;
+use crate::log::root_syncs::RootSyncs;
+use crate::log::{Whole, shared_error};
+use crate::segment::writer::no_space;
+use crate::storage::{self, File, OpenMode, Storage};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, Weak, in_parallel, lock};
+
+/// The most that is reserved ahead at a time, in bytes.
+const RESERVE_STEP_MAX: u64 = 8 * 1024 * 1024;
+
+/// The least that a file is, and the step in which blocks are zeroed ahead the first time.
+const ZERO_STEP: u64 = 256 * 1024;
+const LEN_MIN: u64 = 64 * 1024;
+
+static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+
+/// What the journal is told about its log.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) root: PathBuf,
+    pub(crate) salt: u64,
+    pub(crate) root_syncs: Arc<RootSyncs>,
+    /// How long a file becomes, in bytes, unless one frame is longer.
+    pub(crate) len_max: u64,
+    /// How many streams settle at once.
+    pub(crate) threads_max: usize,
+}
+
+/// The journal.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    settings: Settings,
+    whole: Arc<Whole>,
+    state: Mutex<State>,
+    /// Held while a full file is freed.
+    draining: Mutex<()>,
+    /// Whether a file became full that nobody has been told of.
+    is_due: AtomicBool,
+}
+
+/// Where frames are written. Locked while one is.
+#[derive(Debug)]
+struct State {
+    parts: [Option<Part>; 2],
+    /// Which of them frames are written to.
+    active: usize,
+    /// The highest that was given to a file.
+    generation: u64,
+    /// Of the frame that was written last.
+    sequence: u64,
+    /// Its directory.
+    previous: Vec<Record>,
+    buffer: Vec<u8>,
+    /// The room that whoever leads has asked for and not written to yet: others leave as much.
+    promised: u64,
+    /// The log is closed: the files may be somebody else's.
+    closed: bool,
+}
+
+/// One of the files.
+#[derive(Debug)]
+struct Part {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    generation: u64,
+    /// Where the next frame goes.
+    end: u64,
+    /// The sequence of its first frame, if it has one.
+    first: u64,
+    reserved_to: u64,
+    /// Blocks are written, with frames or zeros, up to here.
+    written_to: u64,
+    is_full: bool,
+    /// The streams that it holds something of.
+    streams: BTreeMap<u64, Weak<Stream>>,
+    /// The streams that a void in it speaks of. Nothing is copied behind that from the other file.
+    voided: BTreeSet<u64>,
+}
+
+/// What a frame needs before it can be written.
+enum Need {
+    Nothing,
+    /// The other file, which is ready or not there yet.
+    Switch,
+    /// The other file, which is full.
+    Drain,
+}
+
+impl Journal {
+    /// A journal without files.
+    pub(crate) fn new(settings: Settings, whole: Arc<Whole>) -> Self {
+        let state = State {
+            parts: [None, None],
+            active: 0,
+            generation: 0,
+            sequence: 0,
+            previous: Vec::new(),
+            buffer: Vec::new(),
+            promised: 0,
+            closed: false,
+        };
+        let (state, draining) = (Mutex::new(state), Mutex::default());
+        Self { settings, whole, state, draining, is_due: AtomicBool::new(false) }
+    }
+
+    /// Goes on in the files that recovery has found and emptied.
+    pub(crate) fn adopt(&self, found: recovery::Emptied) {
+        let mut state = lock(&self.state);
+        state.generation = found.generation;
+        state.parts = found.files.map(|found| {
+            found.map(|recovery::EmptyFile { file, path, generation, len }| Part {
+                file,
+                path,
+                generation,
+                end: JOURNAL_HEADER_LEN,
+                first: 0,
+                reserved_to: len,
+                written_to: len,
+                is_full: false,
+                streams: BTreeMap::new(),
+                voided: BTreeSet::new(),
+            })
+        });
+        // So that it is used first, for a process uses generations in their order.
+        state.active = usize::from(state.parts[0].is_none() && state.parts[1].is_some());
+        if let [Some(first), Some(second)] = &state.parts
+            && second.generation < first.generation
+        {
+            state.active = 1;
+        }
+    }
+
+    /// The directory of the log.
+    pub(super) fn root(&self) -> &Path {
+        &self.settings.root
+    }
+
+    /// Whether a file became full that is to be freed; says so to one caller, who must call
+    /// [`Journal::drain`] before long.
+    pub(crate) fn has_new_full_file(&self) -> bool {
+        self.is_due.load(Ordering::Relaxed) && self.is_due.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether records of this generation may be replayed.
+    pub(super) fn is_live(&self, generation: u64) -> bool {
+        let state = lock(&self.state);
+        let is_it = |part: &Part| part.generation == generation && part.end > JOURNAL_HEADER_LEN;
+        generation > 0 && state.parts.iter().flatten().any(is_it)
+    }
+
+    /// Makes room for a frame with shares of `payload_len` bytes at most, directory included. Blocks
+    /// until a full file is free, if both are full. To be called by whoever leads the rounds of the
+    /// log, with no lead of a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`]: nothing has changed. [`Error::Io`]: the journal has failed, or its other
+    /// file could not be made. [`Error::Closed`].
+    pub(super) fn make_room(&self, payload_len: u64) -> Result<()> {
+        let mut drained_for_space = false;
+        loop {
+            self.check()?;
+            let mut state = lock(&self.state);
+            if state.closed {
+                return Err(Error::Closed);
+            }
+            let len = frame::frame_len(0, state.previous.len() as u64, payload_len);
+            match state.needs(len, self.settings.len_max) {
+                Need::Nothing => match state.reserve(len, self.settings.len_max) {
+                    Err(_) if state.is_other_longer(len) => {}
+                    // Once: what is copied forward can take the room that was freed.
+                    Err(_) if !drained_for_space && !state.is_other_ready() => {
+                        drained_for_space = true;
+                    }
+                    reserved => {
+                        state.promised = if reserved.is_ok() { len } else { 0 };
+                        return reserved;
+                    }
+                },
+                Need::Switch => {
+                    self.switch(&mut state)?;
+                    continue;
+                }
+                Need::Drain => {}
+            }
+            if state.is_other_ready() {
+                self.switch(&mut state)?;
+                continue;
+            }
+            drop(state);
+            self.drain()?;
+        }
+    }
+
+    /// Whether the journal can be written to.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.whole.failure() {
+            None => Ok(()),
+            Some(cause) => Err(Error::Io(shared_error(cause))),
+        }
+    }
+
+    /// Goes on in the other file, which is ready; makes it if it is not there.
+    fn switch(&self, state: &mut State) -> Result<()> {
+        let other = match &state.parts[state.active] {
+            Some(_) => 1 - state.active,
+            None => state.active,
+        };
+        if state.parts[other].is_none() {
+            let generation = state.generation + 1;
+            state.parts[other] = Some(self.create(other, generation)?);
+            state.generation = generation;
+        }
+        if other != state.active
+            && let Some(full) = &mut state.parts[state.active]
+        {
+            full.is_full = true;
+            self.is_due.store(true, Ordering::Relaxed);
+        }
+        state.active = other;
+        Ok(())
+    }
+
+    fn create(&self, nth: usize, generation: u64) -> Result<Part> {
+        let Settings { storage, root, salt, root_syncs, .. } = &self.settings;
+        let path = recovery::path_of(root, nth);
+        let unfinished = recovery::unfinished_path_of(root, nth);
+        let full = |error| no_space(error, &unfinished);
+        match storage.remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let file = storage.open(&unfinished, OpenMode::Create).map_err(full)?;
+        file.reserve(0, LEN_MIN).map_err(full)?;
+        recovery::write_header(
+            &*file,
+            JournalHeader { salt: *salt, generation, is_closed: false },
+        )?;
+        file.sync()?;
+        let before = root_syncs.before_change();
+        storage.rename(&unfinished, &path)?;
+        root_syncs.sync(&**storage, root, before)?;
+        Ok(Part {
+            file,
+            path,
+            generation,
+            end: JOURNAL_HEADER_LEN,
+            first: 0,
+            reserved_to: LEN_MIN,
+            written_to: JOURNAL_HEADER_LEN,
+            is_full: false,
+            streams: BTreeMap::new(),
+            voided: BTreeSet::new(),
+        })
+    }
+
+    /// Writes a frame with the shares of these streams, for which there is room, and syncs it. Returns
+    /// the generation that it is in.
+    ///
+    /// # Errors
+    ///
+    /// Whatever was written may be there or not: the log must take no appends any more.
+    pub(super) fn write<'a>(
+        &self,
+        records: &[Record],
+        payload: &[&[u8]],
+        streams: impl Iterator<Item = &'a Arc<Stream>>,
+    ) -> io::Result<u64> {
+        let mut state = lock(&self.state);
+        state.promised = 0;
+        let generation = state.write(self.settings.salt, records, payload)?;
+        if let Some(part) = state.active() {
+            streams.for_each(|stream| part.holds(stream));
+        }
+        Ok(generation)
+    }
+
+    /// Reserves room for a void.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`]: nothing has changed. [`Error::Io`]: the journal has failed.
+    pub(super) fn make_room_for_void(&self) -> Result<()> {
+        self.check()?;
+        lock(&self.state).reserve_more(1, 0, self.settings.len_max)
+    }
+
+    /// Records, durably, that nothing counts any more that was written of a stream so far.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`]: nothing has changed. [`Error::Io`]: the journal has failed.
+    pub(super) fn void(&self, stream_number: u64) -> Result<()> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        let voided = state.write_more(&self.settings, &[Record::void(stream_number)], &[]);
+        voided.map_err(|error| match error {
+            Error::Io(error) => Error::Io(shared_error(&self.whole.fail(error))),
+            full => full,
+        })?;
+        if let Some(part) = state.active() {
+            part.voided.insert(stream_number);
+        }
+        Ok(())
+    }
+
+    /// Frees a full file, if there is one: makes everything durable in the segments that it holds.
+    /// Blocks on the disk, and while somebody else does the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`]: the file stays as it is. [`Error::Io`]: it could not be freed, and the log
+    /// takes no appends any more.
+    pub(crate) fn drain(&self) -> Result<()> {
+        let _draining: MutexGuard<'_, ()> = lock(&self.draining);
+        self.check()?;
+        self.try_drain().map_err(|error| match error {
+            Error::Io(error) => Error::Io(shared_error(&self.whole.fail(error))),
+            full @ Error::StorageFull { .. } => full,
+            other => {
+                let error = io::Error::other(other.to_string());
+                Error::Io(shared_error(&self.whole.fail(error)))
+            }
+        })
+    }
+
+    fn try_drain(&self) -> Result<()> {
+        let (nth, file, streams) = {
+            let state = lock(&self.state);
+            let nth = 1 - state.active;
+            match &state.parts[nth] {
+                Some(part) if part.is_full && !state.closed => {
+                    (nth, Arc::clone(&part.file), part.streams.clone())
+                }
+                _ => return Ok(()),
+            }
+        };
+        let streams: Vec<Arc<Stream>> = streams.values().filter_map(Weak::upgrade).collect();
+        let settled = in_parallel(&streams, self.settings.threads_max, |stream| stream.settle());
+        let failed: Vec<&Arc<Stream>> = streams
+            .iter()
+            .zip(&settled)
+            .filter(|(_, settled)| settled.is_err())
+            .map(|(stream, _)| stream)
+            .collect();
+        if !failed.is_empty() {
+            self.copy_forward(nth, &failed)?;
+        }
+        let generation = {
+            let mut state = lock(&self.state);
+            state.generation += 1;
+            state.generation
+        };
+        self.begin(&*file, generation, false)?;
+        let mut state = lock(&self.state);
+        if let Some(part) = &mut state.parts[nth] {
+            part.restart(generation, self.settings.len_max);
+        }
+        Ok(())
+    }
+
+    /// Gives a file that holds nothing of use another generation.
+    fn begin(&self, file: &dyn File, generation: u64, is_closed: bool) -> io::Result<()> {
+        let header = JournalHeader { salt: self.settings.salt, generation, is_closed };
+        recovery::begin_generation(file, header)
+    }
+
+    /// Copies what a full file holds of streams that cannot get it into their segments to the other
+    /// file, and syncs it.
+    fn copy_forward(&self, nth: usize, failed: &[&Arc<Stream>]) -> Result<()> {
+        let (file, header, end) = {
+            let state = lock(&self.state);
+            let Some(part) = &state.parts[nth] else { return Ok(()) };
+            let header = JournalHeader {
+                salt: self.settings.salt,
+                generation: part.generation,
+                is_closed: false,
+            };
+            (Arc::clone(&part.file), header, part.end)
+        };
+        let numbers: Vec<u64> = failed.iter().filter_map(|stream| stream.log().number()).collect();
+        recovery::for_each_frame(&file, header, end, |records, payloads| {
+            let mut state = lock(&self.state);
+            let voided = state.active().map(|part| part.voided.clone()).unwrap_or_default();
+            let is_wanted = |(record, _): &(Record, Vec<u8>)| {
+                numbers.contains(&record.stream_number) && !voided.contains(&record.stream_number)
+            };
+            let (records, payloads): (Vec<Record>, Vec<Vec<u8>>) =
+                records.into_iter().zip(payloads).filter(is_wanted).unzip();
+            if records.is_empty() {
+                return Ok(());
+            }
+            let payload: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            state.write_more(&self.settings, &records, &payload)?;
+            if let Some(part) = state.active() {
+                for stream in failed {
+                    part.holds(stream);
+                    stream.journaled_in.store(part.generation, Ordering::Relaxed);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Touches the files no more after this. `settled`: everything is durable in the segments, so
+    /// nothing in the journal is of use any more.
+    pub(crate) fn close(&self, settled: bool) -> Result<()> {
+        let _draining = lock(&self.draining);
+        let mut state = lock(&self.state);
+        state.closed = true;
+        self.check()?;
+        if !settled {
+            return Ok(());
+        }
+        let mut generation = state.generation;
+        let mut parts: Vec<&mut Part> = state.parts.iter_mut().flatten().collect();
+        // Oldest first, as in every freeing: what is left then voids what it should.
+        parts.sort_by_key(|part| part.generation);
+        for part in parts {
+            generation += 1;
+            self.begin(&*part.file, generation, true)?;
+            part.restart(generation, self.settings.len_max);
+        }
+        state.generation = generation;
+        Ok(())
+    }
+}
+
+impl State {
+    fn active(&mut self) -> Option<&mut Part> {
+        self.parts[self.active].as_mut()
+    }
+
+    fn other(&self) -> Option<&Part> {
+        self.parts[1 - self.active].as_ref()
+    }
+
+    fn is_other_ready(&self) -> bool {
+        self.other().is_some_and(|other| !other.is_full)
+    }
+
+    /// Whether the other file is ready and has room without growing.
+    fn is_other_longer(&self, len: u64) -> bool {
+        self.other().is_some_and(|other| !other.is_full && other.end + len <= other.reserved_to)
+    }
+
+    fn needs(&self, len: u64, len_max: u64) -> Need {
+        let Some(active) = &self.parts[self.active] else { return Need::Switch };
+        // One frame that is longer than a file should be gets a file for itself.
+        if active.end + len <= len_max || active.end == JOURNAL_HEADER_LEN {
+            return Need::Nothing;
+        }
+        match self.other() {
+            Some(other) if other.is_full => Need::Drain,
+            _ => Need::Switch,
+        }
+    }
+
+    /// Reserves space for `len` bytes more in the file that is written to.
+    fn reserve(&mut self, len: u64, len_max: u64) -> Result<()> {
+        let Some(part) = self.active() else { return Ok(()) };
+        let end = (part.end + len).next_multiple_of(BLOCK_LEN);
+        if end <= part.reserved_to {
+            return Ok(());
+        }
+        let step = part.reserved_to.min(RESERVE_STEP_MAX);
+        let generous = (part.reserved_to + step).min(len_max).max(end);
+        let from = part.reserved_to;
+        let reserved = part.file.reserve(from, generous - from).map(|()| generous);
+        let reserved = match reserved {
+            Err(_) if generous > end => part.file.reserve(from, end - from).map(|()| end),
+            other => other,
+        };
+        part.reserved_to = reserved.map_err(|error| no_space(error, &part.path))?;
+        Ok(())
+    }
+
+    /// Reserves room for a frame beside what is promised to whoever leads, whose frame is going to
+    /// repeat its directory.
+    fn reserve_more(&mut self, records: u64, payload_len: u64, len_max: u64) -> Result<()> {
+        let len = frame::frame_len(records, self.previous.len() as u64, payload_len);
+        let promised = match self.promised {
+            0 => 0,
+            promised => (promised + records * RECORD_LEN).next_multiple_of(BLOCK_LEN),
+        };
+        self.reserve(len + promised, len_max)
+    }
+
+    /// Writes a frame that takes more room than a file should have, if need be.
+    fn write_more(
+        &mut self,
+        settings: &Settings,
+        records: &[Record],
+        payload: &[&[u8]],
+    ) -> Result<()> {
+        let payload_len = payload.iter().map(|share| share.len() as u64).sum();
+        self.reserve_more(records.len() as u64, payload_len, settings.len_max)?;
+        self.write(settings.salt, records, payload)?;
+        Ok(())
+    }
+
+    /// Writes a frame and syncs it; returns its generation.
+    fn write(&mut self, salt: u64, records: &[Record], payload: &[&[u8]]) -> io::Result<u64> {
+        let (sequence, mut buffer) = (self.sequence + 1, std::mem::take(&mut self.buffer));
+        let previous = std::mem::take(&mut self.previous);
+        let Some(part) = self.parts[self.active].as_mut() else {
+            return Err(io::Error::other("there is no journal to write to"));
+        };
+        buffer.clear();
+        if part.end == JOURNAL_HEADER_LEN {
+            part.first = sequence;
+        }
+        let (generation, offset, first) = (part.generation, part.end, part.first);
+        let place = JournalPlace { salt, generation, offset, sequence, first };
+        let shares = payload.iter().copied();
+        if frame::encode(&mut buffer, place, records, &previous, shares).is_none() {
+            return Err(io::Error::other("a frame of the journal is too long"));
+        }
+        part.write(&buffer)?;
+        self.sequence = sequence;
+        self.previous = previous;
+        self.previous.clear();
+        self.previous.extend_from_slice(records);
+        if buffer.capacity() <= 1024 * 1024 {
+            self.buffer = buffer;
+        }
+        Ok(generation)
+    }
+}
+
+impl Part {
+    /// It holds something of a stream. One that was deleted and restored has the same number.
+    fn holds(&mut self, stream: &Arc<Stream>) {
+        if let Some(number) = stream.log().number() {
+            self.streams.insert(number, Arc::downgrade(stream));
+        }
+    }
+
+    fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        let end = self.end + frame.len() as u64;
+        storage::write_all_at(&*self.file, frame, self.end)?;
+        if end > self.written_to {
+            // Under the sync that is due anyway, so that the next frames go to blocks that exist.
+            let zero_to = (end + ZERO_STEP).min(self.reserved_to).max(end);
+            let len = usize::try_from(zero_to - end).unwrap_or(0);
+            storage::write_all_at(&*self.file, &ZEROS[..len], end)?;
+            self.written_to = zero_to;
+        }
+        self.file.sync()?;
+        self.end = end;
+        Ok(())
+    }
+
+    /// It holds nothing of use any more, and has another generation.
+    fn restart(&mut self, generation: u64, len_max: u64) {
+        self.generation = generation;
+        self.end = JOURNAL_HEADER_LEN;
+        self.is_full = false;
+        self.streams.clear();
+        self.voided.clear();
+        if self.reserved_to > len_max.max(LEN_MIN) {
+            let len = len_max.max(LEN_MIN);
+            // It was longer for one frame. If it stays so, that is no harm.
+            if self.file.set_len(len).is_ok() {
+                self.reserved_to = len;
+                self.written_to = self.written_to.min(len);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Appends that nobody waits for yet: they are staged at once, or queue until there is room.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::Stream;
+use crate::error::{Error, Result};
+use crate::format::frame::Packed;
+use crate::log::tail::{Append, Round, Staged};
+use crate::options::SyncMode;
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, lock};
+
+/// How many bytes queue for room in one stream before whoever comes with more has to wait.
+const QUEUED_LEN_MAX: usize = 1024 * 1024;
+
+/// What queues for room, in order.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    entries: Mutex<VecDeque<Queued>>,
+    /// The bytes of the entries.
+    len: AtomicUsize,
+    /// Held by whoever stages them.
+    staging: Mutex<()>,
+    /// Whether somebody knows that something was submitted and is going to commit it.
+    is_expected: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Queued {
+    entry: Vec<u8>,
+    packed: Option<Packed>,
+    ticket: Arc<Ticket>,
+}
+
+/// An append that was submitted.
+#[derive(Debug)]
+pub(crate) enum Submitted {
+    Staged(InRound),
+    Queued(Arc<Ticket>),
+}
+
+/// What becomes of an append that queues.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(Mutex<State>);
+
+impl Ticket {
+    /// The id of the entry, once it has one.
+    pub(crate) fn id(&self) -> Option<u64> {
+        match &*lock(&self.0) {
+            State::Staged(in_round) => Some(in_round.ids.start),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Waiting,
+    Staged(InRound),
+    Failed(Error),
+    /// It was asked for.
+    Told,
+}
+
+/// An append that has its id, unless its round fails.
+#[derive(Debug, Clone)]
+pub(crate) struct InRound {
+    pub(crate) ids: Range<u64>,
+    round: Round,
+    len: usize,
+    sync: bool,
+}
+
+impl Stream {
+    /// Stages one entry, or has it wait for room; returns before it is committed. Blocks only while
+    /// too much is staged or queues.
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        entry: &[u8],
+        packed: Option<Packed>,
+    ) -> Result<Submitted> {
+        self.use_now();
+        let sync = self.log.sync_mode() == SyncMode::Strict;
+        let append = Append {
+            entries: &[entry],
+            batch: false,
+            sync,
+            expected: None,
+            packed: packed.as_ref(),
+        };
+        let enter = || self.group.enter(self);
+        let enter: Option<&dyn Fn() -> u64> = self.group.gathers().then_some(&enter);
+        while self.queue.len.load(Ordering::Acquire) == 0 {
+            match self.log.stage(&append, enter)? {
+                Staged::InRound { ids, round, len } => {
+                    self.note_staged(round, len);
+                    return Ok(Submitted::Staged(InRound { ids, round, len, sync }));
+                }
+                Staged::Full { round } => self.wait(round, 0, sync)?,
+                Staged::NoRoom => break,
+            }
+        }
+        self.log.check_open()?;
+        while self.queue.len.load(Ordering::Acquire) > QUEUED_LEN_MAX {
+            self.stage_queued();
+        }
+        let ticket = Arc::new(Ticket::default());
+        let queued = Queued { entry: entry.to_vec(), packed, ticket: Arc::clone(&ticket) };
+        let mut entries = lock(&self.queue.entries);
+        entries.push_back(queued);
+        // One byte more, so that an empty entry is seen.
+        self.queue.len.fetch_add(entry.len() + 1, Ordering::AcqRel);
+        Ok(Submitted::Queued(ticket))
+    }
+
+    /// Whether nobody knows yet that something was submitted; says so to one caller, who must see to
+    /// it.
+    pub(crate) fn begins_to_be_expected(&self) -> bool {
+        !self.queue.is_expected.load(Ordering::Relaxed)
+            && !self.queue.is_expected.swap(true, Ordering::AcqRel)
+    }
+
+    /// Commits what was submitted by now.
+    pub(crate) fn commit_submitted(self: &Arc<Self>) {
+        // Before, so that what is submitted from now on is committed again.
+        self.queue.is_expected.store(false, Ordering::Release);
+        self.stage_queued();
+        if let Some((round, len)) = self.log.open_round() {
+            // Whoever waits for it is told what has become of it.
+            let _ = self.wait(round, len, round.of_log.is_some());
+        }
+    }
+
+    /// Stages everything that queues, in order, making room for it. Blocks on the disk.
+    pub(super) fn stage_queued(self: &Arc<Self>) {
+        if self.queue.len.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let _staging = lock(&self.queue.staging);
+        let sync = self.log.sync_mode() == SyncMode::Strict;
+        loop {
+            // It stays in the queue until it is staged, so that nothing overtakes it.
+            let Some(Queued { entry, packed, ticket }) = lock(&self.queue.entries).pop_front()
+            else {
+                return;
+            };
+            let entries: &[&[u8]] = &[&entry];
+            let append =
+                Append { entries, batch: false, sync, expected: None, packed: packed.as_ref() };
+            let staged = self.stage_in_turn(self.group.root(), &append);
+            *lock(&ticket.0) = match staged {
+                Ok((ids, round, len)) => State::Staged(InRound { ids, round, len, sync }),
+                Err(error) => State::Failed(error),
+            };
+            self.queue.len.fetch_sub(entry.len() + 1, Ordering::AcqRel);
+        }
+    }
+
+    /// Waits until an append is committed, and returns its id.
+    pub(crate) fn wait_for(self: &Arc<Self>, submitted: Submitted) -> Result<u64> {
+        let in_round = match submitted {
+            Submitted::Staged(in_round) => in_round,
+            Submitted::Queued(ticket) => loop {
+                let state = std::mem::replace(&mut *lock(&ticket.0), State::Told);
+                match state {
+                    State::Staged(in_round) => break in_round,
+                    State::Failed(error) => return Err(error),
+                    State::Waiting => {
+                        *lock(&ticket.0) = State::Waiting;
+                        self.stage_queued();
+                    }
+                    State::Told => return Err(Error::Closed),
+                }
+            },
+        };
+        let InRound { ids, round, len, sync } = in_round;
+        self.wait(round, len, sync)?;
+        Ok(ids.start)
+    }
+}

@@ -1,0 +1,629 @@
+//! The journal as an earlier process left it: what is in it is written to the segments, and synced
+//! there, before any stream is recovered. Then it begins anew.
+//!
+//! 1. **Read.** Frames of both files, and what they come to ([`resolve`]); nothing is changed.
+//! 2. **Confirm.** The frames that count are written again, synced, and read once more: the process
+//!    that wrote them may have seen a sync fail, and what we read may be in the page cache only.
+//! 3. **Replay.** Every share is written to its place in its segment, whatever stands there, for the
+//!    same bytes belong there; the file is synced. A slot that speaks of them proves nothing: it may
+//!    have been written under the sync that failed. What is lost gets a *loss frame* in its place, so
+//!    that the ids stay taken and the report outlives the journal.
+//! 4. **Recover** each stream: it finds a longer segment. (Not here.)
+//! 5. **Empty.** New generations, oldest file first.
+//!
+//! A crash anywhere before 5 leaves a journal that the next opening replays again, to the same end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::found::{self, mark_pruned, mark_stale, read_header};
+use super::repair::finish_renaming;
+use crate::error::{Error, Result};
+use crate::format::checksum::SegmentSeed;
+use crate::format::frame::{self, Place};
+use crate::format::header::{FirstKept, HEADER_LEN, Proof};
+use crate::format::journal::header::{JOURNAL_SLOT_LEN, JournalHeader};
+use crate::format::journal::resolve::{JournalFile, Resolved, resolve};
+use crate::format::journal::scan::{Found, FoundFrame, scan, scan_from};
+use crate::format::journal::{JOURNAL_HEADER_LEN, Record};
+use crate::format::{BLOCK_LEN, FORMAT_VERSION, Unreadable};
+use crate::options::CorruptionPolicy;
+use crate::segment::first_id_of;
+use crate::segment::source::{FileSource, Handle};
+use crate::segment::walk::WALK_READ_LEN;
+use crate::segment::writer::no_space;
+use crate::storage::{self, File, OpenMode, Storage};
+use crate::sync::{Arc, in_parallel};
+
+/// How the files are called.
+const NAMES: [&str; 2] = [".journal.0", ".journal.1"];
+
+/// The name that they have while they are made, or made again.
+const UNFINISHED_SUFFIX: &str = ".tmp";
+
+/// The file with this number.
+pub(crate) fn path_of(root: &Path, nth: usize) -> PathBuf {
+    root.join(NAMES[nth % NAMES.len()])
+}
+
+/// Its name until it is whole.
+pub(crate) fn unfinished_path_of(root: &Path, nth: usize) -> PathBuf {
+    root.join(format!("{}{UNFINISHED_SUFFIX}", NAMES[nth % NAMES.len()]))
+}
+
+/// Writes both slots of a file that nobody has written frames to.
+pub(crate) fn write_header(file: &dyn File, header: JournalHeader) -> io::Result<()> {
+    let slot = header.encode();
+    storage::write_all_at(file, &slot, 0)?;
+    storage::write_all_at(file, &slot, BLOCK_LEN)
+}
+
+/// Gives a file another generation, durably. The slots are never torn both.
+pub(crate) fn begin_generation(file: &dyn File, header: JournalHeader) -> io::Result<()> {
+    let slot = header.encode();
+    for offset in [0, BLOCK_LEN] {
+        storage::write_all_at(file, &slot, offset)?;
+        file.sync()?;
+    }
+    Ok(())
+}
+
+/// The journal as it was found.
+#[derive(Debug)]
+pub(crate) struct FoundJournal {
+    /// In the order of their generations.
+    files: Vec<FoundFile>,
+    resolved: Resolved,
+}
+
+#[derive(Debug)]
+struct FoundFile {
+    nth: usize,
+    path: PathBuf,
+    header: JournalHeader,
+    len: u64,
+    frames: Vec<FoundFrame>,
+}
+
+/// The journal's files, which hold nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Emptied {
+    pub(crate) files: [Option<EmptyFile>; 2],
+    /// The highest that was given to one of them.
+    pub(crate) generation: u64,
+}
+
+/// A file that is ready for frames.
+#[derive(Debug)]
+pub(crate) struct EmptyFile {
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) path: PathBuf,
+    pub(crate) generation: u64,
+    pub(crate) len: u64,
+}
+
+/// Reads the journal of the log in `root`; changes nothing.
+///
+/// # Errors
+///
+/// [`Error::UnsupportedVersion`], [`Error::Corruption`] if a file has lost its header.
+pub(crate) fn read(storage: &dyn Storage, root: &Path, salt: u64) -> Result<FoundJournal> {
+    read_on(storage, root, salt, None)
+}
+
+/// The same, with the frames that were found before, as far as they were whole.
+pub(super) fn read_on(
+    storage: &dyn Storage,
+    root: &Path,
+    salt: u64,
+    before: Option<FoundJournal>,
+) -> Result<FoundJournal> {
+    let mut before = before.map_or_else(Vec::new, |before| before.files);
+    let mut files = Vec::new();
+    for nth in 0..NAMES.len() {
+        let path = path_of(root, nth);
+        let file = match storage.open(&path, OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        let len = file.len()?;
+        let header = read_header_of(&*file, &path, salt)?;
+        let known = before.iter().position(|file| (file.nth, file.header) == (nth, header));
+        let mut frames = known.map_or_else(Vec::new, |at| before.swap_remove(at).frames);
+        let whole = frames.iter().take_while(|frame| frame.found == Found::Whole).count();
+        frames.truncate(whole);
+        let start = frames.last().map_or(JOURNAL_HEADER_LEN, |frame| frame.offset + frame.len);
+        if !header.is_closed {
+            let mut source = FileSource::new(Handle::File(file), WALK_READ_LEN, len);
+            frames.extend(scan_from(&mut source, header, start, len)?);
+        }
+        files.push(FoundFile { nth, path, header, len, frames });
+    }
+    files.sort_by_key(|file| file.header.generation);
+    let scanned: Vec<JournalFile> = files
+        .iter()
+        .map(|file| JournalFile { generation: file.header.generation, frames: file.frames.clone() })
+        .collect();
+    let mut resolved = resolve(&scanned);
+    let begins_later = |file: &FoundFile| file.frames.first().is_some_and(|frame| frame.first > 1);
+    if let [only] = &*files
+        && begins_later(only)
+    {
+        // There were two files by then, and somebody has taken the other one away.
+        resolved.unknown += 1;
+    }
+    Ok(FoundJournal { files, resolved })
+}
+
+fn read_header_of(file: &dyn File, path: &Path, salt: u64) -> Result<JournalHeader> {
+    let slot_at = |offset: u64| -> io::Result<_> {
+        let mut bytes = [0; JOURNAL_SLOT_LEN];
+        let filled = storage::read_up_to(file, &mut bytes, offset)?;
+        Ok(JournalHeader::decode(&bytes[..filled], salt))
+    };
+    match JournalHeader::merge(slot_at(0)?, slot_at(BLOCK_LEN)?) {
+        Ok(header) => Ok(header),
+        Err(Unreadable::Newer(found)) => Err(Error::UnsupportedVersion {
+            path: path.to_path_buf(),
+            found,
+            supported: FORMAT_VERSION,
+        }),
+        Err(_) => {
+            // The header is durable before the file has its name.
+            tracing::error!(path = %path.display(), "the header of the journal cannot be read");
+            Err(Error::Corruption(format!(
+                "both slots in the header of {} are damaged; what it held that is not in the \
+                 segments yet cannot be read. Restore the file, or move it away to go on without it",
+                path.display()
+            )))
+        }
+    }
+}
+
+impl FoundJournal {
+    fn is_empty(&self) -> bool {
+        let Resolved { frames, lost, unknown, .. } = &self.resolved;
+        frames.is_empty() && lost.is_empty() && *unknown == 0
+    }
+
+    /// The bytes of a share, as far as they are there, from an offset in a file.
+    fn read_share(
+        &self,
+        storage: &dyn Storage,
+        (nth, offset): (usize, u64),
+        len: u64,
+    ) -> io::Result<Vec<u8>> {
+        let Some(file) = self.files.get(nth) else { return Ok(Vec::new()) };
+        let in_file = file.len.saturating_sub(offset);
+        let handle = storage.open(&file.path, OpenMode::Read)?;
+        let mut bytes = vec![0; usize::try_from(len.min(in_file)).unwrap_or(0)];
+        let filled = storage::read_up_to(&*handle, &mut bytes, offset)?;
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Up to where it was found, in which files.
+    pub(super) fn extent(&self) -> Vec<(u64, usize)> {
+        self.files.iter().map(|file| (file.header.generation, file.frames.len())).collect()
+    }
+
+    /// What it holds of every segment, by the numbers of the streams and the first ids.
+    pub(super) fn pieces(&self) -> BTreeMap<u64, BTreeMap<u64, Pieces>> {
+        let mut wanted: BTreeMap<u64, BTreeMap<u64, Pieces>> = BTreeMap::new();
+        let lost = self.resolved.lost.iter().map(|lost| (lost.record, None));
+        let shares = self.resolved.shares.iter();
+        // In this order: a copy that is there stands for one that is lost.
+        let all = lost.chain(shares.map(|it| (it.record, Some((it.file, it.offset)))));
+        for (record, place) in all.filter(|(record, _)| !record.is_void()) {
+            let segments = wanted.entry(record.stream_number).or_default();
+            let pieces = segments.entry(record.segment).or_default();
+            pieces.insert(record.offset, Piece { record, place });
+        }
+        wanted
+    }
+
+    /// The bytes that belong into a segment at the place of a piece: the share, if it is whole in the
+    /// journal or in the segment's file; `None` if it is lost.
+    pub(super) fn share(
+        &self,
+        storage: &dyn Storage,
+        piece: &Piece,
+        seed: SegmentSeed,
+        segment: &dyn File,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let record = piece.record;
+        if let Some(place) = piece.place {
+            let bytes = self.read_share(storage, place, record.len)?;
+            if is_share(&bytes, record, seed) {
+                return Ok(Some(bytes));
+            }
+        }
+        let end = record.offset.saturating_add(record.len);
+        if end > segment.len()? {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; usize::try_from(record.len).unwrap_or(0)];
+        let filled = storage::read_up_to(segment, &mut bytes, record.offset)?;
+        bytes.truncate(filled);
+        Ok(is_share(&bytes, record, seed).then_some(bytes))
+    }
+}
+
+/// What the replay needs to know of the log.
+pub(crate) struct Replay<'a> {
+    pub(crate) storage: &'a Arc<dyn Storage>,
+    pub(crate) root: &'a Path,
+    pub(crate) salt: u64,
+    /// The directories of streams, our own included.
+    pub(crate) dirs: &'a [PathBuf],
+    /// The numbers of streams whose deletion is durable.
+    pub(crate) deleted: &'a [u64],
+    pub(crate) policy: CorruptionPolicy,
+    /// How many streams are written to at once.
+    pub(crate) threads_max: usize,
+}
+
+/// What the journal holds of one segment, in the order of the offsets.
+pub(super) type Pieces = BTreeMap<u64, Piece>;
+
+/// What stands, or should, at one place of a segment.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    pub(super) record: Record,
+    /// Where its bytes are in the journal: the file, the offset; `None`: they are lost.
+    place: Option<(usize, u64)>,
+}
+
+impl Replay<'_> {
+    /// Steps 2 and 3: everything that counts is durable in the segments afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corruption`]: something that was durable is lost, and the policy refuses that.
+    pub(crate) fn run(&self, found: &FoundJournal) -> Result<()> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.confirm(found)?;
+        let wanted = found.pieces();
+        if found.resolved.unknown > 0 {
+            self.damaged(&format!(
+                "{} frames of the journal are lost, and nobody knows what was in them",
+                found.resolved.unknown
+            ))?;
+        }
+        let targets = self.targets(&wanted)?;
+        for (number, segments) in &wanted {
+            // One that was deleted and restored has the number of a directory that is about to go.
+            let is_there = targets.iter().any(|target| target.number == *number);
+            if !is_there && !self.deleted.contains(number) {
+                let entries: u64 = segments
+                    .values()
+                    .flat_map(BTreeMap::values)
+                    .map(|piece| u64::from(piece.record.count))
+                    .sum();
+                self.damaged(&format!(
+                    "the journal holds {entries} entries of stream number {number}, whose directory \
+                     is not there"
+                ))?;
+            }
+        }
+        let replayed =
+            in_parallel(&targets, self.threads_max, |target| match wanted.get(&target.number) {
+                Some(segments) => target.replay(self, found, segments),
+                None => Ok(()),
+            });
+        replayed.into_iter().collect()
+    }
+
+    /// Writes the frames that count again, syncs them, and looks whether they still are what was read.
+    fn confirm(&self, found: &FoundJournal) -> Result<()> {
+        let mut files = Vec::new();
+        for (nth, file) in found.files.iter().enumerate() {
+            let handle = self.storage.open(&file.path, OpenMode::ReadWrite)?;
+            begin_generation(&*handle, file.header)?;
+            for frame in found.resolved.frames.iter().filter(|frame| frame.file == nth) {
+                let end = (frame.offset + frame.len).min(file.len);
+                storage::rewrite(&*handle, frame.offset, end)?;
+            }
+            files.push(handle);
+        }
+        let again = read(&**self.storage, self.root, self.salt)?;
+        if again.resolved != found.resolved {
+            let what = "the journal changed while it was recovered; open the log again";
+            return Err(Error::Io(io::Error::other(what)));
+        }
+        // Through the descriptors that wrote.
+        Ok(files.iter().try_for_each(|file| file.sync())?)
+    }
+
+    /// The streams that something is wanted of, with their segments.
+    fn targets(&self, wanted: &BTreeMap<u64, BTreeMap<u64, Pieces>>) -> Result<Vec<Target>> {
+        let mut targets = Vec::new();
+        for dir in self.dirs {
+            if targets.len() == wanted.len() {
+                break;
+            }
+            targets.extend(Target::read(self, dir, wanted)?);
+        }
+        Ok(targets)
+    }
+
+    /// Reports damage; an error if the policy refuses it.
+    fn damaged(&self, what: &str) -> Result<()> {
+        tracing::error!(root = %self.root.display(), "damage found while opening: {what}");
+        match self.policy {
+            CorruptionPolicy::Error => Err(Error::Corruption(what.to_string())),
+            CorruptionPolicy::Truncate => Ok(()),
+        }
+    }
+}
+
+/// A stream that the journal holds something of.
+struct Target {
+    dir: PathBuf,
+    number: u64,
+    segments: Vec<found::Found>,
+    first_kept: FirstKept,
+}
+
+impl Target {
+    /// The stream in a directory, if something of it is wanted.
+    fn read(
+        replay: &Replay<'_>,
+        dir: &Path,
+        wanted: &BTreeMap<u64, BTreeMap<u64, Pieces>>,
+    ) -> Result<Option<Self>> {
+        let storage = &**replay.storage;
+        let mut segments = Vec::new();
+        let mut number = None;
+        for entry in finish_renaming(storage, dir)? {
+            let Some(first_id) = first_id_of(&entry.name) else { continue };
+            let segment = read_header(storage, dir.join(&entry.name), first_id, replay.salt)?;
+            if number.is_none()
+                && let Some((slot, _)) = &segment.slot
+            {
+                number = Some(slot.constants.stream_number);
+                if !wanted.contains_key(&slot.constants.stream_number) {
+                    return Ok(None);
+                }
+            }
+            segments.push(segment);
+        }
+        let Some(number) = number else { return Ok(None) };
+        segments.sort_by_key(|segment| segment.first_id);
+        mark_stale(&mut segments);
+        let first_kept = mark_pruned(&mut segments);
+        Ok(Some(Self { dir: dir.to_path_buf(), number, segments, first_kept }))
+    }
+
+    /// Writes what the journal holds of the stream to its segments, and syncs them.
+    fn replay(
+        &self,
+        replay: &Replay<'_>,
+        journal: &FoundJournal,
+        wanted: &BTreeMap<u64, Pieces>,
+    ) -> Result<()> {
+        for (first_id, pieces) in wanted {
+            let segment = self.segments.iter().find(|segment| segment.first_id == *first_id);
+            let last = pieces.values().last();
+            let ids_end = last.map_or(0, |piece| piece.record.ids().end);
+            match segment {
+                Some(segment) if segment.slot.is_some() => {
+                    self.replay_into(replay, journal, segment, pieces)?;
+                }
+                // Its file was pruned, and so is everything in it.
+                None if ids_end <= self.first_kept.id => {}
+                _ => replay.damaged(&format!(
+                    "the journal holds entries up to {ids_end} of the segment {first_id} in {}, which \
+                     cannot be read",
+                    self.dir.display()
+                ))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_into(
+        &self,
+        replay: &Replay<'_>,
+        journal: &FoundJournal,
+        segment: &found::Found,
+        pieces: &Pieces,
+    ) -> Result<()> {
+        let storage = &**replay.storage;
+        let file = storage.open(&segment.path, OpenMode::ReadWrite)?;
+        let seed = SegmentSeed::new(replay.salt, self.number, segment.first_id);
+        let full = |error| no_space(error, &segment.path);
+        let mut reached: Option<Proof> = None;
+        for piece in pieces.values() {
+            let record = piece.record;
+            if journal.resolved.unknown > 0 {
+                self.fill_gap(replay, segment, &*file, reached, record)?;
+            }
+            match journal.share(storage, piece, seed, &*file)? {
+                Some(bytes) => {
+                    storage::write_all_at(&*file, &bytes, record.offset).map_err(full)?;
+                }
+                None => self.lose(replay, segment, &*file, record)?,
+            }
+            let (synced_to, next_id) = (record.offset + record.len, record.ids().end);
+            reached = Some(Proof { synced_to, next_id, digest: 0 });
+        }
+        Ok(file.sync()?)
+    }
+
+    /// Writes a loss frame where the bytes of a record should be.
+    fn lose(
+        &self,
+        replay: &Replay<'_>,
+        segment: &found::Found,
+        file: &dyn File,
+        record: Record,
+    ) -> Result<()> {
+        let ids = record.ids();
+        replay.damaged(&format!(
+            "entries {}..{} in {} at offset {} were lost with the journal",
+            ids.start,
+            ids.end,
+            segment.path.display(),
+            record.offset
+        ))?;
+        let seed = SegmentSeed::new(replay.salt, self.number, segment.first_id);
+        let offset = record.offset;
+        let Some(bytes) = loss_of(record, seed) else {
+            return Err(Error::Corruption(format!("the journal speaks of {record:?}")));
+        };
+        storage::write_all_at(file, &bytes, offset).map_err(|error| no_space(error, &segment.path))
+    }
+
+    /// Fills what is missing before a record with a loss frame, if frames were lost of which nobody
+    /// knows what was in them.
+    fn fill_gap(
+        &self,
+        replay: &Replay<'_>,
+        segment: &found::Found,
+        file: &dyn File,
+        reached: Option<Proof>,
+        record: Record,
+    ) -> Result<()> {
+        let Some((slot, _)) = segment.slot else { return Ok(()) };
+        let start = reached.unwrap_or(Proof::of_nothing(segment.first_id));
+        if start.synced_to >= record.offset || slot.proof.synced_to >= record.offset {
+            return Ok(());
+        }
+        let walk = segment.walk(&**replay.storage, start, record.offset, start)?;
+        let (from, ids_from) = (walk.end.synced_to.max(HEADER_LEN), walk.end.next_id);
+        let ids = record.ids();
+        let (Ok(index), Ok(count)) = (
+            u32::try_from(ids_from.saturating_sub(segment.first_id)),
+            u32::try_from(ids.start.saturating_sub(ids_from)),
+        ) else {
+            return Ok(());
+        };
+        if from >= record.offset || count == 0 {
+            return Ok(());
+        }
+        let lost = Record { index, count, offset: from, len: record.offset - from, ..record };
+        self.lose(replay, segment, file, lost)
+    }
+}
+
+/// Whether these bytes are frames, whole, with the ids of the record.
+fn is_share(bytes: &[u8], record: Record, seed: SegmentSeed) -> bool {
+    if bytes.len() as u64 != record.len {
+        return false;
+    }
+    let (mut at, mut next_id, end) = (0, record.ids().start, record.offset + record.len);
+    while at < bytes.len() {
+        let offset = record.offset + at as u64;
+        let Ok(frame) = frame::peek(&bytes[at..], offset, end, seed) else { return false };
+        let ids = frame.ids(record.segment);
+        let len = usize::try_from(frame.len()).unwrap_or(usize::MAX);
+        let whole = bytes.get(at..at.saturating_add(len));
+        let is_due = ids.start == next_id
+            && whole.is_some_and(|whole| frame::verify(whole, &frame, seed).is_ok());
+        if !is_due {
+            return false;
+        }
+        at += len;
+        next_id = ids.end;
+    }
+    next_id == record.ids().end
+}
+
+/// What stands in a segment where a share was lost.
+pub(super) fn loss_of(record: Record, seed: SegmentSeed) -> Option<Vec<u8>> {
+    let (offset, index) = (record.offset, record.index);
+    let place = Place { seed, offset, index, synced_to: 0 };
+    let mut bytes = Vec::new();
+    frame::encode_loss(&mut bytes, place, record.count, record.len)?;
+    Some(bytes)
+}
+
+/// Step 5: gives every file a new generation and makes its name durable. Takes no space.
+pub(crate) fn empty(
+    storage: &dyn Storage,
+    root: &Path,
+    salt: u64,
+    found: &FoundJournal,
+) -> Result<Emptied> {
+    let mut emptied = Emptied::default();
+    for nth in 0..NAMES.len() {
+        match storage.remove_file(&unfinished_path_of(root, nth)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let highest = found.files.iter().map(|file| file.header.generation).max();
+    emptied.generation = highest.unwrap_or(0);
+    for found in &found.files {
+        emptied.generation += 1;
+        let generation = emptied.generation;
+        let file = storage.open(&found.path, OpenMode::ReadWrite)?;
+        begin_generation(&*file, JournalHeader { salt, generation, is_closed: false })?;
+        // By another name and back: the process that named it may have seen the sync of that fail.
+        let other = unfinished_path_of(root, found.nth);
+        storage.rename(&found.path, &other)?;
+        storage.rename(&other, &found.path)?;
+        let (path, len) = (found.path.clone(), found.len.max(JOURNAL_HEADER_LEN));
+        emptied.files[found.nth] = Some(EmptyFile { file, path, generation, len });
+    }
+    if !found.files.is_empty() {
+        storage.sync_dir(root)?;
+    }
+    Ok(emptied)
+}
+
+/// Hands on the records of every frame of a file that are not void, with their bytes. For a file that
+/// this process wrote and synced up to `end`.
+///
+/// # Errors
+///
+/// Something of it cannot be read.
+pub(crate) fn for_each_frame(
+    file: &Arc<dyn File>,
+    header: JournalHeader,
+    end: u64,
+    mut hand_on: impl FnMut(Vec<Record>, Vec<Vec<u8>>) -> Result<()>,
+) -> Result<()> {
+    let mut source = FileSource::new(Handle::File(Arc::clone(file)), WALK_READ_LEN, end);
+    let frames = scan(&mut source, header, end)?;
+    let mut due = JOURNAL_HEADER_LEN;
+    let mut void_in = BTreeMap::new();
+    for frame in &frames {
+        if frame.offset != due || frame.found != Found::Whole {
+            break;
+        }
+        due += frame.len;
+        for record in frame.directory.iter().filter(|record| record.is_void()) {
+            void_in.insert(record.stream_number, frame.sequence);
+        }
+    }
+    if due != end {
+        let what = format!("the journal cannot be read at offset {due} of {end}");
+        return Err(Error::Io(io::Error::new(io::ErrorKind::InvalidData, what)));
+    }
+    for frame in frames {
+        let mut offset = frame.payload;
+        let mut records = Vec::with_capacity(frame.directory.len());
+        let mut payloads = Vec::with_capacity(frame.directory.len());
+        for record in frame.directory {
+            if void_in.get(&record.stream_number).is_some_and(|void| frame.sequence <= *void) {
+                offset += record.len;
+                continue;
+            }
+            let mut bytes = vec![0; usize::try_from(record.len).unwrap_or(0)];
+            let filled = storage::read_up_to(&**file, &mut bytes, offset)?;
+            if filled < bytes.len() {
+                return Err(Error::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
+            offset += record.len;
+            records.push(record);
+            payloads.push(bytes);
+        }
+        hand_on(records, payloads)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Appends that are waited for later.
+
+use std::fmt;
+
+use super::Wal;
+use crate::commit::{self, queue::Submitted};
+use crate::environment::Maintenance;
+use crate::error::Result;
+use crate::sync::Arc;
+
+/// An append that was submitted and may not be committed yet.
+///
+/// Dropping it cancels nothing.
+#[must_use = "only `wait` says whether it was appended"]
+pub struct Pending {
+    wal: Wal,
+    stream: Arc<commit::Stream>,
+    submitted: Submitted,
+}
+
+impl Pending {
+    pub(super) fn new(wal: Wal, stream: Arc<commit::Stream>, submitted: Submitted) -> Self {
+        Self { wal, stream, submitted }
+    }
+
+    /// The id that the entry gets unless its append fails; `None` while it waits for room and has none.
+    pub fn id(&self) -> Option<u64> {
+        match &self.submitted {
+            Submitted::Staged(in_round) => Some(in_round.ids.start),
+            Submitted::Queued(ticket) => ticket.id(),
+        }
+    }
+
+    /// Waits until the entry is committed, as [`Stream::append`](crate::Stream::append) would have, and
+    /// returns its id. Blocks, and may do the work on the disk itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Stream::append`](crate::Stream::append). One append that fails for want of space
+    /// takes no other with it.
+    pub fn wait(self) -> Result<u64> {
+        let Self { wal, stream, submitted } = self;
+        let id = stream.wait_for(submitted)?;
+        wal.inner.maintainer.appended(&stream);
+        Ok(id)
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Pending")
+            .field("stream", &self.stream.log().name())
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl super::inner::Inner {
+    /// Stages an entry and sees to it that it is committed, whether anybody waits for it or not.
+    pub(super) fn submit(&self, stream: &Arc<commit::Stream>, entry: &[u8]) -> Result<Submitted> {
+        self.check_writable()?;
+        stream.log().number_with(|| self.new_stream_number())?;
+        let packed = self.pack(&[entry]);
+        let submitted = stream.submit(entry, packed)?;
+        // With inline maintenance whoever waits does it, or the next append, or closing.
+        if self.environment.maintenance == Maintenance::Thread && stream.begins_to_be_expected() {
+            self.committer.hand_over(vec![Arc::clone(stream)]);
+        }
+        Ok(submitted)
+    }
+}
+
+impl Wal {
+    pub(super) fn submit(&self, stream: &Arc<commit::Stream>, entry: &[u8]) -> Result<Pending> {
+        self.check_open()?;
+        let submitted = self.inner.submit(stream, entry)?;
+        Ok(Pending::new(self.clone(), Arc::clone(stream), submitted))
+    }
+}

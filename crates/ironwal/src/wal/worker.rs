@@ -1,0 +1,105 @@
+//! Threads that do one thing with streams, so that no append waits for it.
+
+use std::thread::JoinHandle;
+
+use crate::commit::Stream;
+use crate::environment::Maintenance;
+use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
+
+/// What is done with a stream.
+type Work = fn(&Arc<Stream>);
+
+/// A thread that is started when there is something to do for the first time. Where there can be none,
+/// whoever has something to do does it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    name: &'static str,
+    work: Work,
+    how: Maintenance,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    agenda: Mutex<Agenda>,
+    more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Agenda {
+    streams: Vec<Arc<Stream>>,
+    stopping: bool,
+}
+
+impl Worker {
+    /// Commits what was submitted, whether anybody waits for it or not.
+    pub(super) fn committer(how: Maintenance) -> Self {
+        let work: Work = Stream::commit_submitted;
+        Self { name: "ironwal-committer", work, how, ..Self::idle() }
+    }
+
+    /// Writes to the segments what is in the journal.
+    pub(super) fn writer(how: Maintenance) -> Self {
+        let work: Work = Stream::write_out;
+        Self { name: "ironwal-writer", work, how, ..Self::idle() }
+    }
+
+    fn idle() -> Self {
+        let (shared, thread) = (Arc::default(), Mutex::default());
+        Self { name: "", work: |_| (), how: Maintenance::Inline, shared, thread }
+    }
+
+    /// Has it done before long.
+    pub(super) fn hand_over(&self, streams: Vec<Arc<Stream>>) {
+        if self.how == Maintenance::Thread && self.is_running() {
+            let mut agenda = lock(&self.shared.agenda);
+            if !agenda.stopping {
+                agenda.streams.extend(streams);
+                drop(agenda);
+                self.shared.more.notify_one();
+                return;
+            }
+        }
+        streams.iter().for_each(self.work);
+    }
+
+    /// Whether the thread runs; it is started if need be.
+    fn is_running(&self) -> bool {
+        let mut thread = lock(&self.thread);
+        if thread.is_none() && !lock(&self.shared.agenda).stopping {
+            let (shared, work) = (Arc::clone(&self.shared), self.work);
+            let builder = std::thread::Builder::new().name(self.name.into());
+            *thread = builder.spawn(move || shared.run(work)).ok();
+        }
+        thread.is_some()
+    }
+
+    /// Ends the thread when it has done what it knows of.
+    pub(super) fn stop(&self) {
+        lock(&self.shared.agenda).stopping = true;
+        self.shared.more.notify_one();
+        if let Some(thread) = lock(&self.thread).take() {
+            // If it panicked, closing does what it left undone.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, work: Work) {
+        loop {
+            let streams = {
+                let mut agenda = lock(&self.agenda);
+                while agenda.streams.is_empty() && !agenda.stopping {
+                    agenda = self.more.wait(agenda).unwrap_or_else(PoisonError::into_inner);
+                }
+                if agenda.streams.is_empty() {
+                    return;
+                }
+                std::mem::take(&mut agenda.streams)
+            };
+            streams.iter().for_each(work);
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! Many threads do everything at once on one log, over a disk that lets them go on in an order from
+//! a seed; then the power goes, and what was promised is looked for.
+//!
+//! The order of disk calls comes from the seed as far as that can be: what threads do between calls
+//! is up to the system. So a seed that failed fails again soon, but not always at once.
+//! `IRONWAL_SEED` and `IRONWAL_SEEDS` are as in `contract.rs`, but of many seeds one in [`ONE_IN`] is
+//! tried.
+
+mod turns;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use ironwal::storage::SimDisk;
+use ironwal::storage::sim::SimConfig;
+use ironwal::{Environment, Error, Follower, Maintenance, Stream, SyncMode, Wal, WalOptions};
+
+use crate::contract::run_seeds;
+use crate::model::open_at;
+use crate::simulation::{STREAMS, options};
+use turns::Turns;
+
+/// A run takes as long as about so many of the simulation: its threads wait for each other.
+const ONE_IN: u64 = 20;
+
+const SEEDS: u64 = 50 * ONE_IN;
+const WORKERS: usize = 5;
+const STEPS: usize = 30;
+
+/// What is appended to the first stream when all is done.
+const LAST: &[u8] = b"the last";
+
+#[test]
+fn strict_threads_take_turns() {
+    run_mode(SyncMode::Strict);
+}
+
+#[test]
+fn unsynced_threads_take_turns() {
+    run_mode(SyncMode::BatchOnly);
+}
+
+fn run_mode(mode: SyncMode) {
+    run_seeds(mode, SEEDS, |seed, is_only_one| {
+        let run = (is_only_one || seed % ONE_IN == 0).then(|| Run::new(mode, seed, is_only_one));
+        let disk = run.as_ref().map_or_else(|| SimDisk::new(seed), |run| run.disk.clone());
+        (disk, move || run.into_iter().for_each(Run::run))
+    });
+}
+
+/// What an entry says: who appended it, in which of his appends, which part of a batch it is, and by
+/// stream and id what its appender knew of before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    worker: usize,
+    nth: usize,
+    part: usize,
+    parts: usize,
+    after: Option<(usize, u64)>,
+}
+
+impl Said {
+    fn encode(&self, padding: usize) -> Vec<u8> {
+        let Self { worker, nth, part, parts, .. } = self;
+        let (stream, id) = self.after.map_or((-1, 0), |(stream, id)| (stream as i64, id));
+        let padding = "x".repeat(padding);
+        format!("{worker} {nth} {part} {parts} {stream} {id} {padding}").into_bytes()
+    }
+
+    fn decode(entry: &[u8]) -> Self {
+        let text = std::str::from_utf8(entry).unwrap();
+        let mut words = text.split(' ').map(|word| word.parse::<i64>().ok());
+        let mut next = || words.next().flatten().unwrap();
+        let [worker, nth, part, parts] = std::array::from_fn(|_| next() as usize);
+        let (stream, id) = (next(), next() as u64);
+        let after = usize::try_from(stream).ok().map(|stream| (stream, id));
+        Self { worker, nth, part, parts, after }
+    }
+}
+
+/// What a thread knows when it is done.
+#[derive(Debug, Default)]
+struct Notes {
+    /// Also those whose append failed.
+    attempted: BTreeSet<Vec<u8>>,
+    /// By stream and id.
+    acknowledged: BTreeMap<(usize, u64), Vec<u8>>,
+    /// What was read.
+    seen: BTreeMap<(usize, u64), Vec<u8>>,
+    cuts: Vec<Vec<u64>>,
+}
+
+impl Notes {
+    fn saw(&mut self, stream: usize, id: u64, entry: &[u8]) {
+        let before = self.seen.insert((stream, id), entry.to_vec());
+        assert!(before.is_none_or(|before| before == entry), "{stream} {id}: it changed");
+    }
+
+    fn add(&mut self, other: Self) {
+        self.attempted.extend(other.attempted);
+        self.cuts.extend(other.cuts);
+        for (place, entry) in other.acknowledged {
+            let before = self.acknowledged.insert(place, entry);
+            assert_eq!(before, None, "{place:?} was given to two");
+        }
+        for ((stream, id), entry) in other.seen {
+            self.saw(stream, id, &entry);
+        }
+    }
+}
+
+/// What all know of a stream.
+#[derive(Debug, Default)]
+struct Known {
+    /// Entries below this survive power loss.
+    durable: AtomicU64,
+    /// Entries below this were pruned, and those below that may be.
+    pruned: AtomicU64,
+    pruned_at_most: AtomicU64,
+}
+
+struct Run {
+    mode: SyncMode,
+    rng: Rng,
+    disk: SimDisk,
+    options: WalOptions,
+    /// Whether the power goes while they work.
+    power_goes: bool,
+    known: [Known; STREAMS.len()],
+}
+
+impl Run {
+    fn new(mode: SyncMode, seed: u64, trace: bool) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let config = SimConfig { seed: rng.u64(..), trace, ..SimConfig::default() };
+        let disk = SimDisk::with_config(config);
+        let options = options(&mut rng, mode);
+        let power_goes = rng.f64() < 0.3;
+        Self { mode, rng, disk, options, power_goes, known: Default::default() }
+    }
+
+    fn run(mut self) {
+        let turns = Turns::new(&self.disk, self.rng.u64(..), WORKERS);
+        let inline = self.rng.bool();
+        let environment = Environment::default()
+            .with_storage(Arc::new(turns.clone()))
+            .with_entropy(|| 0x5A17)
+            .with_clock(|| Duration::ZERO)
+            .with_maintenance(if inline { Maintenance::Inline } else { Maintenance::Thread });
+        let wal = Wal::open_with(self.options.clone(), environment).unwrap();
+        if self.power_goes {
+            self.disk.cut_power_at(self.rng.u64(1..1500));
+        }
+        turns.switch(true);
+        let notes = self.work(&wal, &turns);
+        turns.switch(false);
+        if !self.power_goes {
+            self.check_whole(&wal, &notes);
+        }
+        self.check_cuts(&notes);
+        self.disk.crash();
+        drop(wal);
+        let clock = || Duration::ZERO;
+        let wal = open_at(Arc::new(self.disk.process()), &self.options, clock).unwrap();
+        self.check_recovered(&wal, &notes);
+    }
+
+    /// Has the threads do everything, and gathers what they know.
+    fn work(&mut self, wal: &Wal, turns: &Turns) -> Notes {
+        let seeds: Vec<u64> = (0..WORKERS).map(|_| self.rng.u64(..)).collect();
+        let run = &*self;
+        let streams = match STREAMS.map(|name| wal.stream(name)) {
+            [Ok(first), Ok(second), Ok(third)] => [first, second, third],
+            others => {
+                assert!(run.power_goes, "{others:?}");
+                return Notes::default();
+            }
+        };
+        let streams = &streams;
+        std::thread::scope(|scope| {
+            let follower = scope.spawn(|| run.follow(&streams[0]));
+            let workers: Vec<_> = seeds
+                .into_iter()
+                .enumerate()
+                .map(|(number, seed)| {
+                    scope.spawn(move || {
+                        turns::set_number(number);
+                        let mut worker = Worker::new(run, wal, streams, number, seed);
+                        let ended = (0..STEPS).try_for_each(|_| worker.step());
+                        turns.leave();
+                        run.allow(ended);
+                        worker.notes
+                    })
+                })
+                .collect();
+            let mut notes = Notes::default();
+            let mut panic = None;
+            for worker in workers {
+                match worker.join() {
+                    Ok(others) => notes.add(others),
+                    Err(worker) => panic = Some(worker),
+                }
+            }
+            // Either way the follower ends.
+            turns.switch(false);
+            if self.power_goes || panic.is_some() {
+                let _ = wal.close();
+            } else {
+                let id = streams[0].append(LAST).unwrap();
+                notes.acknowledged.insert((0, id), LAST.to_vec());
+            }
+            if let Some(panic) = panic {
+                std::panic::resume_unwind(panic);
+            }
+            notes.attempted.insert(LAST.to_vec());
+            for (id, entry) in follower.join().unwrap() {
+                notes.saw(0, id, &entry);
+            }
+            notes
+        })
+    }
+
+    /// Follows a stream, waiting, until the last entry.
+    fn follow(&self, stream: &Stream) -> Vec<(u64, Vec<u8>)> {
+        let mut seen: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut due = 0;
+        for next in stream.follow(0) {
+            match next {
+                Ok((id, entry)) => {
+                    assert_eq!(id, due);
+                    due += 1;
+                    seen.push((id, entry.to_vec()));
+                    if entry == LAST {
+                        break;
+                    }
+                }
+                Err(Error::Pruned { first_id, .. }) => due = first_id,
+                Err(error) => {
+                    self.allow(Err(error));
+                    break;
+                }
+            }
+        }
+        seen
+    }
+
+    /// Nothing fails but for the power.
+    fn allow(&self, ended: ironwal::Result<()>) {
+        match ended {
+            Ok(()) => {}
+            Err(Error::Io(_) | Error::Poisoned { .. } | Error::Closed) if self.power_goes => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// While the log is open, it holds what was acknowledged and nothing else.
+    fn check_whole(&self, wal: &Wal, notes: &Notes) {
+        for (nth, name) in STREAMS.iter().enumerate() {
+            let stream = wal.stream(name).unwrap();
+            let of_stream = notes.acknowledged.range((nth, 0)..(nth + 1, 0));
+            let ids = of_stream.map(|((_, id), _)| *id);
+            assert!(ids.eq(0..stream.next_id()), "{name}: the ids have gaps");
+            let pruned = self.known[nth].pruned.load(Ordering::Relaxed);
+            assert_eq!(stream.first_id(), pruned, "{name}");
+        }
+        for (place, entry) in &notes.seen {
+            assert_eq!(notes.acknowledged.get(place), Some(entry), "{place:?}");
+        }
+        self.check_entries(wal, notes);
+    }
+
+    /// What is there was appended there, whole, and in the order of each thread.
+    fn check_entries(&self, wal: &Wal, notes: &Notes) {
+        for (nth, name) in STREAMS.iter().enumerate() {
+            let stream = wal.stream(name).unwrap();
+            let mut last_of = [None; WORKERS];
+            let mut unfinished: Option<Said> = None;
+            let mut due = stream.first_id();
+            for read in stream.range(..) {
+                let (id, entry) = read.unwrap();
+                assert_eq!(id, due, "{name}");
+                due += 1;
+                assert!(notes.attempted.contains(&entry[..]), "{name} {id}: nobody appended it");
+                for known in [notes.acknowledged.get(&(nth, id)), notes.seen.get(&(nth, id))] {
+                    assert!(known.is_none_or(|known| entry == known), "{name} {id} is another");
+                }
+                if entry == LAST {
+                    continue;
+                }
+                let said = Said::decode(&entry);
+                if id > stream.first_id() {
+                    let part = unfinished.as_ref().map_or(0, |before| before.part + 1);
+                    assert_eq!(said.part, part, "{name} {id}: a batch is not whole");
+                }
+                let order = Some((said.nth, said.part));
+                assert!(last_of[said.worker] < order, "{name} {id}: out of order");
+                last_of[said.worker] = order;
+                unfinished = (said.part + 1 < said.parts).then_some(said);
+            }
+            assert_eq!(due, stream.next_id(), "{name}");
+            assert_eq!(unfinished, None, "{name}: a batch is not whole");
+        }
+    }
+
+    /// No cut holds an entry and misses one whose append returned before.
+    fn check_cuts(&self, notes: &Notes) {
+        for cut in &notes.cuts {
+            for ((stream, id), entry) in &notes.acknowledged {
+                if *id < cut[*stream]
+                    && entry != LAST
+                    && let Some((before, before_id)) = Said::decode(entry).after
+                {
+                    assert!(before_id < cut[before], "{cut:?} misses what {stream} {id} follows");
+                }
+            }
+        }
+    }
+
+    fn check_recovered(&self, wal: &Wal, notes: &Notes) {
+        for (nth, name) in STREAMS.iter().enumerate() {
+            let (stream, known) = (wal.stream(name).unwrap(), &self.known[nth]);
+            let mut durable = known.durable.load(Ordering::Relaxed);
+            for cut in &notes.cuts {
+                durable = durable.max(cut[nth]);
+            }
+            if self.mode == SyncMode::Strict {
+                for (_, id) in notes.seen.keys().filter(|(stream, _)| *stream == nth) {
+                    durable = durable.max(id + 1);
+                }
+            }
+            let end = stream.next_id();
+            assert!(end >= durable, "{name} ends at {end}, {durable} were durable");
+            let first = stream.first_id();
+            let pruned = known.pruned.load(Ordering::Relaxed);
+            let at_most = known.pruned_at_most.load(Ordering::Relaxed);
+            assert!((pruned..=at_most).contains(&first), "{name}: {pruned}, {first}, {at_most}");
+        }
+        self.check_entries(wal, notes);
+    }
+
+    fn is_durable(&self, stream: usize, end: u64) {
+        self.known[stream].durable.fetch_max(end, Ordering::Relaxed);
+    }
+}
+
+struct Worker<'a> {
+    run: &'a Run,
+    wal: &'a Wal,
+    streams: &'a [Stream; STREAMS.len()],
+    number: usize,
+    rng: Rng,
+    followers: [Follower; STREAMS.len()],
+    /// The entry that it knew last.
+    after: Option<(usize, u64)>,
+    appends: usize,
+    notes: Notes,
+}
+
+impl<'a> Worker<'a> {
+    fn new(
+        run: &'a Run,
+        wal: &'a Wal,
+        streams: &'a [Stream; STREAMS.len()],
+        number: usize,
+        seed: u64,
+    ) -> Self {
+        Self {
+            run,
+            wal,
+            streams,
+            number,
+            rng: Rng::with_seed(seed),
+            followers: std::array::from_fn(|nth| streams[nth].follow(0)),
+            after: None,
+            appends: 0,
+            notes: Notes::default(),
+        }
+    }
+
+    fn step(&mut self) -> ironwal::Result<()> {
+        let nth = self.rng.usize(..STREAMS.len());
+        let stream = &self.streams[nth];
+        match self.rng.u8(..20) {
+            0..=9 => self.append(nth)?,
+            10 | 11 => self.follow(nth)?,
+            12 | 13 => self.read(nth)?,
+            14 => {
+                let end = stream.next_id();
+                stream.sync()?;
+                self.run.is_durable(nth, end);
+            }
+            15 => stream.rotate()?,
+            16 => {
+                let id = self.rng.u64(..=stream.next_id());
+                let known = &self.run.known[nth];
+                known.pruned_at_most.fetch_max(id, Ordering::Relaxed);
+                stream.truncate_before(id)?;
+                known.pruned.fetch_max(id, Ordering::Relaxed);
+            }
+            17 => {
+                let ends = self.streams.each_ref().map(Stream::next_id);
+                self.wal.sync_all()?;
+                ends.into_iter().enumerate().for_each(|(nth, end)| self.run.is_durable(nth, end));
+            }
+            18 => {
+                let cut = self.wal.cut(&STREAMS)?;
+                if let Some((stream, id)) = self.after {
+                    assert!(cut[stream] > id, "{cut:?} misses what this thread knows");
+                }
+                self.notes.cuts.push(cut);
+            }
+            _ => self.run.is_durable(nth, stream.durable_end()),
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, nth: usize) -> ironwal::Result<()> {
+        let parts = if self.rng.u8(..4) == 0 { self.rng.usize(2..5) } else { 1 };
+        self.appends += 1;
+        let entries: Vec<Vec<u8>> = (0..parts)
+            .map(|part| {
+                let (worker, after) = (self.number, self.after);
+                let said = Said { worker, nth: self.appends, part, parts, after };
+                said.encode(self.rng.usize(..60))
+            })
+            .collect();
+        self.notes.attempted.extend(entries.iter().cloned());
+        let slices: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+        let stream = &self.streams[nth];
+        let ids = match slices[..] {
+            [single] => stream.append(single).map(|id| id..id + 1)?,
+            _ => stream.append_batch(&slices)?,
+        };
+        if self.run.mode == SyncMode::Strict || parts > 1 {
+            self.run.is_durable(nth, ids.end);
+        }
+        self.after = Some((nth, ids.end - 1));
+        for (id, entry) in ids.zip(entries) {
+            self.notes.acknowledged.insert((nth, id), entry);
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, nth: usize) -> ironwal::Result<()> {
+        for _ in 0..self.rng.u8(1..6) {
+            let due = self.followers[nth].position();
+            match self.followers[nth].try_next() {
+                Ok(None) => break,
+                Ok(Some((id, entry))) => {
+                    assert_eq!(id, due);
+                    self.notes.saw(nth, id, &entry);
+                    self.after = Some((nth, id));
+                }
+                Err(Error::Pruned { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, nth: usize) -> ironwal::Result<()> {
+        let stream = &self.streams[nth];
+        let end = stream.next_id();
+        if end == 0 {
+            return Ok(());
+        }
+        let id = self.rng.u64(..end);
+        match stream.get(id)? {
+            Some(entry) => {
+                self.notes.saw(nth, id, &entry);
+                self.after = Some((nth, id));
+            }
+            None => assert!(id < stream.first_id(), "{} {id} is missing", stream.name()),
+        }
+        Ok(())
+    }
+}
