@@ -5,14 +5,14 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use super::Stream;
+use super::{Group, Stream};
 use crate::error::{Error, Result};
 use crate::format::MAX_FRAME_LEN;
 use crate::format::frame::Packed;
 use crate::format::journal::MAX_RECORDS;
 use crate::log::tail::Append;
 use crate::log::{Log, shared_error};
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Arc, Mutex, in_parallel, lock};
 
 /// How many streams a batch may have: what fits the directory of a frame, with others beside it.
 const PARTS_MAX: u64 = MAX_RECORDS as u64 / 2;
@@ -192,6 +192,7 @@ pub(crate) fn commit(root: &Path, request: &Arc<Request>) -> Result<Vec<Range<u6
     for part in &request.parts {
         make_room(root, part)?;
     }
+    close_gaps(&group, &request.parts)?;
     loop {
         *lock(&request.outcome) = Outcome::Waiting;
         group.commit_batch(request);
@@ -209,6 +210,15 @@ pub(crate) fn commit(root: &Path, request: &Arc<Request>) -> Result<Vec<Range<u6
             }
         }
     }
+}
+
+/// Makes durable what is below the batch and durable nowhere, in several streams at once. Whoever leads
+/// would do it stream by stream; what comes between is left to that.
+fn close_gaps(group: &Group, parts: &[Part]) -> Result<()> {
+    let has_gap = |stream: &&Arc<Stream>| stream.log().durable_end() < stream.log().next_id();
+    let with_gap: Vec<_> = parts.iter().map(|part| &part.stream).filter(has_gap).collect();
+    let threads_max = group.journal().threads_max();
+    in_parallel(&with_gap, threads_max, |stream| stream.sync()).into_iter().collect()
 }
 
 /// Makes room for a part, if there is none.

@@ -161,6 +161,11 @@ impl Journal {
         &self.settings.root
     }
 
+    /// How many streams are synced at once.
+    pub(super) fn threads_max(&self) -> usize {
+        self.settings.threads_max
+    }
+
     /// Whether a file became full that is to be freed; says so to one caller, who must call
     /// [`Journal::drain`] before long.
     pub(crate) fn has_new_full_file(&self) -> bool {

@@ -37,6 +37,9 @@ pub(crate) struct Record {
     pub(crate) segment: u64,
     pub(crate) index: u32,
     pub(crate) count: u32,
+    /// Where it stands in its segment, and its bytes.
+    pub(crate) at: u64,
+    pub(crate) len: u64,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -71,6 +74,8 @@ pub(crate) fn view(bytes: &[u8]) -> JournalFile {
             segment: u64_at(record, 8),
             index: u32_at(record, 16),
             count: u32_at(record, 20),
+            at: 8 * u64::from(u32_at(record, 24)),
+            len: 8 * u64::from(u32_at(record, 28)),
         });
         let (sequence, records) = (u64_at(header, 16), records.collect());
         frames.push(Frame { offset: at, len, sequence, records });

@@ -9,6 +9,7 @@ mod following;
 mod hooked;
 mod iterating;
 mod journal;
+mod journal_rot;
 mod journal_view;
 mod kill;
 mod model;

@@ -1,13 +1,14 @@
 //! What the simulation cannot be sure to meet, or cannot judge that exactly.
 
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::CallKind;
 use ironwal::{Error, SyncMode, WalOptions};
 
 use super::model::see;
-use super::{open, options};
+use super::{MODES, open, options};
 
 #[test]
 fn a_stream_may_be_named_twice_in_a_cut() {
@@ -79,6 +80,54 @@ fn opening_finishes_a_compaction_that_was_interrupted() {
         }
     }
     assert!(done > 4 && not_done > 4, "{done} were done, {not_done} not");
+}
+
+/// Threads append batches of one entry for each of three shards while another creates checkpoints: each
+/// of those holds as many entries of one shard as of another.
+#[test]
+fn no_checkpoint_splits_an_atomic_batch() {
+    const BATCHES: u8 = 60;
+    for (seed, mode) in (0..).zip(MODES) {
+        let disk = SimDisk::new(seed);
+        let wal = open(&disk, options(mode), 3).unwrap();
+        let keys: Vec<Vec<u8>> = (0..3)
+            .map(|shard| {
+                (0..=u8::MAX).map(|key| vec![key]).find(|it| wal.route(it) == shard).unwrap()
+            })
+            .collect();
+        let appending = AtomicU32::new(3);
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let (wal, keys, appending) = (&wal, &keys, &appending);
+                scope.spawn(move || {
+                    for batch in 0..BATCHES {
+                        let entry = |key: &Vec<u8>| (key.clone(), vec![thread, batch]);
+                        let entries: Vec<_> = keys.iter().map(entry).collect();
+                        wal.append_batch_atomic(&entries).unwrap();
+                    }
+                    appending.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            scope.spawn(|| {
+                for nth in 0_u32.. {
+                    let is_last = appending.load(Ordering::SeqCst) == 0;
+                    wal.create_checkpoint(&nth.to_le_bytes()).unwrap();
+                    if is_last {
+                        break;
+                    }
+                }
+            });
+        });
+        disk.crash();
+        let wal = open(&disk, options(mode), 3).unwrap();
+        let checkpoints = see(&wal);
+        for checkpoint in &checkpoints {
+            let offsets = &checkpoint.data.offsets;
+            assert!(offsets.iter().all(|offset| *offset == offsets[0]), "{mode:?}: {offsets:?}");
+        }
+        let last = checkpoints.last().unwrap();
+        assert_eq!(last.data.offsets, [3 * u64::from(BATCHES); 3], "{mode:?}");
+    }
 }
 
 /// The sync that makes a cut durable fails: there is no checkpoint, now or later.
