@@ -1,10 +1,14 @@
 //! Threads that do one thing with streams, so that no append waits for it.
 
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::commit::Stream;
 use crate::environment::Maintenance;
 use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
+
+/// How long shares of a stream gather in memory before they are written to its segment, in one piece.
+const WRITER_PAUSE: Duration = Duration::from_millis(1);
 
 /// What is done with a stream.
 type Work = fn(&Arc<Stream>);
@@ -15,6 +19,8 @@ type Work = fn(&Arc<Stream>);
 pub(super) struct Worker {
     name: &'static str,
     work: Work,
+    /// How long more is gathered before it is done.
+    pause: Option<Duration>,
     how: Maintenance,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -42,12 +48,12 @@ impl Worker {
     /// Writes to the segments what is in the journal.
     pub(super) fn writer(how: Maintenance) -> Self {
         let work: Work = Stream::write_out;
-        Self { name: "ironwal-writer", work, how, ..Self::idle() }
+        Self { name: "ironwal-writer", work, pause: Some(WRITER_PAUSE), how, ..Self::idle() }
     }
 
     fn idle() -> Self {
         let (shared, thread) = (Arc::default(), Mutex::default());
-        Self { name: "", work: |_| (), how: Maintenance::Inline, shared, thread }
+        Self { name: "", work: |_| (), pause: None, how: Maintenance::Inline, shared, thread }
     }
 
     /// Has it done before long.
@@ -68,9 +74,9 @@ impl Worker {
     fn is_running(&self) -> bool {
         let mut thread = lock(&self.thread);
         if thread.is_none() && !lock(&self.shared.agenda).stopping {
-            let (shared, work) = (Arc::clone(&self.shared), self.work);
+            let (shared, work, pause) = (Arc::clone(&self.shared), self.work, self.pause);
             let builder = std::thread::Builder::new().name(self.name.into());
-            *thread = builder.spawn(move || shared.run(work)).ok();
+            *thread = builder.spawn(move || shared.run(work, pause)).ok();
         }
         thread.is_some()
     }
@@ -87,7 +93,7 @@ impl Worker {
 }
 
 impl Shared {
-    fn run(&self, work: Work) {
+    fn run(&self, work: Work, pause: Option<Duration>) {
         loop {
             let streams = {
                 let mut agenda = lock(&self.agenda);
@@ -99,6 +105,9 @@ impl Shared {
                 }
                 std::mem::take(&mut agenda.streams)
             };
+            if let Some(pause) = pause {
+                std::thread::sleep(pause);
+            }
             streams.iter().for_each(work);
         }
     }
