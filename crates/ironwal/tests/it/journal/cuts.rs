@@ -1,11 +1,16 @@
 //! Cutting and deleting streams of which the journal holds something: a void comes before every cut.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use ironwal::storage::SimDisk;
-use ironwal::{CorruptionPolicy, SyncMode, Wal, WalOptions};
+use ironwal::storage::sim::CallKind;
+use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
 
-use super::{append_together, at_every_call, disk, entries, open, options, turn_over};
+use super::{
+    LARGE, append_together, at_every_call, disk, entries, frames_in, open, options, try_open,
+    turn_over,
+};
 
 /// Damage is an error, so that a record of a stream that is gone is noticed.
 fn strictly() -> WalOptions {
@@ -198,43 +203,69 @@ fn records_of_an_earlier_process_do_not_touch_what_this_one_did() {
     }
 }
 
-/// A full disk: the void cannot be written, and nothing was cut or deleted.
+/// A full disk, and in the journal no room for another void: nothing was cut or deleted.
 #[test]
-fn without_room_for_the_void_nothing_is_cut() {
-    let mut refused = [0, 0];
-    for frames in 1..15 {
-        let disk = disk(1);
-        let wal = open(&disk, &options(SyncMode::Strict));
-        let x = wal.stream("x").unwrap();
-        let mut count: u8 = 0;
-        let used = disk.used_bytes();
-        disk.configure(|config| config.capacity = Some(used + 12 * 4096 + 64 * 1024));
-        while usize::from(count) < frames && x.append(&[count; 10]).is_ok() {
-            count += 1;
-        }
-        for _ in 0..40 {
-            // Voids take what room there is.
-            wal.append("y", b"0").ok();
-            wal.stream("y").unwrap().truncate_after(None).ok();
-        }
-        let x = wal.stream("x").unwrap();
-        let expected = entries(&wal, "x");
-        if x.truncate_after(Some(0)).is_err() {
-            refused[0] += 1;
-            assert_eq!(entries(&wal, "x"), expected);
-            if wal.delete_stream("x").is_err() {
-                refused[1] += 1;
-                assert_eq!(entries(&wal, "x"), expected);
-                disk.configure(|config| config.capacity = None);
-                x.append(b"there is room").unwrap();
-                wal.delete_stream("x").unwrap();
-                assert!(!wal.streams().contains(&"x".to_string()));
-            }
-        }
-        disk.crash();
-        drop((x, wal));
-        disk.configure(|config| config.capacity = None);
-        open(&disk, &options(SyncMode::Strict));
+fn without_room_for_the_void_nothing_is_deleted() {
+    let names: Vec<String> = (0..9).map(|nth| format!("s{nth}")).collect();
+    let disk = disk(1);
+    let wal = try_open(&disk, &strictly(), LARGE).unwrap();
+    // With room in their segments.
+    for name in &names {
+        wal.append(name, &[0; 5000]).unwrap();
+        wal.append(name, &[0; 5000]).unwrap();
     }
-    eprintln!("{refused:?}");
+    wal.sync_all().unwrap();
+    let frames = frames_in(&disk, 0).len();
+    // The room of a round of one stream, and no more: it is far more than its frame needs.
+    for nth in 0..60_u64 {
+        let used = disk.used_bytes();
+        disk.configure(|config| config.capacity = Some(used + 4096 * (nth % 3)));
+        if wal.append(&names[nth as usize % 9], b"journaled").is_err() {
+            break;
+        }
+    }
+    assert!(frames_in(&disk, 0).len() >= frames + 9, "each stream is in the journal");
+    let used = disk.used_bytes();
+    disk.configure(|config| config.capacity = Some(used));
+    let (name, others) = names.split_last().unwrap();
+    for other in others {
+        // Its copy has no space, but the void takes its block.
+        let before = entries(&wal, other);
+        assert!(wal.stream(other).unwrap().truncate_after(Some(0)).is_err());
+        assert_eq!(entries(&wal, other), before);
+    }
+    let before = entries(&wal, name);
+    let error = wal.delete_stream(name).unwrap_err();
+    assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+    assert_eq!(entries(&wal, name), before);
+    disk.configure(|config| config.capacity = None);
+    wal.append(name, b"there is room").unwrap();
+    wal.delete_stream(name).unwrap();
+    assert!(!wal.streams().contains(name));
+    disk.crash();
+    drop(wal);
+    let wal = open(&disk, &strictly());
+    assert_eq!(wal.streams().len(), 8);
+}
+
+/// What the journal has of a poisoned stream went to another file, and the stream is deleted.
+#[test]
+fn a_poisoned_stream_that_is_deleted_leaves_no_record() {
+    for (seed, turns) in (0..5).flat_map(|seed| (0..4).map(move |turns| (seed, turns))) {
+        let disk = disk(seed);
+        let wal = journaled(&disk, &strictly());
+        disk.fail_nth(CallKind::Sync, 1, ErrorKind::Other);
+        wal.append("x", &[9; 20_000]).unwrap_err();
+        disk.clear_faults();
+        turn_over(&disk, &wal, turns);
+        wal.delete_stream("x").unwrap();
+        // So that the directory is gone for good.
+        append_together(&wal, &[("new", b"0"), ("y", b"2")]).unwrap();
+        disk.crash();
+        drop(wal);
+        twice(&disk, &strictly(), |wal| {
+            assert!(entries(wal, "x").is_empty(), "seed {seed}, {turns}");
+            assert_eq!((entries(wal, "y").len(), entries(wal, "new").len()), (3, 1));
+        });
+    }
 }

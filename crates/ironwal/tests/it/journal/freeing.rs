@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use ironwal::storage::sim::CallKind;
-use ironwal::{Error, Journal, Maintenance, SyncMode, Wal};
+use ironwal::{CorruptionPolicy, Error, Journal, Maintenance, SyncMode, Wal, WalOptions};
 
 use super::{append_together, at_every_call, disk, entries, environment, open, options, turn_over};
 
@@ -78,7 +78,7 @@ fn whatever_call_fails(kind: CallKind, error: ErrorKind, mode: SyncMode) {
     for nth in 1..400 {
         let disk = disk(nth);
         let what = format!("{kind:?} {nth}, {error:?}, {mode:?}");
-        let few = ironwal::WalOptions { max_open_segments: 2, ..options(mode) };
+        let few = WalOptions { max_open_segments: 2, ..options(mode) };
         let wal = open(&disk, &few);
         disk.fail_nth(kind, nth, error);
         let before = disk.calls(kind);
@@ -284,6 +284,62 @@ fn single_appends_go_to_the_segment_when_the_journal_has_no_room() {
     assert_eq!((entries(&wal, "x").len(), entries(&wal, "y").len()), (5, 1));
 }
 
+/// The streams have room in their segments, the journal has none.
+#[test]
+fn a_batch_without_room_in_the_journal_is_refused() {
+    let disk = disk(1);
+    let wal = open(&disk, &options(SyncMode::Strict));
+    for name in ["x", "y"] {
+        wal.append(name, &[0; 70_000]).unwrap();
+        wal.append(name, &[0; 20_000]).unwrap();
+    }
+    append_together(&wal, &[("x", b"2"), ("y", b"2")]).unwrap();
+    let used = disk.used_bytes();
+    disk.configure(|config| config.capacity = Some(used));
+    let large = [3; 30_000];
+    let error = append_together(&wal, &[("x", &large), ("y", &large)]).unwrap_err();
+    assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+    assert_eq!(wal.append("x", b"3").unwrap(), 3);
+    assert_eq!(wal.append("y", b"3").unwrap(), 3);
+    disk.configure(|config| config.capacity = None);
+    append_together(&wal, &[("x", &large), ("y", &large)]).unwrap();
+    disk.crash();
+    drop(wal);
+    let wal = open(&disk, &options(SyncMode::Strict));
+    assert_eq!((entries(&wal, "x").len(), entries(&wal, "y").len()), (5, 5));
+}
+
+/// On a full disk there is no room to copy what the journal has of a poisoned stream: its file stays
+/// full, and the log goes on without it for as long.
+#[test]
+fn a_file_that_cannot_be_copied_on_a_full_disk_stays_as_it_is() {
+    for seed in 0..10 {
+        let disk = disk(seed);
+        let wal = open(&disk, &options(SyncMode::Strict));
+        let large = [1; 60_000];
+        append_together(&wal, &[("x", &large), ("y", b"0")]).unwrap();
+        disk.fail_nth(CallKind::Sync, 1, ErrorKind::Other);
+        wal.append("x", &[2; 20_000]).unwrap_err();
+        disk.clear_faults();
+        let used = disk.used_bytes();
+        disk.configure(|config| config.capacity = Some(used + 64 * 1024));
+        for nth in 1..30 {
+            assert_eq!(wal.append("y", b"goes on").unwrap(), nth);
+        }
+        let error = append_together(&wal, &[("y", b"1"), ("y2", b"1")]).unwrap_err();
+        assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+        if seed % 2 == 0 {
+            disk.configure(|config| config.capacity = None);
+            turn_over(&disk, &wal, 4);
+        }
+        disk.crash();
+        drop(wal);
+        let wal = open(&disk, &options(SyncMode::Strict));
+        assert_eq!(wal.get("x", 0).unwrap().as_deref(), Some(&large[..]), "seed {seed}");
+        assert_eq!(entries(&wal, "y").len(), 30);
+    }
+}
+
 /// Something fails in the background while many wait: all of them get an end, and what was
 /// acknowledged is there.
 #[test]
@@ -345,4 +401,35 @@ fn nothing_is_lost_when_the_power_goes_while_the_journal_is_freed() {
             check(&wal, &acknowledged, 1, &format!("call {call}"));
         },
     );
+}
+
+/// Entries that nobody synced stand behind those of the journal when that is freed. A slot that speaks
+/// of them before they are durable would make damage of their loss.
+#[test]
+fn settling_what_was_never_synced_makes_no_damage() {
+    let strictly =
+        WalOptions { on_corruption: CorruptionPolicy::Error, ..options(SyncMode::Async) };
+    for variant in 0..6 {
+        at_every_call(
+            |seed| {
+                let disk = disk(seed * 6 + variant);
+                let wal = open(&disk, &strictly);
+                append_together(&wal, &[("a", b"0"), ("b", b"0")]).unwrap();
+                for name in ["a", "b"] {
+                    for nth in 1..5 {
+                        wal.append(name, &[nth; 900]).unwrap();
+                    }
+                }
+                (disk, wal)
+            },
+            |wal| append_together(wal, &[("c", &[1; 3000]), ("d", b"frees the journal")]).is_ok(),
+            |disk, _, call| {
+                let wal = super::try_open(disk, &strictly, super::SMALL)
+                    .unwrap_or_else(|error| panic!("call {call}: {error}"));
+                for name in ["a", "b"] {
+                    assert_eq!(wal.get(name, 0).unwrap().as_deref(), Some(&b"0"[..]), "{call}");
+                }
+            },
+        );
+    }
 }

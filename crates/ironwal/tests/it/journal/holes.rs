@@ -3,16 +3,12 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-
 use ironwal::storage::sim::CallKind;
 use ironwal::storage::{SimDisk, Storage};
 use ironwal::{Error, Journal, SyncMode, Wal, WalOptions};
 
 use super::freeing::in_time;
 use super::{append_together, disk, entries, environment, journal, open, options, turn_over};
-use crate::hooked::Hooked;
 
 /// A stream that was cut was poisoned later, while a full file of the journal waited to be freed that
 /// held records from before the cut. They were copied forward, behind the void: after a crash they were
@@ -288,52 +284,6 @@ fn records_that_cannot_be_read_are_not_lost_when_they_are_copied() {
         let next_id = wal.stream("x").unwrap().next_id();
         assert!(next_id >= 2, "{next_id}: ids that were acknowledged are free again");
     }
-}
-
-/// Room was reserved for a round on a full disk, and a void of another stream took it before the round
-/// was written: the write had none, and failed the whole log.
-#[test]
-fn a_void_leaves_the_room_that_a_round_was_promised() {
-    let mut cut = [0, 0];
-    for blocks in 0..24 {
-        let disk = disk(blocks);
-        let wal_of_hook: Arc<OnceLock<Wal>> = Arc::default();
-        let (hooked, armed) = (Arc::clone(&wal_of_hook), Arc::new(AtomicBool::new(false)));
-        let (is_armed, outcome) = (Arc::clone(&armed), Arc::new(Mutex::new(None)));
-        let told = Arc::clone(&outcome);
-        // The round has its room, and syncs what is below a share of it.
-        let storage = Hooked::new(&disk).before_sync(move || {
-            if is_armed.swap(false, Ordering::SeqCst) {
-                let z = hooked.get().unwrap().stream("z").unwrap();
-                *told.lock().unwrap() = Some(z.truncate_after(None).is_ok());
-            }
-        });
-        let environment =
-            environment(Arc::new(storage), Journal::On).with_journal_size(super::LARGE);
-        let wal = Wal::open_with(options(SyncMode::Async), environment).unwrap();
-        append_together(&wal, &[("x", b"0"), ("y", b"0"), ("z", b"0")]).unwrap();
-        wal_of_hook.set(wal.clone()).ok();
-        wal.append("x", b"1, unsynced").unwrap();
-        let used = disk.used_bytes() + blocks * 4096;
-        disk.configure(|config| config.capacity = Some(used));
-        armed.store(true, Ordering::SeqCst);
-        let appended = append_together(&wal, &[("x", b"2"), ("y", b"1")]);
-        armed.store(false, Ordering::SeqCst);
-        match &appended {
-            Ok(_) | Err(Error::StorageFull { .. }) => {}
-            Err(error) => panic!("{blocks} blocks are free: {error}"),
-        }
-        match (*outcome.lock().unwrap(), appended) {
-            (Some(true), Ok(_)) => cut[0] += 1,
-            (Some(false), Ok(_)) => cut[1] += 1,
-            _ => {}
-        }
-        disk.configure(|config| config.capacity = None);
-        append_together(&wal, &[("x", b"3"), ("y", b"2")]).unwrap();
-        disk.crash();
-        drop((wal, wal_of_hook));
-    }
-    assert!(cut[0] > 0, "nothing was cut in the middle of a round: {cut:?}");
 }
 
 /// A batch that was refused for one stream left the streams behind that it would have begun.

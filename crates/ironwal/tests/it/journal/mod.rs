@@ -90,7 +90,7 @@ fn live_frames(disk: &SimDisk) -> usize {
 fn turn_over(disk: &SimDisk, wal: &Wal, times: u64) {
     let highest = || generations(disk).into_iter().flatten().max().unwrap_or(0);
     let start = highest();
-    for _ in 0..100 * times {
+    for _ in 0..=100 * times {
         if highest() >= start + times {
             return;
         }
