@@ -140,7 +140,8 @@ impl Journal {
                 generation,
                 end: JOURNAL_HEADER_LEN,
                 first: 0,
-                reserved_to: len,
+                // A crash can have kept the length of a file and lost what was reserved.
+                reserved_to: JOURNAL_HEADER_LEN,
                 written_to: len,
                 is_full: false,
                 streams: BTreeMap::new(),
