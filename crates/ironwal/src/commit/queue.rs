@@ -162,12 +162,14 @@ impl Stream {
         let in_round = match submitted {
             Submitted::Staged(in_round) => in_round,
             Submitted::Queued(ticket) => loop {
-                let state = std::mem::replace(&mut *lock(&ticket.0), State::Told);
-                match state {
+                // Under one lock, for somebody may be about to note what has become of it.
+                let mut state = lock(&ticket.0);
+                match std::mem::replace(&mut *state, State::Told) {
                     State::Staged(in_round) => break in_round,
                     State::Failed(error) => return Err(error),
                     State::Waiting => {
-                        *lock(&ticket.0) = State::Waiting;
+                        *state = State::Waiting;
+                        drop(state);
                         self.stage_queued();
                     }
                     State::Told => return Err(Error::Closed),

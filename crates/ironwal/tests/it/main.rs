@@ -26,6 +26,7 @@ mod schedules;
 mod sharded;
 mod simulation;
 mod stories;
+mod submitting;
 mod surface;
 mod threads;
 mod together;
