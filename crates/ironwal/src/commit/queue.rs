@@ -101,7 +101,8 @@ impl Stream {
                 Staged::NoRoom => break,
             }
         }
-        self.log.check_open()?;
+        // What is refused for good is refused now, also behind others.
+        self.log.has_room_for(&append)?;
         while self.queue.len.load(Ordering::Acquire) > QUEUED_LEN_MAX {
             self.stage_queued();
         }
