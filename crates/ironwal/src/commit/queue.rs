@@ -111,21 +111,22 @@ impl Stream {
         let mut entries = lock(&self.queue.entries);
         entries.push_back(queued);
         // One byte more, so that an empty entry is seen.
-        self.queue.len.fetch_add(entry.len() + 1, Ordering::AcqRel);
+        self.queue.len.fetch_add(entry.len() + 1, Ordering::SeqCst);
         Ok(Submitted::Queued(ticket))
     }
 
     /// Whether nobody knows yet that something was submitted; says so to one caller, who must see to
     /// it.
     pub(crate) fn begins_to_be_expected(&self) -> bool {
-        !self.queue.is_expected.load(Ordering::Relaxed)
-            && !self.queue.is_expected.swap(true, Ordering::AcqRel)
+        !self.queue.is_expected.load(Ordering::SeqCst)
+            && !self.queue.is_expected.swap(true, Ordering::SeqCst)
     }
 
     /// Commits what was submitted by now.
     pub(crate) fn commit_submitted(self: &Arc<Self>) {
-        // Before, so that what is submitted from now on is committed again.
-        self.queue.is_expected.store(false, Ordering::Release);
+        // Before, so that what is submitted from now on is committed again. Whoever submits changes the
+        // length and then looks here, so one of the two sees what the other did: all four in one order.
+        self.queue.is_expected.store(false, Ordering::SeqCst);
         self.stage_queued();
         if let Some((round, len)) = self.log.open_round() {
             // Whoever waits for it is told what has become of it.
@@ -135,7 +136,7 @@ impl Stream {
 
     /// Stages everything that queues, in order, making room for it. Blocks on the disk.
     pub(super) fn stage_queued(self: &Arc<Self>) {
-        if self.queue.len.load(Ordering::Acquire) == 0 {
+        if self.queue.len.load(Ordering::SeqCst) == 0 {
             return;
         }
         let _staging = lock(&self.queue.staging);
