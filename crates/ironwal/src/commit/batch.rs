@@ -190,6 +190,8 @@ pub(crate) fn commit(root: &Path, request: &Arc<Request>) -> Result<Vec<Range<u6
         part.stream.log().has_room_for(&part.append(&part.entries.slices()))?;
     }
     for part in &request.parts {
+        // What this thread has submitted before comes before.
+        part.stream.stage_queued();
         make_room(root, part)?;
     }
     close_gaps(&group, &request.parts)?;
