@@ -217,6 +217,9 @@ pub(crate) struct Watermark {
 struct Seen {
     words: Option<Arc<dyn SharedWords>>,
     epoch: u64,
+    /// The epoch of a writer that is known to be gone. What it told last need not be all that it did, so
+    /// no stream may be left at that while others are looked up in the files.
+    gone: Option<u64>,
     places: BTreeMap<u64, usize>,
     /// How many streams are in `places`.
     count: usize,
@@ -248,6 +251,7 @@ impl Watermark {
             Writing::Unknown => false,
             Writing::Somebody { epoch: seen_then, told } => {
                 epoch == seen_then
+                    && seen.gone != Some(epoch)
                     && number.is_some()
                     && seen.told(number).is_ok_and(|now| now == told)
             }
@@ -268,7 +272,10 @@ impl Watermark {
             return Ok(Writing::Unknown);
         }
         match self.map(&mut seen) {
-            Ok(epoch) => Ok(Writing::Nobody { epoch }),
+            Ok(epoch) => {
+                seen.gone = Some(epoch).filter(|epoch| *epoch != 0);
+                Ok(Writing::Nobody { epoch })
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::Unsupported => {
                     Ok(Writing::Nobody { epoch: 0 })
