@@ -22,6 +22,7 @@ mod recovery;
 mod reshaping;
 mod rot;
 mod schedules;
+mod seen_together;
 #[cfg(feature = "sharded")]
 mod sharded;
 mod simulation;
