@@ -7,6 +7,7 @@
 //! tried.
 
 mod turns;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,12 +17,13 @@ use std::time::Duration;
 use fastrand::Rng;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::SimConfig;
-use ironwal::{Environment, Error, Follower, Maintenance, Stream, SyncMode, Wal, WalOptions};
+use ironwal::{Environment, Error, Journal, Maintenance, Stream, SyncMode, Wal, WalOptions};
 
 use crate::contract::run_seeds;
-use crate::model::open_at;
-use crate::simulation::{STREAMS, options};
+use crate::model::open_with_journal;
+use crate::simulation::{STREAMS, journal, options};
 use turns::Turns;
+use worker::Worker;
 
 /// A run takes as long as about so many of the simulation: its threads wait for each other.
 const ONE_IN: u64 = 20;
@@ -30,7 +32,7 @@ const SEEDS: u64 = 50 * ONE_IN;
 const WORKERS: usize = 5;
 const STEPS: usize = 30;
 
-/// What is appended to the first stream when all is done.
+/// What is appended to each stream when all is done: behind what nobody waits for.
 const LAST: &[u8] = b"the last";
 
 #[test]
@@ -51,33 +53,35 @@ fn run_mode(mode: SyncMode) {
     });
 }
 
-/// What an entry says: who appended it, in which of his appends, which part of a batch it is, and by
-/// stream and id what its appender knew of before.
+/// What an entry says: who appended it, in which of his appends, which part of what the stream gets of a
+/// batch it is, which streams have parts of the batch if there are several, a bit for each, and by stream
+/// and id what its appender knew of before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Said {
     worker: usize,
     nth: usize,
     part: usize,
     parts: usize,
+    over: usize,
     after: Option<(usize, u64)>,
 }
 
 impl Said {
     fn encode(&self, padding: usize) -> Vec<u8> {
-        let Self { worker, nth, part, parts, .. } = self;
+        let Self { worker, nth, part, parts, over, .. } = self;
         let (stream, id) = self.after.map_or((-1, 0), |(stream, id)| (stream as i64, id));
         let padding = "x".repeat(padding);
-        format!("{worker} {nth} {part} {parts} {stream} {id} {padding}").into_bytes()
+        format!("{worker} {nth} {part} {parts} {over} {stream} {id} {padding}").into_bytes()
     }
 
     fn decode(entry: &[u8]) -> Self {
         let text = std::str::from_utf8(entry).unwrap();
         let mut words = text.split(' ').map(|word| word.parse::<i64>().ok());
         let mut next = || words.next().flatten().unwrap();
-        let [worker, nth, part, parts] = std::array::from_fn(|_| next() as usize);
+        let [worker, nth, part, parts, over] = std::array::from_fn(|_| next() as usize);
         let (stream, id) = (next(), next() as u64);
         let after = usize::try_from(stream).ok().map(|stream| (stream, id));
-        Self { worker, nth, part, parts, after }
+        Self { worker, nth, part, parts, over, after }
     }
 }
 
@@ -88,6 +92,8 @@ struct Notes {
     attempted: BTreeSet<Vec<u8>>,
     /// By stream and id.
     acknowledged: BTreeMap<(usize, u64), Vec<u8>>,
+    /// What nobody waited for, by stream.
+    dropped: BTreeSet<(usize, Vec<u8>)>,
     /// What was read.
     seen: BTreeMap<(usize, u64), Vec<u8>>,
     cuts: Vec<Vec<u64>>,
@@ -102,6 +108,7 @@ impl Notes {
     fn add(&mut self, other: Self) {
         self.attempted.extend(other.attempted);
         self.cuts.extend(other.cuts);
+        self.dropped.extend(other.dropped);
         for (place, entry) in other.acknowledged {
             let before = self.acknowledged.insert(place, entry);
             assert_eq!(before, None, "{place:?} was given to two");
@@ -127,6 +134,7 @@ struct Run {
     rng: Rng,
     disk: SimDisk,
     options: WalOptions,
+    journal: (Journal, u64),
     /// Whether the power goes while they work.
     power_goes: bool,
     known: [Known; STREAMS.len()],
@@ -138,8 +146,9 @@ impl Run {
         let config = SimConfig { seed: rng.u64(..), trace, ..SimConfig::default() };
         let disk = SimDisk::with_config(config);
         let options = options(&mut rng, mode);
+        let journal = journal(&mut rng);
         let power_goes = rng.f64() < 0.3;
-        Self { mode, rng, disk, options, power_goes, known: Default::default() }
+        Self { mode, rng, disk, options, journal, power_goes, known: Default::default() }
     }
 
     fn run(mut self) {
@@ -149,22 +158,24 @@ impl Run {
             .with_storage(Arc::new(turns.clone()))
             .with_entropy(|| 0x5A17)
             .with_clock(|| Duration::ZERO)
-            .with_maintenance(if inline { Maintenance::Inline } else { Maintenance::Thread });
+            .with_maintenance(if inline { Maintenance::Inline } else { Maintenance::Thread })
+            .with_journal(self.journal.0)
+            .with_journal_size(self.journal.1);
         let wal = Wal::open_with(self.options.clone(), environment).unwrap();
         if self.power_goes {
             self.disk.cut_power_at(self.rng.u64(1..1500));
         }
         turns.switch(true);
-        let notes = self.work(&wal, &turns);
+        let mut notes = self.work(&wal, &turns);
         turns.switch(false);
         if !self.power_goes {
-            self.check_whole(&wal, &notes);
+            self.check_whole(&wal, &mut notes);
         }
         self.check_cuts(&notes);
         self.disk.crash();
         drop(wal);
-        let clock = || Duration::ZERO;
-        let wal = open_at(Arc::new(self.disk.process()), &self.options, clock).unwrap();
+        let (disk, clock) = (Arc::new(self.disk.process()), || Duration::ZERO);
+        let wal = open_with_journal(disk, &self.options, self.journal, clock).unwrap();
         self.check_recovered(&wal, &notes);
     }
 
@@ -190,6 +201,7 @@ impl Run {
                         turns::set_number(number);
                         let mut worker = Worker::new(run, wal, streams, number, seed);
                         let ended = (0..STEPS).try_for_each(|_| worker.step());
+                        let ended = ended.and_then(|()| worker.wait_for_all());
                         turns.leave();
                         run.allow(ended);
                         worker.notes
@@ -209,8 +221,10 @@ impl Run {
             if self.power_goes || panic.is_some() {
                 let _ = wal.close();
             } else {
-                let id = streams[0].append(LAST).unwrap();
-                notes.acknowledged.insert((0, id), LAST.to_vec());
+                for (nth, stream) in streams.iter().enumerate() {
+                    let id = stream.append(LAST).unwrap();
+                    notes.acknowledged.insert((nth, id), LAST.to_vec());
+                }
             }
             if let Some(panic) = panic {
                 std::panic::resume_unwind(panic);
@@ -257,23 +271,40 @@ impl Run {
     }
 
     /// While the log is open, it holds what was acknowledged and nothing else.
-    fn check_whole(&self, wal: &Wal, notes: &Notes) {
+    fn check_whole(&self, wal: &Wal, notes: &mut Notes) {
         for (nth, name) in STREAMS.iter().enumerate() {
             let stream = wal.stream(name).unwrap();
-            let of_stream = notes.acknowledged.range((nth, 0)..(nth + 1, 0));
-            let ids = of_stream.map(|((_, id), _)| *id);
-            assert!(ids.eq(0..stream.next_id()), "{name}: the ids have gaps");
+            // What nobody waited for is there too, or has been pruned.
+            let ids =
+                (0..stream.next_id()).filter(|id| !notes.acknowledged.contains_key(&(nth, *id)));
+            let others: Vec<u64> = ids.collect();
+            let dropped = notes.dropped.iter().filter(|(stream, _)| *stream == nth).count();
+            assert_eq!(others.len(), dropped, "{name}: ids that nobody was told: {others:?}");
+            for id in others {
+                match stream.get(id).unwrap() {
+                    Some(entry) => {
+                        assert!(notes.dropped.contains(&(nth, entry.to_vec())), "{name} {id}");
+                        notes.acknowledged.insert((nth, id), entry.to_vec());
+                    }
+                    None => assert!(id < stream.first_id(), "{name} {id} is missing"),
+                }
+            }
             let pruned = self.known[nth].pruned.load(Ordering::Relaxed);
             assert_eq!(stream.first_id(), pruned, "{name}");
         }
         for (place, entry) in &notes.seen {
-            assert_eq!(notes.acknowledged.get(place), Some(entry), "{place:?}");
+            let is_known = notes.acknowledged.get(place) == Some(entry);
+            assert!(is_known || notes.dropped.contains(&(place.0, entry.clone())), "{place:?}");
         }
         self.check_entries(wal, notes);
     }
 
     /// What is there was appended there, whole, and in the order of each thread.
     fn check_entries(&self, wal: &Wal, notes: &Notes) {
+        // By worker and append, where something of it is; and by stream, which append of each worker
+        // is the first there.
+        let mut batches: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
+        let mut first_of = [[usize::MAX; WORKERS]; STREAMS.len()];
         for (nth, name) in STREAMS.iter().enumerate() {
             let stream = wal.stream(name).unwrap();
             let mut last_of = [None; WORKERS];
@@ -298,10 +329,27 @@ impl Run {
                 let order = Some((said.nth, said.part));
                 assert!(last_of[said.worker] < order, "{name} {id}: out of order");
                 last_of[said.worker] = order;
+                let first = &mut first_of[nth][said.worker];
+                *first = said.nth.min(*first);
+                if said.over != 0 {
+                    let found = batches.entry((said.worker, said.nth)).or_insert((0, said.over));
+                    found.0 |= 1 << nth;
+                }
                 unfinished = (said.part + 1 < said.parts).then_some(said);
             }
             assert_eq!(due, stream.next_id(), "{name}");
             assert_eq!(unfinished, None, "{name}: a batch is not whole");
+        }
+        for ((worker, append), (found, over)) in batches {
+            for (nth, name) in STREAMS.iter().enumerate().filter(|(nth, _)| over >> nth & 1 == 1) {
+                // It may have been pruned, unless something that was appended before is kept.
+                let may_be_pruned =
+                    wal.stream(name).unwrap().first_id() > 0 && first_of[nth][worker] > append;
+                assert!(
+                    found >> nth & 1 == 1 || may_be_pruned,
+                    "{name}: nothing of batch {append} of {worker}, which others have"
+                );
+            }
         }
     }
 
@@ -343,138 +391,5 @@ impl Run {
 
     fn is_durable(&self, stream: usize, end: u64) {
         self.known[stream].durable.fetch_max(end, Ordering::Relaxed);
-    }
-}
-
-struct Worker<'a> {
-    run: &'a Run,
-    wal: &'a Wal,
-    streams: &'a [Stream; STREAMS.len()],
-    number: usize,
-    rng: Rng,
-    followers: [Follower; STREAMS.len()],
-    /// The entry that it knew last.
-    after: Option<(usize, u64)>,
-    appends: usize,
-    notes: Notes,
-}
-
-impl<'a> Worker<'a> {
-    fn new(
-        run: &'a Run,
-        wal: &'a Wal,
-        streams: &'a [Stream; STREAMS.len()],
-        number: usize,
-        seed: u64,
-    ) -> Self {
-        Self {
-            run,
-            wal,
-            streams,
-            number,
-            rng: Rng::with_seed(seed),
-            followers: std::array::from_fn(|nth| streams[nth].follow(0)),
-            after: None,
-            appends: 0,
-            notes: Notes::default(),
-        }
-    }
-
-    fn step(&mut self) -> ironwal::Result<()> {
-        let nth = self.rng.usize(..STREAMS.len());
-        let stream = &self.streams[nth];
-        match self.rng.u8(..20) {
-            0..=9 => self.append(nth)?,
-            10 | 11 => self.follow(nth)?,
-            12 | 13 => self.read(nth)?,
-            14 => {
-                let end = stream.next_id();
-                stream.sync()?;
-                self.run.is_durable(nth, end);
-            }
-            15 => stream.rotate()?,
-            16 => {
-                let id = self.rng.u64(..=stream.next_id());
-                let known = &self.run.known[nth];
-                known.pruned_at_most.fetch_max(id, Ordering::Relaxed);
-                stream.truncate_before(id)?;
-                known.pruned.fetch_max(id, Ordering::Relaxed);
-            }
-            17 => {
-                let ends = self.streams.each_ref().map(Stream::next_id);
-                self.wal.sync_all()?;
-                ends.into_iter().enumerate().for_each(|(nth, end)| self.run.is_durable(nth, end));
-            }
-            18 => {
-                let cut = self.wal.cut(&STREAMS)?;
-                if let Some((stream, id)) = self.after {
-                    assert!(cut[stream] > id, "{cut:?} misses what this thread knows");
-                }
-                self.notes.cuts.push(cut);
-            }
-            _ => self.run.is_durable(nth, stream.durable_end()),
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, nth: usize) -> ironwal::Result<()> {
-        let parts = if self.rng.u8(..4) == 0 { self.rng.usize(2..5) } else { 1 };
-        self.appends += 1;
-        let entries: Vec<Vec<u8>> = (0..parts)
-            .map(|part| {
-                let (worker, after) = (self.number, self.after);
-                let said = Said { worker, nth: self.appends, part, parts, after };
-                said.encode(self.rng.usize(..60))
-            })
-            .collect();
-        self.notes.attempted.extend(entries.iter().cloned());
-        let slices: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-        let stream = &self.streams[nth];
-        let ids = match slices[..] {
-            [single] => stream.append(single).map(|id| id..id + 1)?,
-            _ => stream.append_batch(&slices)?,
-        };
-        if self.run.mode == SyncMode::Strict || parts > 1 {
-            self.run.is_durable(nth, ids.end);
-        }
-        self.after = Some((nth, ids.end - 1));
-        for (id, entry) in ids.zip(entries) {
-            self.notes.acknowledged.insert((nth, id), entry);
-        }
-        Ok(())
-    }
-
-    fn follow(&mut self, nth: usize) -> ironwal::Result<()> {
-        for _ in 0..self.rng.u8(1..6) {
-            let due = self.followers[nth].position();
-            match self.followers[nth].try_next() {
-                Ok(None) => break,
-                Ok(Some((id, entry))) => {
-                    assert_eq!(id, due);
-                    self.notes.saw(nth, id, &entry);
-                    self.after = Some((nth, id));
-                }
-                Err(Error::Pruned { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, nth: usize) -> ironwal::Result<()> {
-        let stream = &self.streams[nth];
-        let end = stream.next_id();
-        if end == 0 {
-            return Ok(());
-        }
-        let id = self.rng.u64(..end);
-        match stream.get(id)? {
-            Some(entry) => {
-                self.notes.saw(nth, id, &entry);
-                self.after = Some((nth, id));
-            }
-            None => assert!(id < stream.first_id(), "{} {id} is missing", stream.name()),
-        }
-        Ok(())
     }
 }
