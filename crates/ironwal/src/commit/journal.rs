@@ -1,4 +1,4 @@
-//! The journal's two files: writing frames, going from one file to the other, and freeing a full one.
+//! The journal: going from one of its two files to the other, and freeing a full one.
 //!
 //! ```text
 //!            ready ──── frames are written ──── full ──── its streams settle ──── ready
@@ -11,33 +11,25 @@
 //! holds of it copied to the other file first. Each time a file begins anew it has a new *generation*,
 //! which is durable in its header before any frame is: so no frame of an earlier one counts.
 //!
-//! What recovery does with the files is in `log/recover/journal.rs`.
+//! How a frame gets into a file is in `parts.rs`; what recovery does with the files, in
+//! `log/recover/journal.rs` and `log/recover/replay.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Stream;
+use super::parts::{LEN_MIN, Need, Part, State};
 use crate::error::{Error, Result};
-use crate::format::BLOCK_LEN;
-use crate::format::journal::frame::{self, JournalPlace};
+use crate::format::journal::frame;
 use crate::format::journal::header::JournalHeader;
-use crate::format::journal::{JOURNAL_HEADER_LEN, RECORD_LEN, Record};
+use crate::format::journal::{JOURNAL_HEADER_LEN, Record};
 use crate::log::recover::journal as recovery;
 use crate::log::root_syncs::RootSyncs;
 use crate::log::{Whole, shared_error};
 use crate::segment::writer::no_space;
-use crate::storage::{self, File, OpenMode, Storage};
+use crate::storage::{File, OpenMode, Storage};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, Weak, in_parallel, lock};
-
-/// The most that is reserved ahead at a time, in bytes.
-const RESERVE_STEP_MAX: u64 = 8 * 1024 * 1024;
-
-/// The least that a file is, and the step in which blocks are zeroed ahead the first time.
-const ZERO_STEP: u64 = 256 * 1024;
-const LEN_MIN: u64 = 64 * 1024;
-
-static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 
 /// What the journal is told about its log.
 #[derive(Debug)]
@@ -64,68 +56,10 @@ pub(crate) struct Journal {
     is_due: AtomicBool,
 }
 
-/// Where frames are written. Locked while one is.
-#[derive(Debug)]
-struct State {
-    parts: [Option<Part>; 2],
-    /// Which of them frames are written to.
-    active: usize,
-    /// The highest that was given to a file.
-    generation: u64,
-    /// Of the frame that was written last.
-    sequence: u64,
-    /// Its directory.
-    previous: Vec<Record>,
-    buffer: Vec<u8>,
-    /// The room that whoever leads has asked for and not written to yet: others leave as much.
-    promised: u64,
-    /// The log is closed: the files may be somebody else's.
-    closed: bool,
-}
-
-/// One of the files.
-#[derive(Debug)]
-struct Part {
-    file: Arc<dyn File>,
-    path: PathBuf,
-    generation: u64,
-    /// Where the next frame goes.
-    end: u64,
-    /// The sequence of its first frame, if it has one.
-    first: u64,
-    reserved_to: u64,
-    /// Blocks are written, with frames or zeros, up to here.
-    written_to: u64,
-    is_full: bool,
-    /// The streams that it holds something of.
-    streams: BTreeMap<u64, Weak<Stream>>,
-    /// The streams that a void in it speaks of. Nothing is copied behind that from the other file.
-    voided: BTreeSet<u64>,
-}
-
-/// What a frame needs before it can be written.
-enum Need {
-    Nothing,
-    /// The other file, which is ready or not there yet.
-    Switch,
-    /// The other file, which is full.
-    Drain,
-}
-
 impl Journal {
     /// A journal without files.
     pub(crate) fn new(settings: Settings, whole: Arc<Whole>) -> Self {
-        let state = State {
-            parts: [None, None],
-            active: 0,
-            generation: 0,
-            sequence: 0,
-            previous: Vec::new(),
-            buffer: Vec::new(),
-            promised: 0,
-            closed: false,
-        };
-        let (state, draining) = (Mutex::new(state), Mutex::default());
+        let (state, draining) = (Mutex::new(State::new()), Mutex::default());
         Self { settings, whole, state, draining, is_due: AtomicBool::new(false) }
     }
 
@@ -455,148 +389,5 @@ impl Journal {
         }
         state.generation = generation;
         Ok(())
-    }
-}
-
-impl State {
-    fn active(&mut self) -> Option<&mut Part> {
-        self.parts[self.active].as_mut()
-    }
-
-    fn other(&self) -> Option<&Part> {
-        self.parts[1 - self.active].as_ref()
-    }
-
-    fn is_other_ready(&self) -> bool {
-        self.other().is_some_and(|other| !other.is_full)
-    }
-
-    /// Whether the other file is ready and has room without growing.
-    fn is_other_longer(&self, len: u64) -> bool {
-        self.other().is_some_and(|other| !other.is_full && other.end + len <= other.reserved_to)
-    }
-
-    fn needs(&self, len: u64, len_max: u64) -> Need {
-        let Some(active) = &self.parts[self.active] else { return Need::Switch };
-        // One frame that is longer than a file should be gets a file for itself.
-        if active.end + len <= len_max || active.end == JOURNAL_HEADER_LEN {
-            return Need::Nothing;
-        }
-        match self.other() {
-            Some(other) if other.is_full => Need::Drain,
-            _ => Need::Switch,
-        }
-    }
-
-    /// Reserves space for `len` bytes more in the file that is written to.
-    fn reserve(&mut self, len: u64, len_max: u64) -> Result<()> {
-        let Some(part) = self.active() else { return Ok(()) };
-        let end = (part.end + len).next_multiple_of(BLOCK_LEN);
-        if end <= part.reserved_to {
-            return Ok(());
-        }
-        let step = part.reserved_to.min(RESERVE_STEP_MAX);
-        let generous = (part.reserved_to + step).min(len_max).max(end);
-        let from = part.reserved_to;
-        let reserved = part.file.reserve(from, generous - from).map(|()| generous);
-        let reserved = match reserved {
-            Err(_) if generous > end => part.file.reserve(from, end - from).map(|()| end),
-            other => other,
-        };
-        part.reserved_to = reserved.map_err(|error| no_space(error, &part.path))?;
-        Ok(())
-    }
-
-    /// Reserves room for a frame beside what is promised to whoever leads, whose frame is going to
-    /// repeat its directory.
-    fn reserve_more(&mut self, records: u64, payload_len: u64, len_max: u64) -> Result<()> {
-        let len = frame::frame_len(records, self.previous.len() as u64, payload_len);
-        let promised = match self.promised {
-            0 => 0,
-            promised => (promised + records * RECORD_LEN).next_multiple_of(BLOCK_LEN),
-        };
-        self.reserve(len + promised, len_max)
-    }
-
-    /// Writes a frame that takes more room than a file should have, if need be.
-    fn write_more(
-        &mut self,
-        settings: &Settings,
-        records: &[Record],
-        payload: &[&[u8]],
-    ) -> Result<()> {
-        let payload_len = payload.iter().map(|share| share.len() as u64).sum();
-        self.reserve_more(records.len() as u64, payload_len, settings.len_max)?;
-        self.write(settings.salt, records, payload)?;
-        Ok(())
-    }
-
-    /// Writes a frame and syncs it; returns its generation.
-    fn write(&mut self, salt: u64, records: &[Record], payload: &[&[u8]]) -> io::Result<u64> {
-        let (sequence, mut buffer) = (self.sequence + 1, std::mem::take(&mut self.buffer));
-        let previous = std::mem::take(&mut self.previous);
-        let Some(part) = self.parts[self.active].as_mut() else {
-            return Err(io::Error::other("there is no journal to write to"));
-        };
-        buffer.clear();
-        if part.end == JOURNAL_HEADER_LEN {
-            part.first = sequence;
-        }
-        let (generation, offset, first) = (part.generation, part.end, part.first);
-        let place = JournalPlace { salt, generation, offset, sequence, first };
-        let shares = payload.iter().copied();
-        if frame::encode(&mut buffer, place, records, &previous, shares).is_none() {
-            return Err(io::Error::other("a frame of the journal is too long"));
-        }
-        part.write(&buffer)?;
-        self.sequence = sequence;
-        self.previous = previous;
-        self.previous.clear();
-        self.previous.extend_from_slice(records);
-        if buffer.capacity() <= 1024 * 1024 {
-            self.buffer = buffer;
-        }
-        Ok(generation)
-    }
-}
-
-impl Part {
-    /// It holds something of a stream. One that was deleted and restored has the same number.
-    fn holds(&mut self, stream: &Arc<Stream>) {
-        if let Some(number) = stream.log().number() {
-            self.streams.insert(number, Arc::downgrade(stream));
-        }
-    }
-
-    fn write(&mut self, frame: &[u8]) -> io::Result<()> {
-        let end = self.end + frame.len() as u64;
-        storage::write_all_at(&*self.file, frame, self.end)?;
-        if end > self.written_to {
-            // Under the sync that is due anyway, so that the next frames go to blocks that exist.
-            let zero_to = (end + ZERO_STEP).min(self.reserved_to).max(end);
-            let len = usize::try_from(zero_to - end).unwrap_or(0);
-            storage::write_all_at(&*self.file, &ZEROS[..len], end)?;
-            self.written_to = zero_to;
-        }
-        self.file.sync()?;
-        self.end = end;
-        Ok(())
-    }
-
-    /// It holds nothing of use any more, and has another generation.
-    fn restart(&mut self, generation: u64, len_max: u64) {
-        self.generation = generation;
-        self.end = JOURNAL_HEADER_LEN;
-        self.is_full = false;
-        self.streams.clear();
-        self.voided.clear();
-        if self.reserved_to > len_max.max(LEN_MIN) {
-            let len = len_max.max(LEN_MIN);
-            // It was longer for one frame. If it stays so, that is no harm.
-            if self.file.set_len(len).is_ok() {
-                self.reserved_to = len;
-                self.written_to = self.written_to.min(len);
-            }
-        }
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod batch;
 mod files;
 pub(crate) mod group;
 mod journal;
+mod parts;
 pub(crate) mod queue;
 pub(crate) mod rounds;
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod build;
 pub(super) mod found;
 pub(crate) mod journal;
 mod repair;
+pub(crate) mod replay;
 pub(crate) mod view;
 
 use std::path::{Path, PathBuf};
