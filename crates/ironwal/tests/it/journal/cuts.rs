@@ -8,8 +8,8 @@ use ironwal::storage::sim::CallKind;
 use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
 
 use super::{
-    LARGE, append_together, at_every_call, disk, entries, frames_in, open, options, try_open,
-    turn_over,
+    LARGE, SMALL, append_together, at_every_call, disk, entries, frames_in, live_frames, open,
+    options, try_open, turn_over,
 };
 
 /// Damage is an error, so that a record of a stream that is gone is noticed.
@@ -253,19 +253,50 @@ fn without_room_for_the_void_nothing_is_deleted() {
 fn a_poisoned_stream_that_is_deleted_leaves_no_record() {
     for (seed, turns) in (0..5).flat_map(|seed| (0..4).map(move |turns| (seed, turns))) {
         let disk = disk(seed);
-        let wal = journaled(&disk, &strictly());
+        let wal = try_open(&disk, &strictly(), 2 * SMALL).unwrap();
+        for entry in [b"old 0", b"old 1"] {
+            append_together(&wal, &[("x", entry), ("y", entry)]).unwrap();
+        }
         disk.fail_nth(CallKind::Sync, 1, ErrorKind::Other);
         wal.append("x", &[9; 20_000]).unwrap_err();
         disk.clear_faults();
         turn_over(&disk, &wal, turns);
         wal.delete_stream("x").unwrap();
         // So that the directory is gone for good.
-        append_together(&wal, &[("new", b"0"), ("y", b"2")]).unwrap();
+        let frames = live_frames(&disk);
+        wal.append("new", b"0").unwrap();
+        assert!(live_frames(&disk) > frames, "the journal begins anew");
         disk.crash();
         drop(wal);
         twice(&disk, &strictly(), |wal| {
             assert!(entries(wal, "x").is_empty(), "seed {seed}, {turns}");
-            assert_eq!((entries(wal, "y").len(), entries(wal, "new").len()), (3, 1));
+            assert_eq!((entries(wal, "y").len(), entries(wal, "new").len()), (2, 1));
+        });
+    }
+}
+
+/// A stream was cut, and the file with the void is long used anew. Then the stream is poisoned: what the
+/// journal has of it since is copied to that file, which has no void of it any more.
+#[test]
+fn what_was_appended_long_after_a_cut_is_copied_with_the_rest() {
+    for (seed, turns) in (0..3).flat_map(|seed| (1..6).map(move |turns| (seed, turns))) {
+        let disk = disk(seed);
+        let wal = journaled(&disk, &strictly());
+        wal.stream("x").unwrap().truncate_after(Some(0)).unwrap();
+        turn_over(&disk, &wal, turns);
+        for nth in 0..3 {
+            assert_eq!(wal.append("x", b"new").unwrap(), 1 + nth);
+        }
+        disk.fail_nth(CallKind::Sync, 1, ErrorKind::Other);
+        wal.append("x", &[9; 20_000]).unwrap_err();
+        disk.clear_faults();
+        turn_over(&disk, &wal, 3);
+        disk.crash();
+        drop(wal);
+        twice(&disk, &strictly(), |wal| {
+            let found = entries(wal, "x");
+            assert!(found.len() >= 4, "seed {seed}, {turns}: {} entries", found.len());
+            assert!(found[0] == b"old 0" && found[1..4].iter().all(|entry| entry == b"new"));
         });
     }
 }

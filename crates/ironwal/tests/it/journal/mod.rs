@@ -9,6 +9,7 @@ mod holes;
 mod joining;
 mod missing;
 mod replaying;
+mod room;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

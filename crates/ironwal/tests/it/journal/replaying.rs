@@ -149,6 +149,43 @@ fn a_frame_whose_sync_failed_is_there_for_good_or_not_at_all() {
     assert!(seen.iter().all(|times| *times > 5), "{seen:?}");
 }
 
+/// A frame was written, its sync failed, and the process died; the next one sees it in the page cache.
+/// If a share of it were durable in a segment before the frame is, a power loss would leave a part of
+/// the batch.
+#[test]
+fn a_frame_whose_sync_failed_reaches_no_segment_before_it_is_written_again() {
+    let mut seen = [0, 0];
+    for seed in 0..20 {
+        let start = disk(seed);
+        let wal = open(&start, &strictly());
+        append_together(&wal, &NAMES.map(|name| (name, &b"0"[..]))).unwrap();
+        start.fail_nth(CallKind::Sync, 1, ErrorKind::Other);
+        append_together(&wal, &NAMES.map(|name| (name, &b"1"[..]))).unwrap_err();
+        start.clear_faults();
+        start.kill();
+        drop(wal);
+        assert_eq!(live_frames(&start), 2, "seed {seed}: the page cache has lost it");
+        for call in 1..1000 {
+            let disk = start.snapshot();
+            disk.reseed(call);
+            disk.cut_power_at(call);
+            let opened = try_open(&disk, &strictly());
+            let is_over = !disk.power_is_off();
+            disk.crash();
+            drop(opened);
+            let wal = open(&disk, &strictly());
+            let counts = NAMES.map(|name| entries(&wal, name).len());
+            assert!([[1; 3], [2; 3]].contains(&counts), "seed {seed}, call {call}: {counts:?}");
+            seen[counts[0] - 1] += 1;
+            if is_over {
+                assert!(call > 20, "{call}");
+                break;
+            }
+        }
+    }
+    assert!(seen.iter().all(|times| *times > 20), "{seen:?}");
+}
+
 #[test]
 fn records_of_pruned_segments_are_passed_over() {
     for seed in 0..10 {
