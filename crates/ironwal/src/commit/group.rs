@@ -366,8 +366,7 @@ impl Stream {
 
     /// The number of the stream, if something of it is in the journal.
     fn number_in_journal(&self) -> Option<u64> {
-        let generation = self.journaled_in.load(Ordering::Relaxed);
-        self.log.number().filter(|_| self.group.journal.is_live(generation))
+        self.log.number().filter(|_| self.group.journal.is_live(&self.journaled_in))
     }
 
     /// Sees to it that [`Stream::void_in_journal`] needs no more space.

@@ -29,7 +29,9 @@ use crate::log::root_syncs::RootSyncs;
 use crate::log::{Whole, shared_error};
 use crate::segment::writer::no_space;
 use crate::storage::{File, OpenMode, Storage};
-use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, Weak, in_parallel, lock};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Weak, in_parallel, lock,
+};
 
 /// What the journal is told about its log.
 #[derive(Debug)]
@@ -107,9 +109,11 @@ impl Journal {
         self.is_due.load(Ordering::Relaxed) && self.is_due.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether records of this generation may be replayed.
-    pub(super) fn is_live(&self, generation: u64) -> bool {
+    /// Whether records of this generation may be replayed. It is loaded while nothing is copied
+    /// forward, which changes it.
+    pub(super) fn is_live(&self, generation: &AtomicU64) -> bool {
         let state = lock(&self.state);
+        let generation = generation.load(Ordering::Relaxed);
         let is_it = |part: &Part| part.generation == generation && part.end > JOURNAL_HEADER_LEN;
         generation > 0 && state.parts.iter().flatten().any(is_it)
     }
@@ -178,10 +182,20 @@ impl Journal {
             state.generation = generation;
         }
         if other != state.active
-            && let Some(full) = &mut state.parts[state.active]
+            && let Some(left) = &mut state.parts[state.active]
         {
-            full.is_full = true;
-            self.is_due.store(true, Ordering::Relaxed);
+            if left.end == JOURNAL_HEADER_LEN {
+                // It was too short, and nothing went into it. Below the generation of the other file
+                // that would be a loss.
+                let generation = state.generation + 1;
+                self.begin(&*left.file, generation, false)
+                    .map_err(|error| Error::Io(shared_error(&self.whole.fail(error))))?;
+                left.generation = generation;
+                state.generation = generation;
+            } else {
+                left.is_full = true;
+                self.is_due.store(true, Ordering::Relaxed);
+            }
         }
         state.active = other;
         Ok(())

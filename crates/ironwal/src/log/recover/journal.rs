@@ -313,12 +313,16 @@ pub(crate) fn empty(
         let generation = emptied.generation;
         let file = storage.open(&found.path, OpenMode::ReadWrite)?;
         begin_generation(&*file, JournalHeader { salt, generation, is_closed: false })?;
+        let (path, len) = (found.path.clone(), found.len.max(JOURNAL_HEADER_LEN));
+        emptied.files[found.nth] = Some(EmptyFile { file, path, generation, len });
+    }
+    // Once all are empty: a crash in between takes a file away, which is damage if the other one speaks
+    // of it.
+    for found in &found.files {
         // By another name and back: the process that named it may have seen the sync of that fail.
         let other = unfinished_path_of(root, found.nth);
         storage.rename(&found.path, &other)?;
         storage.rename(&other, &found.path)?;
-        let (path, len) = (found.path.clone(), found.len.max(JOURNAL_HEADER_LEN));
-        emptied.files[found.nth] = Some(EmptyFile { file, path, generation, len });
     }
     if !found.files.is_empty() {
         storage.sync_dir(root)?;

@@ -1,6 +1,7 @@
 //! The rules that join the journal and the segments, each with a test that a violation of it turns
 //! red: `docs/design.md` says what they are for.
 
+mod attacks;
 mod batches;
 mod closing;
 mod cuts;
@@ -10,6 +11,7 @@ mod joining;
 mod missing;
 mod replaying;
 mod room;
+mod storm;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
