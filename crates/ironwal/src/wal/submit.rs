@@ -67,6 +67,10 @@ impl super::inner::Inner {
         if self.environment.maintenance == Maintenance::Thread && stream.begins_to_be_expected() {
             self.committer.hand_over(vec![Arc::clone(stream)]);
         }
+        // Of the rounds before: perhaps nobody waits for those, nor for this.
+        if self.environment.maintenance == Maintenance::Thread {
+            self.maintainer.appended(stream);
+        }
         Ok(submitted)
     }
 }

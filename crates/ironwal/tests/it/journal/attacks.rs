@@ -125,6 +125,11 @@ fn what_nobody_waits_for_is_written_to_the_segments_too() {
         .with_journal_size(64 << 20);
     let wal = Wal::open_with(options(SyncMode::Strict), environment).unwrap();
     let streams = ["a", "b"].map(|name| wal.stream(name).unwrap());
+    for stream in &streams {
+        // So much room that none has to be made, for whoever makes it writes what is not written.
+        stream.append(&[0; 300_000]).unwrap();
+        stream.append(b"opened").unwrap();
+    }
     for nth in 0..500_u32 {
         for stream in &streams {
             let before = stream.next_id();

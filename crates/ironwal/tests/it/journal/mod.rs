@@ -4,6 +4,7 @@
 mod attacks;
 mod batches;
 mod closing;
+mod crowd;
 mod cuts;
 mod freeing;
 mod holes;

@@ -47,6 +47,8 @@ struct Storm {
     next: u64,
     /// The number of parts of batches that a user cut, pruned or deleted a part of.
     touched: BTreeSet<u64>,
+    /// A sync may have failed: what it lost can be gone from the cache when the process is killed.
+    may_have_lost: bool,
     verbose: bool,
 }
 
@@ -73,7 +75,8 @@ impl Storm {
         let names: Vec<String> = (0..count).map(|nth| format!("s{nth}")).collect();
         let expected = names.iter().map(|name| (name.clone(), Expected::default())).collect();
         let (mode, next, touched) = (SyncMode::Strict, 1, BTreeSet::new());
-        Self { rng, disk, mode, names, expected, next, touched, verbose }
+        let may_have_lost = false;
+        Self { rng, disk, mode, names, expected, next, touched, may_have_lost, verbose }
     }
 
     fn say(&self, what: impl FnOnce() -> String) {
@@ -133,6 +136,7 @@ impl Storm {
         let error = errors[self.rng.usize(..2)];
         let what = self.rng.u8(..6);
         self.say(|| format!("trouble {what} {n} {error}"));
+        self.may_have_lost |= matches!(what, 1 | 5);
         match what {
             0 => self.disk.cut_power_at(n),
             1 => {
@@ -358,7 +362,7 @@ impl Storm {
                 34..36 => self.prune(wal),
                 36 => self.delete(wal),
                 37 => drop(wal.maintain()),
-                38 => self.calm(),
+                38 => self.look_from_elsewhere(),
                 _ => {}
             }
             if self.disk.power_is_off() {
@@ -366,6 +370,41 @@ impl Storm {
             }
             self.note(wal);
         }
+    }
+
+    fn read_only(&self) -> ironwal::Result<Wal> {
+        let options =
+            WalOptions { on_corruption: CorruptionPolicy::Error, ..WalOptions::new("/log") };
+        let storage = Arc::new(self.disk.process());
+        Wal::open_read_only_with(options, environment(storage, Journal::Auto))
+    }
+
+    /// Another process sees what is committed, and all of a batch or nothing.
+    fn look_from_elsewhere(&mut self) {
+        self.calm();
+        let other = self.read_only().unwrap_or_else(|error| panic!("cannot be read: {error}"));
+        for name in self.names.iter().filter(|name| !self.is_in_doubt(name)) {
+            let expected = &self.expected[name];
+            let found: Vec<(u64, Entry)> =
+                other.iter_with_ids(name, 0).unwrap().map(|it| it.unwrap()).collect();
+            for (id, entry) in &found {
+                assert_eq!(expected.acknowledged.get(*id as usize), Some(entry), "{name}: {id}");
+            }
+            let end = found.last().map_or(0, |(id, _)| *id as usize + 1);
+            assert!(
+                end == expected.acknowledged.len() || found.is_empty(),
+                "{name}: {end} of {} seen from elsewhere",
+                expected.acknowledged.len()
+            );
+        }
+    }
+
+    fn ends(&self, wal: &Wal) -> Vec<(String, u64, u64)> {
+        let of = |name: &String| {
+            let stream = wal.stream(name).unwrap();
+            (name.clone(), stream.first_id(), stream.next_id())
+        };
+        self.names.iter().map(of).collect()
     }
 
     fn check(&mut self, wal: &Wal, lost_power: bool, is_whole: bool) {
@@ -462,6 +501,7 @@ impl Storm {
                     self.disk.cut_power_at(self.rng.u64(1..150));
                 } else {
                     self.disk.fail_nth(None, self.rng.u64(1..150), ErrorKind::Other);
+                    self.may_have_lost = true;
                 }
                 let opened = self.open();
                 self.say(|| {
@@ -478,8 +518,15 @@ impl Storm {
                 }
                 self.calm();
             }
+            let seen = self.read_only().map(|wal| self.ends(&wal));
             let wal = self.open().unwrap_or_else(|error| panic!("it does not open: {error}"));
-            self.check(&wal, lost_power, true);
+            match seen {
+                Ok(seen) => assert_eq!(seen, self.ends(&wal), "before it was opened"),
+                // There is no log yet.
+                Err(error) => self.say(|| format!("not to be read before: {error}")),
+            }
+            self.check(&wal, lost_power || self.may_have_lost, true);
+            self.may_have_lost = false;
             if self.rng.bool() {
                 self.say(|| "crash again".into());
                 self.disk.crash();
@@ -501,7 +548,13 @@ impl Storm {
 #[test]
 fn many_streams_over_a_tiny_journal() {
     if let Some(seed) = number("IRONWAL_SEED") {
-        Storm::new(seed, true).run();
+        let storm = Storm::new(seed, true);
+        let disk = storm.disk.clone();
+        let run = std::panic::AssertUnwindSafe(|| storm.run());
+        if let Err(panic) = std::panic::catch_unwind(run) {
+            eprintln!("{}", disk.trace().join("\n"));
+            std::panic::resume_unwind(panic);
+        }
         return;
     }
     let first = number("IRONWAL_FIRST_SEED").unwrap_or(0);
