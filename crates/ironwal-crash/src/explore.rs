@@ -1,0 +1,369 @@
+//! Runs a workload, crashes it at every point in every way, and judges what is left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use fastrand::Rng;
+
+use crate::choices::choices;
+use crate::disk::Call;
+use crate::image::{Image, digest};
+use crate::model::Model;
+use crate::pieces::{Picks, Pieces};
+use crate::report::{Failure, Summary, Violation};
+use crate::run::{Record, Run};
+use crate::tracker::Tracker;
+use crate::trail::{Step, Trail};
+
+/// What a workload or a check returns: an error says what is wrong.
+pub type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// How many of the last calls before a crash a report shows.
+const CALLS_SHOWN: usize = 10;
+
+/// How many states are tried to shrink one.
+const SHRINK_MAX: usize = 2_000;
+
+/// At least so many states are tried at each point, and this many at each in a recovery.
+const POINT_MIN: usize = 6;
+const RECOVERY_POINT: usize = 6;
+
+/// Which part of the states is inside recoveries: one in so many.
+const RECOVERY_SHARE: usize = 3;
+
+/// How many states a recovery is expected to add, to find out how many can be looked into.
+const RECOVERY_STATES: usize = 150;
+
+/// How a workload is crashed. See the [crate](crate).
+#[derive(Debug, Clone)]
+pub struct CrashTest {
+    name: String,
+    models: Vec<Model>,
+    states: usize,
+    recoveries: usize,
+    seed: u64,
+}
+
+impl CrashTest {
+    /// A test under every [`Model`], with about 10,000 states, and one crash inside recovery.
+    pub fn new(name: impl Into<String>) -> Self {
+        let (models, name) = (Model::ALL.to_vec(), name.into());
+        Self { name, models, states: 10_000, recoveries: 1, seed: 0 }
+    }
+
+    /// What the file system promises: these, one after another.
+    #[must_use]
+    pub fn models(mut self, models: &[Model]) -> Self {
+        self.models = models.to_vec();
+        self
+    }
+
+    /// About how many states are tried in all, spread evenly over models and points. A point that has
+    /// fewer is enumerated completely; of one that has more, a seed chooses. States that are met again
+    /// count here and are not checked again, so fewer are distinct.
+    #[must_use]
+    pub fn states(mut self, states: usize) -> Self {
+        self.states = states;
+        self
+    }
+
+    /// How often a crash strikes again while the check runs on what an earlier crash left behind: 0,
+    /// 1 (the default) or more. A third of the states goes to them.
+    #[must_use]
+    pub fn recoveries(mut self, recoveries: usize) -> Self {
+        self.recoveries = recoveries;
+        self
+    }
+
+    /// Where choices come from at points that have too many states.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Runs `workload` on an empty disk, and `check` on every state in which a crash may leave that
+    /// disk, with the marks that had been made before the crash.
+    ///
+    /// Both must do the same calls again when they are given the same disk: on one thread, and
+    /// without a clock or chance.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Violation`] with the first state of which `check` returns an error or panics, and
+    /// [`Failure::Workload`] if `workload` does.
+    pub fn run<M: Clone>(
+        &self,
+        workload: impl Fn(&Run<M>) -> Outcome,
+        check: impl Fn(&Run<M>) -> Outcome,
+    ) -> Result<Summary, Failure> {
+        let record = self.record(&workload)?;
+        let points = (record.calls.len() + 1) * self.models.len().max(1);
+        let outer = match self.recoveries {
+            0 => self.states,
+            _ => self.states - self.states / RECOVERY_SHARE,
+        };
+        let looked_into = (self.states / RECOVERY_SHARE / RECOVERY_STATES).max(1);
+        let mut explorer = Explorer {
+            test: self,
+            check: &check,
+            per_point: (outer / points).max(POINT_MIN),
+            look_into: (outer / looked_into).max(1) as u128,
+            met: BTreeSet::new(),
+            contents: BTreeMap::new(),
+            summary: Summary { calls: record.calls.len(), ..Summary::default() },
+        };
+        for model in &self.models {
+            let trail = Trail { model: *model, steps: Vec::new() };
+            explorer.enumerate(&Image::empty(), &record, &trail, &[], 0)?;
+        }
+        Ok(explorer.summary)
+    }
+
+    /// Builds one state again, and checks only that.
+    ///
+    /// # Errors
+    ///
+    /// As [`CrashTest::run`], and [`Failure::Trail`] if this is no state of this workload.
+    pub fn replay<M: Clone>(
+        &self,
+        trail: &Trail,
+        workload: impl Fn(&Run<M>) -> Outcome,
+        check: impl Fn(&Run<M>) -> Outcome,
+    ) -> Result<(), Failure> {
+        let wrong =
+            |reason: String| Failure::Trail { trail: trail.to_string(), reason };
+        let mut record = self.record(&workload)?;
+        let mut image = Image::empty();
+        let mut story = Vec::new();
+        for (number, step) in trail.steps.iter().enumerate() {
+            if step.calls > record.calls.len() {
+                return Err(wrong(format!("there are only {} calls", record.calls.len())));
+            }
+            let mut tracker = Tracker::new(trail.model, &image);
+            record.calls[..step.calls].iter().for_each(|call| tracker.step(call));
+            let pieces = Pieces::of(&tracker, trail.model);
+            let mut picks = vec![0; pieces.list.len()];
+            for (piece, option) in &step.picks {
+                match pieces.list.get(*piece) {
+                    Some(it) if *option < it.options() => picks[*piece] = *option,
+                    _ => return Err(wrong(format!("there is no option {piece}={option}"))),
+                }
+            }
+            pieces.settle(&tracker, trail.model, &mut picks);
+            story.extend(tell(&image, &record.calls, &tracker, &pieces, &picks));
+            image = pieces.build(&tracker, &picks);
+            let run = Run::new(image.clone(), record.marks_after(step.calls).0);
+            let verdict = judge(&check, &run);
+            if number + 1 == trail.steps.len()
+                && let Err(reason) = verdict
+            {
+                let (name, trail) = (self.name.clone(), trail.clone());
+                let violation = Violation { name, trail, reason, story };
+                return Err(Failure::Violation(Box::new(violation)));
+            }
+            record = run.record();
+        }
+        Ok(())
+    }
+
+    fn record<M: Clone>(
+        &self,
+        workload: &impl Fn(&Run<M>) -> Outcome,
+    ) -> Result<Record<M>, Failure> {
+        let run = Run::new(Image::empty(), Vec::new());
+        match judge(workload, &run) {
+            Ok(()) => Ok(run.record()),
+            Err(reason) => Err(Failure::Workload { name: self.name.clone(), reason }),
+        }
+    }
+}
+
+/// Runs a program, and says what was wrong.
+fn judge<M>(program: &dyn Fn(&Run<M>) -> Outcome, run: &Run<M>) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(|| program(run))) {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(format!("panicked: {}", said.unwrap_or("without a message")))
+        }
+    }
+}
+
+struct Explorer<'a, M> {
+    test: &'a CrashTest,
+    check: &'a dyn Fn(&Run<M>) -> Outcome,
+    per_point: usize,
+    /// A crash strikes inside the recovery of one state in so many.
+    look_into: u128,
+    /// States with the marks that they were checked with.
+    met: BTreeSet<u128>,
+    /// States by content, with the models that allow them.
+    contents: BTreeMap<u128, u8>,
+    summary: Summary,
+}
+
+impl<M: Clone> Explorer<'_, M> {
+    /// Crashes one run at every point. `history` tells the marks apart that were made before it.
+    fn enumerate(
+        &mut self,
+        base: &Image,
+        record: &Record<M>,
+        trail: &Trail,
+        story: &[String],
+        history: u128,
+    ) -> Result<(), Failure> {
+        let (model, depth) = (trail.model, trail.steps.len());
+        let limit = if depth == 0 { self.per_point } else { RECOVERY_POINT };
+        let mut tracker = Tracker::new(model, base);
+        for calls in 0..=record.calls.len() {
+            if let Some(last) = calls.checked_sub(1) {
+                tracker.step(&record.calls[last]);
+            }
+            let (marks, own) = record.marks_after(calls);
+            let history = match own {
+                0 => history,
+                _ => digest(|hasher| {
+                    hasher.write_u128(history);
+                    hasher.write_u128(base.digest());
+                    hasher.write_usize(own);
+                }),
+            };
+            let pieces = Pieces::of(&tracker, model);
+            let mut rng = Rng::with_seed(self.test.seed ^ ((calls as u64) << 8 | depth as u64));
+            let (tried, is_complete) = choices(&pieces.list, limit, &mut rng);
+            self.summary.points += 1;
+            self.summary.sampled += usize::from(!is_complete);
+            for mut picks in tried {
+                pieces.settle(&tracker, model, &mut picks);
+                let image = pieces.build(&tracker, &picks);
+                let content = image.digest();
+                self.count(content, model, depth);
+                let met = digest(|hasher| {
+                    hasher.write_u128(content);
+                    hasher.write_u128(history);
+                });
+                if !self.met.insert(met) {
+                    continue;
+                }
+                let run = Run::new(image.clone(), marks.clone());
+                self.summary.checks += 1;
+                if let Err(reason) = judge(self.check, &run) {
+                    let (picks, reason) = self.shrink(&tracker, &pieces, picks, &marks, reason);
+                    let mut trail = trail.clone();
+                    trail.steps.push(Step::new(calls, &picks));
+                    let told = tell(base, &record.calls, &tracker, &pieces, &picks);
+                    let story = story.iter().cloned().chain(told).collect();
+                    let name = self.test.name.clone();
+                    let violation = Violation { name, trail, reason, story };
+                    return Err(Failure::Violation(Box::new(violation)));
+                }
+                if depth < self.test.recoveries && self.is_looked_into(met, depth) {
+                    let recovery = run.record();
+                    let mut trail = trail.clone();
+                    trail.steps.push(Step::new(calls, &picks));
+                    let told = tell(base, &record.calls, &tracker, &pieces, &picks);
+                    let story: Vec<_> = story.iter().cloned().chain(told).collect();
+                    self.enumerate(&image, &recovery, &trail, &story, history)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, content: u128, model: Model, depth: usize) {
+        let models = self.contents.entry(content).or_default();
+        if *models == 0 {
+            self.summary.states += 1;
+            self.summary.in_recovery += usize::from(depth > 0);
+        }
+        if *models & model.bit() == 0 {
+            self.summary.states_of[model.index()] += 1;
+        }
+        *models |= model.bit();
+    }
+
+    /// Each recovery has far more states than one, so one in some is looked into; the deeper, the fewer.
+    fn is_looked_into(&self, met: u128, depth: usize) -> bool {
+        let one_in = if depth == 0 { self.look_into } else { RECOVERY_STATES as u128 };
+        met.is_multiple_of(one_in)
+    }
+
+    /// Puts back what does not matter: as much of the state as possible is as the program left it, or
+    /// as much as possible is lost, whichever says it shorter.
+    fn shrink(
+        &self,
+        tracker: &Tracker,
+        pieces: &Pieces,
+        picks: Picks,
+        marks: &[M],
+        reason: String,
+    ) -> (Picks, String) {
+        let mut left = SHRINK_MAX;
+        let mut best: Option<(usize, Picks, String)> = None;
+        let all_kept = vec![0; picks.len()];
+        let all_lost: Picks = pieces.list.iter().map(crate::pieces::Piece::lost).collect();
+        for calm in [all_kept, all_lost] {
+            let (mut picks, mut reason) = (picks.clone(), reason.clone());
+            let mut is_shrinking = true;
+            while std::mem::take(&mut is_shrinking) {
+                for number in 0..picks.len() {
+                    if picks[number] == calm[number] || left == 0 {
+                        continue;
+                    }
+                    left -= 1;
+                    let mut fewer = picks.clone();
+                    fewer[number] = calm[number];
+                    pieces.settle(tracker, tracker.model(), &mut fewer);
+                    if fewer == picks {
+                        continue;
+                    }
+                    let run = Run::new(pieces.build(tracker, &fewer), marks.to_vec());
+                    if let Err(said) = judge(self.check, &run) {
+                        (picks, reason, is_shrinking) = (fewer, said, true);
+                    }
+                }
+            }
+            let differ = picks.iter().zip(&calm).filter(|(pick, calm)| pick != calm).count();
+            if best.as_ref().is_none_or(|(fewest, ..)| differ < *fewest) {
+                best = Some((differ, picks, reason));
+            }
+        }
+        best.map_or((picks, reason), |(_, picks, reason)| (picks, reason))
+    }
+}
+
+/// The last calls before a crash, and what became of the pieces.
+fn tell(
+    base: &Image,
+    calls: &[Call],
+    tracker: &Tracker,
+    pieces: &Pieces,
+    picks: &[usize],
+) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut again = Tracker::new(tracker.model(), base);
+    for (number, call) in calls[..tracker.calls].iter().enumerate() {
+        if number + CALLS_SHOWN >= tracker.calls {
+            told.push(format!("call {}: {}", number + 1, again.describe(call)));
+        }
+        again.step(call);
+    }
+    told.push(format!("a crash after call {} of {}:", tracker.calls, calls.len()));
+    let lost = picks.iter().filter(|pick| **pick != 0).count();
+    let tells_kept = lost > picks.len() - lost;
+    for (number, pick) in picks.iter().enumerate() {
+        let is_plainly_lost = *pick == pieces.list[number].lost();
+        if if tells_kept { !is_plainly_lost } else { *pick != 0 } {
+            told.push(format!("  {}", pieces.describe(tracker, number, *pick)));
+        }
+    }
+    told.push(match (tells_kept, picks.is_empty()) {
+        (_, true) => "  nothing that could have been lost".to_owned(),
+        (true, _) => "  lost: everything else".to_owned(),
+        (false, _) => "  kept: everything else".to_owned(),
+    });
+    told
+}

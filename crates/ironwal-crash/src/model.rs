@@ -1,0 +1,91 @@
+//! What a file system promises beside what was synced.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What the file system under a program promises. All of them keep what was synced and lose any
+/// part of the rest; they differ in which parts can be lost without others.
+///
+/// Every state that [`Model::Ext4`] or [`Model::Xfs`] allows, [`Model::Posix`] allows too. Programs
+/// that are to run on any file system hold under that one. With the others you find out what a
+/// program that does not hold there would do on the file systems that it runs on; and as they have
+/// fewer states, more of those are reached within the same bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Model {
+    /// Nothing is promised but what a successful `fsync` of the file, or of the directory, says.
+    ///
+    /// POSIX promises even less: "If _POSIX_SYNCHRONIZED_IO is defined, the fsync() function shall
+    /// force all currently queued I/O operations associated with the file indicated by file
+    /// descriptor fildes to the synchronized I/O completion state" (IEEE Std 1003.1, `fsync`). As
+    /// for directories, fsync(2) of the Linux man-pages: "Calling fsync() does not necessarily
+    /// ensure that the entry in the directory containing the file has also reached disk. For that
+    /// an explicit fsync() on a file descriptor for the directory is also needed."
+    Posix,
+    /// ext4 with `data=ordered` and delayed allocation, which are its defaults.
+    ///
+    /// - Changes of directories are kept in the order in which they were made: they go to one
+    ///   journal, whose transactions are committed one after another and replayed in that order
+    ///   (Linux, `Documentation/filesystems/ext4/journal.rst`).
+    /// - The length of a file that a write lengthens reaches only over data that is there: "All data
+    ///   are forced directly out to the main file system prior to its metadata being committed to
+    ///   the journal" (`Documentation/admin-guide/ext4.rst`, `data=ordered`). Lengths that were
+    ///   set, or reserved, have no data to wait for.
+    /// - A file that replaces another one by a rename is there with its data: "the data blocks of
+    ///   the new file are forced to disk" before the rename is committed (the same page, on
+    ///   `auto_da_alloc`, the default).
+    ///
+    /// Data that overwrites blocks is in no journal, so its sectors are kept or lost one by one.
+    Ext4,
+    /// XFS.
+    ///
+    /// - Changes of directories are kept in order, as of ext4: its log is sequential, and recovery
+    ///   replays it in the order of commits (Linux,
+    ///   `Documentation/filesystems/xfs/xfs-delayed-logging-design.rst`).
+    /// - The length that a write gave is logged when the data has been written (the question "Why do
+    ///   I see binary NULLS in some files after recovery when I unplugged the power?" of the XFS
+    ///   FAQ at xfs.org), so it reaches only over data that is there.
+    /// - A rename forces no data out. So a file that was renamed over another one without a sync can
+    ///   be empty.
+    Xfs,
+}
+
+impl Model {
+    /// All of them, with the one first that promises least.
+    pub const ALL: [Self; 3] = [Self::Posix, Self::Ext4, Self::Xfs];
+
+    pub(crate) fn is_ordered(self) -> bool {
+        self != Self::Posix
+    }
+
+    pub(crate) fn bit(self) -> u8 {
+        1 << self.index()
+    }
+
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Posix => 0,
+            Self::Ext4 => 1,
+            Self::Xfs => 2,
+        }
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Posix => "posix",
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        })
+    }
+}
+
+impl FromStr for Model {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|model| model.to_string() == text);
+        found.ok_or_else(|| format!("no model is called {text:?}"))
+    }
+}

@@ -1,0 +1,76 @@
+//! What a workload and a check are given.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ironwal::storage::Storage;
+
+use crate::disk::{Call, Disk};
+use crate::image::Image;
+
+/// One run of a program on a disk in memory: of the workload, on an empty disk, or of the check, on
+/// what a crash left behind.
+///
+/// `M` is what the program says of itself by [`Run::mark`]: usually that it begins something, and
+/// that this has been acknowledged. A crash forgets no mark that was made before it.
+pub struct Run<M> {
+    disk: Disk,
+    marks: Mutex<Vec<M>>,
+    marks_before: usize,
+}
+
+impl<M: Clone> Run<M> {
+    pub(crate) fn new(image: Image, marks: Vec<M>) -> Self {
+        Self { disk: Disk::new(image), marks_before: marks.len(), marks: Mutex::new(marks) }
+    }
+
+    /// The disk. It keeps the contract of [`ironwal::storage`], but for shared memory, which it
+    /// refuses as unsupported, and maps, which it cannot make: the log reads instead.
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(self.disk.clone())
+    }
+
+    /// Says something at this point of the run: from the next call on, crash states are judged by it
+    /// too.
+    pub fn mark(&self, mark: M) {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).push(mark);
+        self.disk.mark();
+    }
+
+    /// All marks that were made before, oldest first: in a check, those of the workload before the
+    /// crash, of checks that crashed in their turn, and of this one.
+    pub fn marks(&self) -> Vec<M> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was recorded: the calls, all marks, and how many of these were there before.
+    pub(crate) fn record(&self) -> Record<M> {
+        Record {
+            calls: self.disk.take_calls(),
+            marks: self.marks(),
+            marks_before: self.marks_before,
+        }
+    }
+}
+
+impl<M> fmt::Debug for Run<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("marks_before", &self.marks_before).finish_non_exhaustive()
+    }
+}
+
+/// What one run did.
+#[derive(Debug)]
+pub(crate) struct Record<M> {
+    pub(crate) calls: Vec<Call>,
+    pub(crate) marks: Vec<M>,
+    pub(crate) marks_before: usize,
+}
+
+impl<M: Clone> Record<M> {
+    /// The marks that there were after some of the calls, and how many of these are this run's own.
+    pub(crate) fn marks_after(&self, calls: usize) -> (Vec<M>, usize) {
+        let own = self.calls.iter().take(calls).filter(|call| matches!(call, Call::Mark)).count();
+        (self.marks.iter().take(self.marks_before + own).cloned().collect(), own)
+    }
+}

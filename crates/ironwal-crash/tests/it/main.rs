@@ -1,0 +1,8 @@
+//! Crash states of programs: of small ones that are wrong or right on purpose, and of the log itself.
+#![allow(clippy::cast_possible_truncation)] // tests count in small numbers
+
+mod judge;
+mod programs;
+mod session;
+mod sharded;
+mod workloads;
