@@ -1,7 +1,7 @@
 //! Runs a workload, crashes it at every point in every way, and judges what is left.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
@@ -10,7 +10,7 @@ use crate::choices::choices;
 use crate::disk::Call;
 use crate::image::{Image, digest};
 use crate::model::Model;
-use crate::pieces::{Picks, Pieces};
+use crate::pieces::{Picks, Piece, Pieces};
 use crate::report::{Failure, Summary, Violation};
 use crate::run::{Record, Run};
 use crate::tracker::Tracker;
@@ -25,15 +25,17 @@ const CALLS_SHOWN: usize = 10;
 /// How many states are tried to shrink one.
 const SHRINK_MAX: usize = 2_000;
 
-/// At least so many states are tried at each point, and this many at each in a recovery.
+/// At least so many states are tried at each point.
 const POINT_MIN: usize = 6;
-const RECOVERY_POINT: usize = 6;
 
-/// Which part of the states is inside recoveries: one in so many.
+/// At most so many states are tried at each point inside a recovery: there are many recoveries.
+const RECOVERY_POINT_MAX: usize = 200;
+
+/// The least part of the states that is inside recoveries: one in so many.
 const RECOVERY_SHARE: usize = 3;
 
-/// How many states a recovery is expected to add, to find out how many can be looked into.
-const RECOVERY_STATES: usize = 150;
+/// How many calls a recovery is expected to make, to find out how many states each may have.
+const RECOVERY_CALLS: usize = 50;
 
 /// How a workload is crashed. See the [crate](crate).
 #[derive(Debug, Clone)]
@@ -69,7 +71,7 @@ impl CrashTest {
     }
 
     /// How often a crash strikes again while the check runs on what an earlier crash left behind: 0,
-    /// 1 (the default) or more. A third of the states goes to them.
+    /// 1 (the default) or more. A third of the states, and what is left of the others, goes to them.
     #[must_use]
     pub fn recoveries(mut self, recoveries: usize) -> Self {
         self.recoveries = recoveries;
@@ -93,32 +95,32 @@ impl CrashTest {
     ///
     /// [`Failure::Violation`] with the first state of which `check` returns an error or panics, and
     /// [`Failure::Workload`] if `workload` does.
-    pub fn run<M: Clone>(
+    pub fn run<M: Clone + Hash>(
         &self,
         workload: impl Fn(&Run<M>) -> Outcome,
         check: impl Fn(&Run<M>) -> Outcome,
     ) -> Result<Summary, Failure> {
         let record = self.record(&workload)?;
         let points = (record.calls.len() + 1) * self.models.len().max(1);
-        let outer = match self.recoveries {
+        let first = match self.recoveries {
             0 => self.states,
             _ => self.states - self.states / RECOVERY_SHARE,
         };
-        let looked_into = (self.states / RECOVERY_SHARE / RECOVERY_STATES).max(1);
         let mut explorer = Explorer {
             test: self,
             check: &check,
-            per_point: (outer / points).max(POINT_MIN),
-            look_into: (outer / looked_into).max(1) as u128,
+            per_point: (first / points).max(POINT_MIN),
+            tried: 0,
             met: BTreeSet::new(),
             contents: BTreeMap::new(),
+            passed: Vec::new(),
             summary: Summary { calls: record.calls.len(), ..Summary::default() },
         };
-        for model in &self.models {
-            let trail = Trail { model: *model, steps: Vec::new() };
-            explorer.enumerate(&Image::empty(), &record, &trail, &[], 0)?;
+        let found = explorer.all(&record);
+        match found {
+            Ok(()) => Ok(explorer.summary),
+            Err((trail, reason)) => Err(self.report(trail, reason, record, &check)),
         }
-        Ok(explorer.summary)
     }
 
     /// Builds one state again, and checks only that.
@@ -126,46 +128,18 @@ impl CrashTest {
     /// # Errors
     ///
     /// As [`CrashTest::run`], and [`Failure::Trail`] if this is no state of this workload.
-    pub fn replay<M: Clone>(
+    pub fn replay<M: Clone + Hash>(
         &self,
         trail: &Trail,
         workload: impl Fn(&Run<M>) -> Outcome,
         check: impl Fn(&Run<M>) -> Outcome,
     ) -> Result<(), Failure> {
-        let wrong =
-            |reason: String| Failure::Trail { trail: trail.to_string(), reason };
-        let mut record = self.record(&workload)?;
-        let mut image = Image::empty();
-        let mut story = Vec::new();
-        for (number, step) in trail.steps.iter().enumerate() {
-            if step.calls > record.calls.len() {
-                return Err(wrong(format!("there are only {} calls", record.calls.len())));
-            }
-            let mut tracker = Tracker::new(trail.model, &image);
-            record.calls[..step.calls].iter().for_each(|call| tracker.step(call));
-            let pieces = Pieces::of(&tracker, trail.model);
-            let mut picks = vec![0; pieces.list.len()];
-            for (piece, option) in &step.picks {
-                match pieces.list.get(*piece) {
-                    Some(it) if *option < it.options() => picks[*piece] = *option,
-                    _ => return Err(wrong(format!("there is no option {piece}={option}"))),
-                }
-            }
-            pieces.settle(&tracker, trail.model, &mut picks);
-            story.extend(tell(&image, &record.calls, &tracker, &pieces, &picks));
-            image = pieces.build(&tracker, &picks);
-            let run = Run::new(image.clone(), record.marks_after(step.calls).0);
-            let verdict = judge(&check, &run);
-            if number + 1 == trail.steps.len()
-                && let Err(reason) = verdict
-            {
-                let (name, trail) = (self.name.clone(), trail.clone());
-                let violation = Violation { name, trail, reason, story };
-                return Err(Failure::Violation(Box::new(violation)));
-            }
-            record = run.record();
+        let record = self.record(&workload)?;
+        match self.walk(trail, record, &check) {
+            Ok((_, Ok(()))) => Ok(()),
+            Ok((story, Err(reason))) => Err(self.violation(trail.clone(), reason, story)),
+            Err(reason) => Err(Failure::Trail { trail: trail.to_string(), reason }),
         }
-        Ok(())
     }
 
     fn record<M: Clone>(
@@ -177,6 +151,62 @@ impl CrashTest {
             Ok(()) => Ok(run.record()),
             Err(reason) => Err(Failure::Workload { name: self.name.clone(), reason }),
         }
+    }
+
+    fn violation(&self, trail: Trail, reason: String, story: Vec<String>) -> Failure {
+        let name = self.name.clone();
+        Failure::Violation(Box::new(Violation { name, trail, reason, story }))
+    }
+
+    /// Tells how a state came about that the check does not accept.
+    fn report<M: Clone>(
+        &self,
+        trail: Trail,
+        reason: String,
+        record: Record<M>,
+        check: &dyn Fn(&Run<M>) -> Outcome,
+    ) -> Failure {
+        let story = match self.walk(&trail, record, check) {
+            Ok((story, Err(_))) => story,
+            Ok((story, Ok(()))) => {
+                let odd = "the check accepts it when it runs again: it depends on something else";
+                story.into_iter().chain([odd.to_owned()]).collect()
+            }
+            Err(odd) => vec![format!("it cannot be built again: {odd}")],
+        };
+        self.violation(trail, reason, story)
+    }
+
+    /// Goes from crash to crash, and tells what each of them did and what the check said at last.
+    fn walk<M: Clone>(
+        &self,
+        trail: &Trail,
+        mut record: Record<M>,
+        check: &dyn Fn(&Run<M>) -> Outcome,
+    ) -> Result<(Vec<String>, Result<(), String>), String> {
+        let (mut image, mut story, mut verdict) = (Image::empty(), Vec::new(), Ok(()));
+        for step in &trail.steps {
+            if step.calls > record.calls.len() {
+                return Err(format!("there are only {} calls", record.calls.len()));
+            }
+            let mut tracker = Tracker::new(trail.model, &image);
+            record.calls[..step.calls].iter().for_each(|call| tracker.step(call));
+            let pieces = Pieces::of(&tracker);
+            let mut picks = vec![0; pieces.list.len()];
+            for (piece, option) in &step.picks {
+                match pieces.list.get(*piece) {
+                    Some(it) if *option < it.options() => picks[*piece] = *option,
+                    _ => return Err(format!("there is no option {piece}={option}")),
+                }
+            }
+            pieces.settle(&tracker, &mut picks);
+            story.extend(tell(&image, &record.calls, &tracker, &pieces, &picks));
+            image = pieces.build(&tracker, &picks);
+            let run = Run::new(image.clone(), record.marks_after(step.calls));
+            verdict = judge(check, &run);
+            record = run.record();
+        }
+        Ok((story, verdict))
     }
 }
 
@@ -192,81 +222,107 @@ fn judge<M>(program: &dyn Fn(&Run<M>) -> Outcome, run: &Run<M>) -> Result<(), St
     }
 }
 
+/// A state that the check accepted: a crash may strike inside its recovery.
+struct Passed<M> {
+    image: Image,
+    marks: Vec<M>,
+    trail: Trail,
+}
+
 struct Explorer<'a, M> {
     test: &'a CrashTest,
     check: &'a dyn Fn(&Run<M>) -> Outcome,
+    /// How many states are tried at a point.
     per_point: usize,
-    /// A crash strikes inside the recovery of one state in so many.
-    look_into: u128,
+    /// How many were tried, those included that had been met.
+    tried: usize,
     /// States with the marks that they were checked with.
     met: BTreeSet<u128>,
     /// States by content, with the models that allow them.
     contents: BTreeMap<u128, u8>,
+    passed: Vec<Passed<M>>,
     summary: Summary,
 }
 
-impl<M: Clone> Explorer<'_, M> {
-    /// Crashes one run at every point. `history` tells the marks apart that were made before it.
+/// A state that the check does not accept, and why.
+type Found = (Trail, String);
+
+impl<M: Clone + Hash> Explorer<'_, M> {
+    fn all(&mut self, record: &Record<M>) -> Result<(), Found> {
+        for model in &self.test.models {
+            let trail = Trail { model: *model, steps: Vec::new() };
+            self.enumerate(&Image::empty(), record, &trail)?;
+        }
+        for depth in 1..=self.test.recoveries {
+            let mut passed = std::mem::take(&mut self.passed);
+            Rng::with_seed(self.test.seed).shuffle(&mut passed);
+            let left = self.test.states.saturating_sub(self.tried);
+            let left = left.max(self.test.states / RECOVERY_SHARE);
+            // What is left is shared by this level and the deeper ones.
+            let end = self.tried + left / (self.test.recoveries - depth + 1);
+            let points = passed.len().saturating_mul(RECOVERY_CALLS).max(1);
+            self.per_point = (left / points).clamp(POINT_MIN, RECOVERY_POINT_MAX);
+            for Passed { image, marks, trail } in passed {
+                if self.tried >= end {
+                    break;
+                }
+                let run = Run::new(image.clone(), marks);
+                // It was accepted before.
+                let _ = judge(self.check, &run);
+                self.enumerate(&image, &run.record(), &trail)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Crashes one run at every point.
     fn enumerate(
         &mut self,
         base: &Image,
         record: &Record<M>,
         trail: &Trail,
-        story: &[String],
-        history: u128,
-    ) -> Result<(), Failure> {
-        let (model, depth) = (trail.model, trail.steps.len());
-        let limit = if depth == 0 { self.per_point } else { RECOVERY_POINT };
-        let mut tracker = Tracker::new(model, base);
+    ) -> Result<(), Found> {
+        let depth = trail.steps.len();
+        let mut tracker = Tracker::new(trail.model, base);
         for calls in 0..=record.calls.len() {
             if let Some(last) = calls.checked_sub(1) {
                 tracker.step(&record.calls[last]);
             }
-            let (marks, own) = record.marks_after(calls);
-            let history = match own {
-                0 => history,
-                _ => digest(|hasher| {
-                    hasher.write_u128(history);
-                    hasher.write_u128(base.digest());
-                    hasher.write_usize(own);
-                }),
-            };
-            let pieces = Pieces::of(&tracker, model);
+            let marks = record.marks_after(calls);
+            let pieces = Pieces::of(&tracker);
             let mut rng = Rng::with_seed(self.test.seed ^ ((calls as u64) << 8 | depth as u64));
-            let (tried, is_complete) = choices(&pieces.list, limit, &mut rng);
+            let (tried, is_complete) = choices(&pieces.list, self.per_point, &mut rng);
             self.summary.points += 1;
             self.summary.sampled += usize::from(!is_complete);
+            self.tried += tried.len();
             for mut picks in tried {
-                pieces.settle(&tracker, model, &mut picks);
+                pieces.settle(&tracker, &mut picks);
                 let image = pieces.build(&tracker, &picks);
                 let content = image.digest();
-                self.count(content, model, depth);
+                self.count(content, trail.model, depth);
                 let met = digest(|hasher| {
                     hasher.write_u128(content);
-                    hasher.write_u128(history);
+                    marks.hash(hasher);
                 });
                 if !self.met.insert(met) {
                     continue;
                 }
-                let run = Run::new(image.clone(), marks.clone());
                 self.summary.checks += 1;
-                if let Err(reason) = judge(self.check, &run) {
-                    let (picks, reason) = self.shrink(&tracker, &pieces, picks, &marks, reason);
-                    let mut trail = trail.clone();
-                    trail.steps.push(Step::new(calls, &picks));
-                    let told = tell(base, &record.calls, &tracker, &pieces, &picks);
-                    let story = story.iter().cloned().chain(told).collect();
-                    let name = self.test.name.clone();
-                    let violation = Violation { name, trail, reason, story };
-                    return Err(Failure::Violation(Box::new(violation)));
+                let verdict = judge(self.check, &Run::new(image.clone(), marks.clone()));
+                let (picks, reason) = match verdict {
+                    Ok(()) => (picks, None),
+                    Err(reason) => {
+                        let (picks, reason) = self.shrink(&tracker, &pieces, picks, &marks, reason);
+                        (picks, Some(reason))
+                    }
+                };
+                let mut trail = trail.clone();
+                trail.steps.push(Step::new(calls, &picks));
+                if let Some(reason) = reason {
+                    return Err((trail, reason));
                 }
-                if depth < self.test.recoveries && self.is_looked_into(met, depth) {
-                    let recovery = run.record();
-                    let mut trail = trail.clone();
-                    trail.steps.push(Step::new(calls, &picks));
-                    let told = tell(base, &record.calls, &tracker, &pieces, &picks);
-                    let story: Vec<_> = story.iter().cloned().chain(told).collect();
-                    self.enumerate(&image, &recovery, &trail, &story, history)?;
+                if depth < self.test.recoveries {
+                    self.passed.push(Passed { image, marks: marks.clone(), trail });
                 }
             }
         }
@@ -285,12 +341,6 @@ impl<M: Clone> Explorer<'_, M> {
         *models |= model.bit();
     }
 
-    /// Each recovery has far more states than one, so one in some is looked into; the deeper, the fewer.
-    fn is_looked_into(&self, met: u128, depth: usize) -> bool {
-        let one_in = if depth == 0 { self.look_into } else { RECOVERY_STATES as u128 };
-        met.is_multiple_of(one_in)
-    }
-
     /// Puts back what does not matter: as much of the state as possible is as the program left it, or
     /// as much as possible is lost, whichever says it shorter.
     fn shrink(
@@ -304,7 +354,7 @@ impl<M: Clone> Explorer<'_, M> {
         let mut left = SHRINK_MAX;
         let mut best: Option<(usize, Picks, String)> = None;
         let all_kept = vec![0; picks.len()];
-        let all_lost: Picks = pieces.list.iter().map(crate::pieces::Piece::lost).collect();
+        let all_lost: Picks = pieces.list.iter().map(Piece::lost).collect();
         for calm in [all_kept, all_lost] {
             let (mut picks, mut reason) = (picks.clone(), reason.clone());
             let mut is_shrinking = true;
@@ -316,7 +366,7 @@ impl<M: Clone> Explorer<'_, M> {
                     left -= 1;
                     let mut fewer = picks.clone();
                     fewer[number] = calm[number];
-                    pieces.settle(tracker, tracker.model(), &mut fewer);
+                    pieces.settle(tracker, &mut fewer);
                     if fewer == picks {
                         continue;
                     }

@@ -73,7 +73,8 @@ pub(crate) struct Pieces {
 pub(crate) type Picks = Vec<usize>;
 
 impl Pieces {
-    pub(crate) fn of(tracker: &Tracker, model: Model) -> Self {
+    pub(crate) fn of(tracker: &Tracker) -> Self {
+        let model = tracker.model();
         let mut list = Vec::new();
         if model.is_ordered() {
             if let Some(last) = tracker.changes.last() {
@@ -97,7 +98,8 @@ impl Pieces {
 
     /// Makes of a choice one that the model allows, by keeping what cannot be lost without something
     /// else that is kept.
-    pub(crate) fn settle(&self, tracker: &Tracker, model: Model, picks: &mut Picks) {
+    pub(crate) fn settle(&self, tracker: &Tracker, picks: &mut Picks) {
+        let model = tracker.model();
         if !model.is_ordered() {
             return;
         }

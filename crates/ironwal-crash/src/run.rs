@@ -68,9 +68,9 @@ pub(crate) struct Record<M> {
 }
 
 impl<M: Clone> Record<M> {
-    /// The marks that there were after some of the calls, and how many of these are this run's own.
-    pub(crate) fn marks_after(&self, calls: usize) -> (Vec<M>, usize) {
+    /// The marks that there were after some of the calls.
+    pub(crate) fn marks_after(&self, calls: usize) -> Vec<M> {
         let own = self.calls.iter().take(calls).filter(|call| matches!(call, Call::Mark)).count();
-        (self.marks.iter().take(self.marks_before + own).cloned().collect(), own)
+        self.marks.iter().take(self.marks_before + own).cloned().collect()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ironwal::Wal;
 
 /// What a program does to the log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) enum Op {
     /// One append, whole or not at all; whether it survives power loss once it has returned.
     Append { stream: String, entries: Vec<Vec<u8>>, safe: bool },
@@ -21,7 +21,7 @@ pub(crate) enum Op {
 }
 
 /// What a program says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) enum Mark {
     Begin(Op),
     /// All that was begun has returned; the first id of its stream, if it was to move that.
@@ -31,7 +31,7 @@ pub(crate) enum Mark {
 }
 
 /// What a stream shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Seen {
     pub(crate) first: u64,
     pub(crate) entries: Vec<Vec<u8>>,
