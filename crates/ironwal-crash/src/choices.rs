@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::pieces::{Piece, Picks, nth_choice, plain_choices};
+use crate::pieces::{Picks, Piece, nth_choice, plain_choices};
 
 /// Up to so many choices are tried all, tears aside: those of 12 sectors, kept or lost.
 const CHOICES_MAX: usize = 1 << 12;

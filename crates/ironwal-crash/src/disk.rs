@@ -13,14 +13,36 @@ use crate::image::{FILE_LEN_MAX, Image, InodeId, Place};
 /// A call that changed something, or made something durable, and had succeeded.
 #[derive(Debug, Clone)]
 pub(crate) enum Call {
-    Write { inode: InodeId, offset: u64, bytes: Arc<[u8]> },
+    Write {
+        inode: InodeId,
+        offset: u64,
+        bytes: Arc<[u8]>,
+    },
     /// Also a reservation that lengthens: what it promises of room has no content.
-    SetLen { inode: InodeId, len: u64 },
-    Sync { inode: InodeId },
-    Create { inode: InodeId, to: Place, is_dir: bool },
-    Rename { inode: InodeId, from: Place, to: Place },
-    Remove { inode: InodeId, from: Place },
-    SyncDir { inode: InodeId },
+    SetLen {
+        inode: InodeId,
+        len: u64,
+    },
+    Sync {
+        inode: InodeId,
+    },
+    Create {
+        inode: InodeId,
+        to: Place,
+        is_dir: bool,
+    },
+    Rename {
+        inode: InodeId,
+        from: Place,
+        to: Place,
+    },
+    Remove {
+        inode: InodeId,
+        from: Place,
+    },
+    SyncDir {
+        inode: InodeId,
+    },
     /// The program said something.
     Mark,
 }

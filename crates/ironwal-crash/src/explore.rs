@@ -25,6 +25,9 @@ const CALLS_SHOWN: usize = 10;
 /// How many states are tried to shrink one.
 const SHRINK_MAX: usize = 2_000;
 
+/// So many pieces that differ are few enough to look at.
+const PIECES_FEW: usize = 3;
+
 /// At least so many states are tried at each point.
 const POINT_MIN: usize = 6;
 
@@ -276,12 +279,7 @@ impl<M: Clone + Hash> Explorer<'_, M> {
     }
 
     /// Crashes one run at every point.
-    fn enumerate(
-        &mut self,
-        base: &Image,
-        record: &Record<M>,
-        trail: &Trail,
-    ) -> Result<(), Found> {
+    fn enumerate(&mut self, base: &Image, record: &Record<M>, trail: &Trail) -> Result<(), Found> {
         let depth = trail.steps.len();
         let mut tracker = Tracker::new(trail.model, base);
         for calls in 0..=record.calls.len() {
@@ -341,8 +339,8 @@ impl<M: Clone + Hash> Explorer<'_, M> {
         *models |= model.bit();
     }
 
-    /// Puts back what does not matter: as much of the state as possible is as the program left it, or
-    /// as much as possible is lost, whichever says it shorter.
+    /// Puts back what does not matter: as much of the state as possible is as the program left it; or,
+    /// if that still says more than a few pieces, as much as possible is lost, if this is shorter.
     fn shrink(
         &self,
         tracker: &Tracker,
@@ -356,6 +354,9 @@ impl<M: Clone + Hash> Explorer<'_, M> {
         let all_kept = vec![0; picks.len()];
         let all_lost: Picks = pieces.list.iter().map(Piece::lost).collect();
         for calm in [all_kept, all_lost] {
+            if best.as_ref().is_some_and(|(fewest, ..)| *fewest <= PIECES_FEW) {
+                break;
+            }
             let (mut picks, mut reason) = (picks.clone(), reason.clone());
             let mut is_shrinking = true;
             while std::mem::take(&mut is_shrinking) {

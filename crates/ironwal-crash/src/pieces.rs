@@ -7,9 +7,7 @@ use std::collections::BTreeSet;
 
 use ironwal::storage::SECTOR_LEN;
 
-use crate::image::{
-    Image, InodeId, SECTOR_LEN_U64, Sector, same, sector_bytes, sector_from,
-};
+use crate::image::{Image, InodeId, SECTOR_LEN_U64, Sector, same, sector_bytes, sector_from};
 use crate::model::Model;
 use crate::tracker::{Length, Tracker, Unsynced, Version};
 
@@ -112,7 +110,8 @@ impl Pieces {
             let forced = match model {
                 // What was written before a rename over another file comes with it.
                 Model::Ext4 => {
-                    let renames = kept_changes.iter().filter(|it| it.replaces && it.inode == *inode);
+                    let renames =
+                        kept_changes.iter().filter(|it| it.replaces && it.inode == *inode);
                     renames.map(|change| change.call).max()
                 }
                 _ => None,
@@ -139,9 +138,8 @@ impl Pieces {
         }
         let gained = |start: u64, end: u64| {
             file.lengths.iter().any(|it| {
-                it.written_from.is_some_and(|from| {
-                    from < end.min(len.unwrap_or(u64::MAX)) && it.len > start
-                })
+                it.written_from
+                    .is_some_and(|from| from < end.min(len.unwrap_or(u64::MAX)) && it.len > start)
             }) && len.is_none_or(|len| len > start)
         };
         for (number, piece) in ours {
@@ -284,8 +282,7 @@ fn sector_piece(
 fn tear(old: &Sector, new: &Sector, torn: &mut Vec<Sector>) {
     let (old, new) = (sector_bytes(old), sector_bytes(new));
     let differs = |at: &usize| old[*at] != new[*at];
-    let (Some(first), Some(last)) =
-        ((0..SECTOR_LEN).find(differs), (0..SECTOR_LEN).rfind(differs))
+    let (Some(first), Some(last)) = ((0..SECTOR_LEN).find(differs), (0..SECTOR_LEN).rfind(differs))
     else {
         return;
     };
@@ -315,4 +312,3 @@ pub(crate) fn nth_choice(pieces: &[Piece], mut number: usize) -> Picks {
     };
     pieces.iter().map(digit).collect()
 }
-

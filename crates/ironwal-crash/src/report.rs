@@ -42,11 +42,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} distinct states ({} inside recoveries; ",
-            self.states, self.in_recovery
-        )?;
+        write!(f, "{} distinct states ({} inside recoveries; ", self.states, self.in_recovery)?;
         for (model, count) in Model::ALL.into_iter().zip(self.states_of) {
             let comma = if model.index() == 0 { "" } else { ", " };
             write!(f, "{comma}{model} {count}")?;

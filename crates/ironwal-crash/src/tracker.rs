@@ -107,6 +107,9 @@ impl Tracker {
             Call::SyncDir { inode } => {
                 for change in self.take_changes(*inode) {
                     change.apply(&mut self.durable);
+                    if self.model == Model::Ext4 && change.replaces {
+                        self.save_data(change.inode, change.call);
+                    }
                 }
             }
             Call::Mark => {}
@@ -150,6 +153,24 @@ impl Tracker {
             let version = Version { sector: sector.clone(), call: self.calls };
             sectors.entry(index).or_default().push(version);
             self.live.change(inode, |body| body.set_sector(index, sector));
+        }
+    }
+
+    /// Makes durable what was written to a file up to a call.
+    fn save_data(&mut self, inode: InodeId, call: usize) {
+        let Some(unsynced) = self.unsynced.get_mut(&inode) else {
+            return;
+        };
+        for (index, versions) in &mut unsynced.sectors {
+            let count = versions.iter().take_while(|version| version.call <= call).count();
+            if let Some(last) = versions.drain(..count).last() {
+                self.durable.change(inode, |body| body.set_sector(*index, last.sector));
+            }
+        }
+        unsynced.sectors.retain(|_, versions| !versions.is_empty());
+        let count = unsynced.lengths.iter().take_while(|length| length.call <= call).count();
+        if let Some(last) = unsynced.lengths.drain(..count).last() {
+            self.durable.change(inode, |body| body.len = last.len);
         }
     }
 

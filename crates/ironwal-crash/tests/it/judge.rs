@@ -8,16 +8,28 @@ use ironwal::Wal;
 #[derive(Debug, Clone, Hash)]
 pub(crate) enum Op {
     /// One append, whole or not at all; whether it survives power loss once it has returned.
-    Append { stream: String, entries: Vec<Vec<u8>>, safe: bool },
+    Append {
+        stream: String,
+        entries: Vec<Vec<u8>>,
+        safe: bool,
+    },
     /// A batch over several streams.
     Batch(Vec<(String, Vec<Vec<u8>>)>),
     /// Everything that was appended is to survive.
     Sync,
     /// Moves the first id of a stream towards this one: up by pruning, down by restoring.
-    First { stream: String, to: u64 },
+    First {
+        stream: String,
+        to: u64,
+    },
     /// Cuts a stream off at this id.
-    Cut { stream: String, end: u64 },
-    Delete { stream: String },
+    Cut {
+        stream: String,
+        end: u64,
+    },
+    Delete {
+        stream: String,
+    },
 }
 
 /// What a program says.
