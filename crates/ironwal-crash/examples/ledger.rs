@@ -26,11 +26,7 @@ impl Ledger {
         storage: Arc<dyn Storage>,
         syncs_snapshots: bool,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let options = WalOptions {
-            sync_mode: SyncMode::BatchOnly,
-            max_entries_per_segment: 2,
-            ..WalOptions::new("/ledger")
-        };
+        let options = WalOptions { sync_mode: SyncMode::BatchOnly, ..WalOptions::new("/ledger") };
         // Whatever the log does, it does the same each time: on this disk, on one thread.
         let environment = Environment::default()
             .with_storage(storage)
@@ -67,7 +63,7 @@ impl Ledger {
         if self.syncs_snapshots {
             self.wal.stream("snapshots")?.sync()?;
         }
-        self.wal.truncate("entries", next)?;
+        self.wal.stream("entries")?.truncate_before(next)?;
         Ok(())
     }
 }

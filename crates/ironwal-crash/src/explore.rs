@@ -365,15 +365,19 @@ impl<M: Clone + Hash> Explorer<'_, M> {
                         continue;
                     }
                     left -= 1;
-                    let mut fewer = picks.clone();
-                    fewer[number] = calm[number];
-                    pieces.settle(tracker, &mut fewer);
-                    if fewer == picks {
-                        continue;
-                    }
-                    let run = Run::new(pieces.build(tracker, &fewer), marks.to_vec());
-                    if let Err(said) = judge(self.check, &run) {
-                        (picks, reason, is_shrinking) = (fewer, said, true);
+                    // As it should be, or else simply lost, which is easier to follow than torn.
+                    for option in [calm[number], pieces.list[number].lost()] {
+                        let mut fewer = picks.clone();
+                        fewer[number] = option;
+                        pieces.settle(tracker, &mut fewer);
+                        if fewer == picks {
+                            continue;
+                        }
+                        let run = Run::new(pieces.build(tracker, &fewer), marks.to_vec());
+                        if let Err(said) = judge(self.check, &run) {
+                            (picks, reason, is_shrinking) = (fewer, said, true);
+                            break;
+                        }
                     }
                 }
             }

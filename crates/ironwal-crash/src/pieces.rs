@@ -145,7 +145,7 @@ impl Pieces {
         for (number, piece) in ours {
             if let Piece::Sector { index, .. } = piece {
                 let start = index * SECTOR_LEN_U64;
-                let was_forced = file.sectors.get(&index).is_some_and(|versions| {
+                let was_forced = file.sectors.get(index).is_some_and(|versions| {
                     versions.first().is_some_and(|version| version.call <= forced)
                 });
                 if was_forced || gained(start, start + SECTOR_LEN_U64) {

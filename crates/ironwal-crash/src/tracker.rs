@@ -163,13 +163,13 @@ impl Tracker {
         };
         for (index, versions) in &mut unsynced.sectors {
             let count = versions.iter().take_while(|version| version.call <= call).count();
-            if let Some(last) = versions.drain(..count).last() {
+            if let Some(last) = versions.drain(..count).next_back() {
                 self.durable.change(inode, |body| body.set_sector(*index, last.sector));
             }
         }
         unsynced.sectors.retain(|_, versions| !versions.is_empty());
         let count = unsynced.lengths.iter().take_while(|length| length.call <= call).count();
-        if let Some(last) = unsynced.lengths.drain(..count).last() {
+        if let Some(last) = unsynced.lengths.drain(..count).next_back() {
             self.durable.change(inode, |body| body.len = last.len);
         }
     }
