@@ -13,38 +13,35 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Model {
-    /// Nothing is promised but what a successful `fsync` of the file, or of the directory, says.
+    /// Nothing is promised but what a successful sync of the file, or of the directory, says.
     ///
-    /// POSIX promises even less: "If _POSIX_SYNCHRONIZED_IO is defined, the fsync() function shall
-    /// force all currently queued I/O operations associated with the file indicated by file
-    /// descriptor fildes to the synchronized I/O completion state" (IEEE Std 1003.1, `fsync`). As
-    /// for directories, fsync(2) of the Linux man-pages: "Calling fsync() does not necessarily
-    /// ensure that the entry in the directory containing the file has also reached disk. For that
-    /// an explicit fsync() on a file descriptor for the directory is also needed."
+    /// That is what IEEE Std 1003.1 has on `fsync` with `_POSIX_SYNCHRONIZED_IO`. That the sync of a
+    /// file says nothing of its entry in the directory, for which the directory has to be synced, is
+    /// in fsync(2) of the Linux man-pages; that `fdatasync` saves the length as well, because it is
+    /// needed to read the data back, is in the same page.
     Posix,
     /// ext4 with `data=ordered` and delayed allocation, which are its defaults.
     ///
     /// - Changes of directories are kept in the order in which they were made: they go to one
-    ///   journal, whose transactions are committed one after another and replayed in that order
+    ///   journal, which is replayed up to the latest record of a commit
     ///   (Linux, `Documentation/filesystems/ext4/journal.rst`).
-    /// - The length of a file that a write lengthens reaches only over data that is there: "All data
-    ///   are forced directly out to the main file system prior to its metadata being committed to
-    ///   the journal" (`Documentation/admin-guide/ext4.rst`, `data=ordered`). Lengths that were
-    ///   set, or reserved, have no data to wait for.
-    /// - A file that replaces another one by a rename is there with its data: "the data blocks of
-    ///   the new file are forced to disk" before the rename is committed (the same page, on
-    ///   `auto_da_alloc`, the default).
+    /// - The length of a file that a write lengthens reaches only over data that is there: with
+    ///   `data=ordered`, data goes to its place before the metadata of the same file is committed
+    ///   (`Documentation/admin-guide/ext4.rst`, on `data=`). Lengths that were set, or reserved, have no
+    ///   data to wait for.
+    /// - A file that replaces another one by a rename is there with its data (the same page, on
+    ///   `auto_da_alloc`, which is the default).
     ///
     /// Data that overwrites blocks is in no journal, so its sectors are kept or lost one by one.
     Ext4,
     /// XFS.
     ///
-    /// - Changes of directories are kept in order, as of ext4: its log is sequential, and recovery
-    ///   replays it in the order of commits (Linux,
+    /// - Changes of directories are kept in order, as of ext4: there is one log, and recovery replays
+    ///   it in the order in which it was written (Linux,
     ///   `Documentation/filesystems/xfs/xfs-delayed-logging-design.rst`).
-    /// - The length that a write gave is logged when the data has been written (the question "Why do
-    ///   I see binary NULLS in some files after recovery when I unplugged the power?" of the XFS
-    ///   FAQ at xfs.org), so it reaches only over data that is there.
+    /// - The length that a write gave is logged when the data has been written (XFS FAQ at xfs.org, on
+    ///   the zeros that older versions left in files after power was lost), so it reaches only over
+    ///   data that is there.
     /// - A rename forces no data out. So a file that was renamed over another one without a sync can
     ///   be empty.
     Xfs,
