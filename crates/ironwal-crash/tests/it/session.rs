@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
 /// How many states are tried per workload.
 pub(crate) fn states() -> usize {
     let states = std::env::var("IRONWAL_STATES").ok();
-    states.map_or(20_000, |states| states.parse().expect("a number of states"))
+    states.map_or(60_000, |states| states.parse().expect("a number of states"))
 }
 
 /// Crashes a workload in every way, and says how many states that were. With `IRONWAL_TRAIL`, builds
