@@ -7,7 +7,7 @@ use ironwal::sharded::ShardedWal;
 use ironwal::{Journal, SyncMode};
 use ironwal_crash::{CrashTest, Outcome, Run, Summary};
 
-use crate::session::{Setup, finish, is_known, states};
+use crate::session::{Setup, finish, states};
 
 const SHARDS: u16 = 2;
 
@@ -109,10 +109,7 @@ impl Model {
 }
 
 fn check(run: &Run<Mark>, setup: &Setup) -> Outcome {
-    let wal = match setup.open(run) {
-        Err(error) if is_known(&error) => return Ok(()),
-        wal => ShardedWal::over(wal?, SHARDS)?,
-    };
+    let wal = ShardedWal::over(setup.open(run)?, SHARDS)?;
     let (mut model, mut begun) = (Model::default(), None);
     for mark in run.marks() {
         match mark {

@@ -56,10 +56,17 @@ pub(crate) fn write_header(file: &dyn File, header: JournalHeader) -> io::Result
     storage::write_all_at(file, &slot, BLOCK_LEN)
 }
 
-/// Gives a file another generation, durably. The slots are never torn both.
+/// Gives a file another generation, durably. The slots are never torn both: one that an earlier crash
+/// has torn is written first, while the other one is whole.
 pub(crate) fn begin_generation(file: &dyn File, header: JournalHeader) -> io::Result<()> {
     let slot = header.encode();
-    for offset in [0, BLOCK_LEN] {
+    let mut second = [0; JOURNAL_SLOT_LEN];
+    let filled = storage::read_up_to(file, &mut second, BLOCK_LEN)?;
+    let order = match JournalHeader::decode(&second[..filled], header.salt) {
+        Ok(_) => [0, BLOCK_LEN],
+        Err(_) => [BLOCK_LEN, 0],
+    };
+    for offset in order {
         storage::write_all_at(file, &slot, offset)?;
         file.sync()?;
     }
