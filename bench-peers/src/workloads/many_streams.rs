@@ -28,7 +28,7 @@ pub fn plan() -> Plan {
     let alone = one_stream(&mut plan);
     shards(&mut plan);
     any_stream(&mut plan);
-    batches(&mut plan, alone);
+    batches(&mut plan);
     window(&mut plan, alone);
     unsynced(&mut plan);
     plan
@@ -110,13 +110,16 @@ fn any_stream(plan: &mut Plan) {
     }
 }
 
-/// Strict batches from one thread, beside single appends.
-fn batches(plan: &mut Plan, alone: usize) {
+/// Strict batches from one thread, and single appends in turns with them.
+fn batches(plan: &mut Plan) {
     for (count, most) in [(16, 1.6), (64, 2.5)] {
+        let name = format!("1 append, beside batches over {count}");
+        let alone = plan.case(Case::new(name, 1, 1, peers::ironwal(Auto, 1)));
         for (what, batch) in [("append_batch", Batch::PerShard), ("atomic", Batch::Atomic)] {
             let name = format!("batch of {BATCH_LEN} over {count} shards, {what}");
             let open = loads::batches((SyncMode::Strict, Auto), count, BATCH_LEN, batch, false);
-            let nth = plan.case(Case::new(name.clone(), 1, BATCH_LEN, open));
+            let case = Case::new(name.clone(), 1, BATCH_LEN, open);
+            let nth = plan.case(case.beside_previous());
             let what = format!("{name} / 1 append, p50");
             plan.targets.push(Target::latency(what, (nth, alone), AtMost(most)));
         }

@@ -159,8 +159,7 @@ impl Group {
         };
         let appends = self.staged.swap(0, Ordering::Relaxed);
         streams.extend(batches.iter().flat_map(|batch| batch.streams().cloned()));
-        // One that was deleted and restored has the same number.
-        streams.sort_unstable_by_key(|stream| (stream.log().number(), Arc::as_ptr(stream)));
+        streams.sort_unstable_by_key(place_of);
         streams.dedup_by(|one, other| Arc::ptr_eq(one, other));
         let journaled = self.commit(number, &streams, &batches);
         self.rounds.finish(Some((number, appends)), self.staged.load(Ordering::Relaxed), false);
@@ -278,6 +277,12 @@ impl Group {
     }
 }
 
+/// The order in which a leader takes the leads of streams. One that was deleted and restored has the
+/// same number.
+fn place_of(stream: &Arc<Stream>) -> (Option<u64>, *const Stream) {
+    (stream.log().number(), Arc::as_ptr(stream))
+}
+
 /// Stages the batches, each in all of its streams at once or in none.
 fn stage_batches(led: &mut [Led<'_>], batches: &[Arc<Request>]) {
     if batches.is_empty() {
@@ -286,12 +291,12 @@ fn stage_batches(led: &mut [Led<'_>], batches: &[Arc<Request>]) {
     // Before the first of them is staged: from then on nothing may be written back.
     for batch in batches {
         for stream in batch.streams() {
-            if let Some(led) = led.iter_mut().find(|led| Arc::ptr_eq(led.stream, stream))
-                && !led.in_batch
+            if let Ok(nth) = led.binary_search_by_key(&place_of(stream), |led| place_of(led.stream))
+                && !led[nth].in_batch
             {
-                led.in_batch = true;
+                led[nth].in_batch = true;
                 // The error is in the poisoned stream, which refuses its part.
-                let _ = led.lead.prepare_for_journal();
+                let _ = led[nth].lead.prepare_for_journal();
             }
         }
     }
@@ -323,7 +328,8 @@ fn take_shares<'a>(led: Vec<Led<'a>>, batches: &[Arc<Request>]) -> Vec<(Led<'a>,
         is_broken = false;
         for batch in batches {
             let has_share = |stream: &Arc<Stream>| {
-                shares.iter().any(|(led, _)| Arc::ptr_eq(led.stream, stream))
+                let of_share = |(led, _): &(Led<'_>, Share)| place_of(led.stream);
+                shares.binary_search_by_key(&place_of(stream), of_share).is_ok()
             };
             if !batch.is_staged() || batch.streams().all(has_share) {
                 continue;

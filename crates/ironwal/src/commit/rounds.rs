@@ -10,8 +10,8 @@
 //! round 2       staged ──────────────────── woken first, leads ── take ── …
 //! ```
 //!
-//! Followers of a round sleep on one of two *seats*, so that waking a round wakes no one of the
-//! next. A seat's word changes before anyone on it is woken, and sleepers sleep only on the word
+//! Followers of a round wait on one of two *seats*, where they look for a while and then sleep, so that
+//! waking a round wakes no one of the next. A seat's word changes before anyone on it is woken, and sleepers sleep only on the word
 //! that they saw before they looked at the state: no wake-up is lost.
 //!
 //! `tests/loom.rs` includes this file with a `crate::sync` of its own, and tries every order of
@@ -26,6 +26,17 @@ use crate::sync::{wait, wake_all, wake_one, yield_now};
 /// How long a leader lets the appenders it just woke come back.
 const GATHER_MAX: Duration = Duration::from_micros(60);
 
+/// How long a waiter looks before it sleeps: what a few syncs of a fast disk take.
+const LOOK_MAX: Duration = Duration::from_micros(500);
+
+/// If others had the processor for so long between two looks, they need it.
+const AWAY_MAX: Duration = Duration::from_millis(1);
+
+/// How many waits go to sleep without looking after one that looked in vain, and after one that kept
+/// the processor from others.
+const NAPS_IN_VAIN: u32 = 32;
+const NAPS_IF_BUSY: u32 = 256;
+
 /// Where the followers of every other round sleep.
 #[derive(Debug, Default)]
 struct Seat {
@@ -38,6 +49,27 @@ impl Seat {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         wait(&self.word, seen);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Looks for a moment whether the word changes, and lets other threads run between two looks. If it
+    /// does not, returns how many waits should not try that.
+    fn look(&self, seen: u32) -> Option<u32> {
+        let start = Instant::now();
+        let mut last = Duration::ZERO;
+        loop {
+            yield_now();
+            let now = start.elapsed();
+            if now - last > AWAY_MAX {
+                return Some(NAPS_IF_BUSY);
+            }
+            if self.word.load(Ordering::SeqCst) != seen {
+                return None;
+            }
+            if now > LOOK_MAX {
+                return Some(NAPS_IN_VAIN);
+            }
+            last = now;
+        }
     }
 
     fn wake(&self, wake: fn(*const AtomicU32)) {
@@ -71,6 +103,8 @@ pub(crate) struct Rounds {
     failed: AtomicBool,
     /// How many appends the next round will hold if all come back that were just woken.
     expected: AtomicU32,
+    /// How many waits are going to sleep at once.
+    naps: AtomicU32,
 }
 
 impl Rounds {
@@ -83,6 +117,7 @@ impl Rounds {
             committed: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             expected: AtomicU32::new(0),
+            naps: AtomicU32::new(0),
         }
     }
 
@@ -102,8 +137,27 @@ impl Rounds {
                 self.release();
                 return turn;
             }
-            seat.sleep(seen);
+            if !self.is_worth_looking(seat, seen) {
+                seat.sleep(seen);
+            }
         }
+    }
+
+    /// Whether something happens on the seat within a moment. To sleep and to be woken costs several
+    /// times as much as to give way to others until then, unless the disk is slow, or the processors are
+    /// busy: then this returns at once, for some time.
+    fn is_worth_looking(&self, seat: &Seat, seen: u32) -> bool {
+        let naps = self.naps.load(Ordering::Relaxed);
+        if naps > 0 {
+            // Two that do this at once may count as one.
+            self.naps.store(naps - 1, Ordering::Relaxed);
+            return false;
+        }
+        let naps = seat.look(seen);
+        if let Some(naps) = naps {
+            self.naps.store(naps, Ordering::Relaxed);
+        }
+        naps.is_none()
     }
 
     /// Waits until this thread has the lead.
@@ -113,7 +167,9 @@ impl Rounds {
             if self.try_lead() {
                 return;
             }
-            self.lead_seat.sleep(seen);
+            if !self.is_worth_looking(&self.lead_seat, seen) {
+                self.lead_seat.sleep(seen);
+            }
         }
     }
 
