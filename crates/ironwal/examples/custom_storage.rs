@@ -200,4 +200,8 @@ impl File for CountingFile {
         self.counts.maps.add(map.as_ref().map_or(0, Bytes::len));
         Ok(map)
     }
+
+    fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {
+        self.file.map_writable(len)
+    }
 }

@@ -47,6 +47,21 @@ pub enum Journal {
     Off,
 }
 
+/// How appends are written that are not synced before they return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteStrategy {
+    /// Into mapped memory, where blocks can be reserved for good, so that no store can fail: on ext4, XFS
+    /// and tmpfs on 64-bit Linux. Elsewhere as with [`WriteStrategy::StandardIo`].
+    ///
+    /// A process that is killed loses nothing either way. But if the disk fails under a page that was
+    /// written to it and dropped from memory, or somebody else shortens a segment that is being written
+    /// to, a store into it ends the process with a signal, where a write would have returned an error.
+    Auto,
+    /// By a system call for each.
+    StandardIo,
+}
+
 /// What a log takes from outside. The default is the real world.
 ///
 /// ```
@@ -71,6 +86,7 @@ pub struct Environment {
     pub(crate) maintenance: Maintenance,
     pub(crate) journal: Journal,
     pub(crate) journal_len_max: u64,
+    pub(crate) write_strategy: WriteStrategy,
 }
 
 impl Environment {
@@ -119,6 +135,14 @@ impl Environment {
         self.journal_len_max = len_max.max(JOURNAL_LEN_MIN);
         self
     }
+
+    /// Chooses how appends are written that are not synced before they return. The default,
+    /// [`WriteStrategy::Auto`], is many times as fast as the other.
+    #[must_use]
+    pub fn with_write_strategy(mut self, write_strategy: WriteStrategy) -> Self {
+        self.write_strategy = write_strategy;
+        self
+    }
 }
 
 /// How long each file of the journal becomes, in bytes, if nothing else is said, and at least.
@@ -134,6 +158,7 @@ impl Default for Environment {
             maintenance: Maintenance::Thread,
             journal: Journal::Auto,
             journal_len_max: JOURNAL_LEN_MAX,
+            write_strategy: WriteStrategy::Auto,
         }
     }
 }
@@ -145,6 +170,7 @@ impl fmt::Debug for Environment {
             .field("storage", &self.storage)
             .field("maintenance", &self.maintenance)
             .field("journal", &self.journal)
+            .field("write_strategy", &self.write_strategy)
             .finish_non_exhaustive()
     }
 }

@@ -22,7 +22,7 @@ mod wal;
 #[cfg(feature = "sharded")]
 pub mod sharded;
 
-pub use environment::{Environment, Journal, Maintenance};
+pub use environment::{Environment, Journal, Maintenance, WriteStrategy};
 pub use error::{Error, Result};
 pub use format::{FORMAT_VERSION, MAX_FRAME_LEN};
 pub use options::{CompressionType, CorruptionPolicy, ReadStrategy, SyncMode, WalOptions};

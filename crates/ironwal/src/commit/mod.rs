@@ -89,17 +89,20 @@ impl Stream {
         self.use_now();
         // What this thread has submitted before comes before.
         self.stage_queued();
-        let (ids, round, len) = self.stage_in_turn(root, append)?;
-        self.wait(round, len, append.sync)?;
+        let (ids, in_round) = self.stage_in_turn(root, append)?;
+        if let Some((round, len)) = in_round {
+            self.wait(round, len, append.sync)?;
+        }
         Ok(ids)
     }
 
-    /// Stages an append, making room for it, and waiting for rounds that are full.
+    /// Stages an append, making room for it, and waiting for rounds that are full. Returns the round that
+    /// it waits for, and how many bytes are staged in it; `None`: it is committed.
     fn stage_in_turn(
         self: &Arc<Self>,
         root: &Path,
         append: &Append<'_>,
-    ) -> Result<(Range<u64>, Round, usize)> {
+    ) -> Result<(Range<u64>, Option<(Round, usize)>)> {
         let enter = || self.group.enter(self);
         let enter: Option<&dyn Fn() -> u64> = self.group.gathers().then_some(&enter);
         loop {
@@ -108,9 +111,13 @@ impl Stream {
                 staged => staged,
             };
             match staged {
+                Staged::InPlace { ids } => {
+                    self.watchers.wake();
+                    return Ok((ids, None));
+                }
                 Staged::InRound { ids, round, len } => {
                     self.note_staged(round, len);
-                    return Ok((ids, round, len));
+                    return Ok((ids, Some((round, len))));
                 }
                 Staged::Full { round } => self.wait(round, 0, append.sync)?,
                 Staged::NoRoom => {}
@@ -311,7 +318,8 @@ impl Stream {
     }
 
     /// Gives up the lead.
-    fn finish(&self, lead: Lead<'_>) {
+    fn finish(&self, mut lead: Lead<'_>) {
+        lead.resume_placing();
         let committed = lead.committed().map(|done| (done.round, done.appends));
         drop(lead);
         self.rounds.finish(committed, self.log.staged(), self.log.is_over());
@@ -360,6 +368,7 @@ pub(crate) mod tests {
             sync_mode: SyncMode::Async,
             staged_len_max: 1000,
             fileless: false,
+            maps: false,
         };
         let files = Files::new(8);
         let marks = Arc::new(Marks::none(&storage));

@@ -35,6 +35,8 @@ struct Queued {
 /// An append that was submitted.
 #[derive(Debug)]
 pub(crate) enum Submitted {
+    /// It is committed, and has this id.
+    Done(u64),
     Staged(InRound),
     Queued(Arc<Ticket>),
 }
@@ -47,6 +49,7 @@ impl Ticket {
     /// The id of the entry, once it has one.
     pub(crate) fn id(&self) -> Option<u64> {
         match &*lock(&self.0) {
+            State::Done(id) => Some(*id),
             State::Staged(in_round) => Some(in_round.ids.start),
             _ => None,
         }
@@ -57,6 +60,7 @@ impl Ticket {
 enum State {
     #[default]
     Waiting,
+    Done(u64),
     Staged(InRound),
     Failed(Error),
     /// It was asked for.
@@ -93,6 +97,10 @@ impl Stream {
         let enter: Option<&dyn Fn() -> u64> = self.group.gathers().then_some(&enter);
         while self.queue.len.load(Ordering::Acquire) == 0 {
             match self.log.stage(&append, enter)? {
+                Staged::InPlace { ids } => {
+                    self.watchers.wake();
+                    return Ok(Submitted::Done(ids.start));
+                }
                 Staged::InRound { ids, round, len } => {
                     self.note_staged(round, len);
                     return Ok(Submitted::Staged(InRound { ids, round, len, sync }));
@@ -152,7 +160,8 @@ impl Stream {
                 Append { entries, batch: false, sync, expected: None, packed: packed.as_ref() };
             let staged = self.stage_in_turn(self.group.root(), &append);
             *lock(&ticket.0) = match staged {
-                Ok((ids, round, len)) => State::Staged(InRound { ids, round, len, sync }),
+                Ok((ids, Some((round, len)))) => State::Staged(InRound { ids, round, len, sync }),
+                Ok((ids, None)) => State::Done(ids.start),
                 Err(error) => State::Failed(error),
             };
             self.queue.len.fetch_sub(entry.len() + 1, Ordering::AcqRel);
@@ -162,11 +171,13 @@ impl Stream {
     /// Waits until an append is committed, and returns its id.
     pub(crate) fn wait_for(self: &Arc<Self>, submitted: Submitted) -> Result<u64> {
         let in_round = match submitted {
+            Submitted::Done(id) => return Ok(id),
             Submitted::Staged(in_round) => in_round,
             Submitted::Queued(ticket) => loop {
                 // Under one lock, for somebody may be about to note what has become of it.
                 let mut state = lock(&ticket.0);
                 match std::mem::replace(&mut *state, State::Told) {
+                    State::Done(id) => return Ok(id),
                     State::Staged(in_round) => break in_round,
                     State::Failed(error) => return Err(error),
                     State::Waiting => {

@@ -114,6 +114,7 @@ impl Lead<'_> {
         log.set_segments(left);
         drop(change);
         log.followers.tell(id);
+        drop(self.unmap());
         self.writer.active = None;
         self.set_has_file(false);
         self.writer.committed_proof = None;
@@ -214,6 +215,7 @@ impl Lead<'_> {
         log.first_kept.store(log.next_id(), Ordering::Release);
         log.set_segments(Vec::new());
         drop(change);
+        drop(self.unmap());
         self.writer.active = None;
         self.set_has_file(false);
         lock(&log.unproven).clear();

@@ -58,6 +58,7 @@ impl Lead<'_> {
     /// Makes everything below what is staged durable, and what is staged as well if it is too much
     /// for the journal.
     pub(crate) fn prepare_for_journal(&mut self) -> Result<()> {
+        self.stop_placing();
         if !self.is_journalable() || self.log.staged_len() >= LARGE_LEN {
             self.commit(true)?;
         }
@@ -67,12 +68,13 @@ impl Lead<'_> {
     /// Takes what is staged for the journal; `None` if there is nothing, or if it has to go another
     /// way: `is_batch` says that it must go this one.
     pub(crate) fn take_share(&mut self, is_batch: bool) -> Option<Share> {
-        if !self.is_journalable() {
-            return None;
-        }
         let number = self.log.number()?;
         let taken = {
             let mut tail = self.log.tail();
+            self.learn_placed(&mut tail);
+            if !self.is_journalable() {
+                return None;
+            }
             if let State::Poisoned(_) | State::Deleted = tail.state() {
                 return None;
             }
@@ -96,7 +98,8 @@ impl Lead<'_> {
 
     /// Writes a share to its segment after all, and syncs and publishes it.
     pub(crate) fn commit_share(&mut self, share: Share) -> Result<()> {
-        self.commit_taken(Some(share.taken), true)
+        let end = share.taken.proof;
+        self.commit_taken(Some(share.taken), Some(end), true)
     }
 
     /// Lets readers see a share that is durable in the journal once its round is published.
@@ -201,6 +204,7 @@ impl Lead<'_> {
             state @ State::Poisoned(_) => return log.check(state),
             State::Open | State::Closed => {}
         }
+        self.learn_placed(&mut log.tail());
         if !self.has_unwritten() && !self.writer.frames_unsynced && self.is_journalable() {
             return Ok(());
         }

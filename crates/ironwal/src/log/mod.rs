@@ -16,6 +16,7 @@
 mod cut;
 pub(crate) mod files;
 pub(crate) mod follow;
+mod in_place;
 pub(crate) mod journaled;
 pub(crate) mod mark;
 mod prune;

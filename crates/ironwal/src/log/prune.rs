@@ -104,6 +104,8 @@ impl Lead<'_> {
     /// It has changed, or has not.
     pub(super) fn end_change(&self) {
         if let Some(mark) = self.log.mark() {
+            // Whoever appends in place tells them under the same lock.
+            let _tail = self.log.tail();
             mark.end_change(self.log.first_id(), self.log.next_id());
         }
     }

@@ -85,12 +85,11 @@ impl<'a> Lead<'a> {
         };
         let Some(permit) = self.take_permit() else { return Ok(false) };
         let writer = self.open_idle(idle)?;
-        if let Some(open) = self.log.tail().segment() {
-            open.room_to = writer.reserved_to();
-        }
         reader.keep_open(Arc::clone(writer.file()));
         self.set_active(Active { writer, reader, permit: Some(permit) });
         self.writer.idle = None;
+        self.map_active();
+        self.resume_staging();
         Ok(true)
     }
 
@@ -126,18 +125,26 @@ impl<'a> Lead<'a> {
                 .log
                 .fail(io::Error::other("there is no active segment to make room in")));
         };
-        match active.writer.reserve(end, self.log.limits.segment_len_max) {
-            Err(Error::Io(error)) => return Err(self.log.fail(error)),
-            other => other?,
+        if end > active.writer.reserved_to() {
+            match active.writer.reserve(end, self.log.limits.segment_len_max) {
+                Err(Error::Io(error)) => return Err(self.log.fail(error)),
+                other => other?,
+            }
+            // What is in the journal is written here by the next recovery if need be, also on a disk
+            // that is full by then: so the room must be durable before.
+            self.writer.gap = true;
         }
-        let room_to = active.writer.reserved_to();
-        // What is in the journal is written here by the next recovery if need be, also on a disk that
-        // is full by then: so the room must be durable before.
-        self.writer.gap = true;
-        if let Some(open) = self.log.tail().segment() {
+        self.allow_staging(end);
+        Ok(())
+    }
+
+    /// Lets frames be staged up to `end` and as far as is convenient.
+    fn allow_staging(&mut self, end: u64) {
+        if let Some(room_to) = self.prepare_room(end)
+            && let Some(open) = self.log.tail().segment()
+        {
             open.room_to = room_to;
         }
-        Ok(())
     }
 
     /// Commits what is staged, seals the active segment and, in `Strict`, makes it durable. Does
@@ -154,9 +161,8 @@ impl<'a> Lead<'a> {
 
     /// Lets appends in again, as far as there is room in a file that is open.
     pub(super) fn resume_staging(&mut self) {
-        if let (Some(open), Some(active)) = (self.log.tail().segment(), &self.writer.active) {
-            open.room_to = active.writer.reserved_to();
-        }
+        let end = self.log.tail().proof().map_or(0, |proof| proof.synced_to);
+        self.allow_staging(end);
     }
 
     /// Seals the active segment, unless it holds nothing; the next append begins another. `false`:
@@ -197,6 +203,7 @@ impl<'a> Lead<'a> {
         let Some(proof) = self.staged_proof() else {
             return Ok(());
         };
+        let mapped = self.unmap();
         let Some(Active { mut writer, reader, permit }) = self.writer.active.take() else {
             return Ok(());
         };
@@ -220,7 +227,14 @@ impl<'a> Lead<'a> {
         if in_strict {
             reader.set_proven();
         } else {
-            let full = FullSegment { writer, reader, proof, _permit: permit, failed: false };
+            let full = FullSegment {
+                writer,
+                reader,
+                proof,
+                _permit: permit,
+                _mapped: mapped,
+                failed: false,
+            };
             lock(&log.unproven).push_back(full);
             log.new_full_segment.store(true, Ordering::Relaxed);
         }
@@ -278,7 +292,6 @@ impl<'a> Lead<'a> {
         let writer = self.create(slot, frame_len)?;
         let seed = SegmentSeed::new(identity.salt, stream_number, first_id);
         let mut open = OpenSegment::new(seed, first_id, slot.proof);
-        open.room_to = writer.reserved_to();
         open.has_file = true;
 
         let reader = Arc::new(Segment::fresh(
@@ -292,7 +305,9 @@ impl<'a> Lead<'a> {
         segments.push(Arc::clone(&reader));
         log.set_segments(segments);
         self.set_active(Active { writer, reader, permit: Some(permit) });
+        self.map_active();
         log.tail().set_segment(Some(open));
+        self.allow_staging(HEADER_LEN + frame_len);
         Ok(())
     }
 }

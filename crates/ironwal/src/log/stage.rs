@@ -30,8 +30,16 @@ impl Log {
     ) -> Result<Staged> {
         let mut tail = self.tail();
         self.check_append(&tail, append)?;
-        let staged = tail.stage(append, &self.limits, enter);
-        self.staged.store(tail.staged(), Ordering::Relaxed);
+        let committed = self.committed.load(Ordering::Relaxed);
+        let staged = tail.stage(append, &self.limits, committed, enter);
+        if let Staged::InPlace { ids } = &staged {
+            self.committed.store(ids.end, Ordering::Release);
+            if let Some(mark) = self.mark() {
+                mark.committed(ids.end);
+            }
+        } else {
+            self.staged.store(tail.staged(), Ordering::Relaxed);
+        }
         Ok(staged)
     }
 
@@ -75,7 +83,9 @@ impl Log {
         }
         let mut all_ids = Vec::with_capacity(appends.len());
         for (tail, (log, append)) in tails.iter_mut().zip(appends) {
-            if let Staged::InRound { ids, .. } = tail.stage(append, &log.limits_together(), None) {
+            let committed = log.committed.load(Ordering::Relaxed);
+            let staged = tail.stage(append, &log.limits_together(), committed, None);
+            if let Staged::InRound { ids, .. } = staged {
                 all_ids.push(ids);
             } else {
                 // It was looked at under the same lock. Rather an error than half a batch.

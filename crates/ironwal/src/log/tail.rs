@@ -1,4 +1,8 @@
 //! The pending tail: ids are assigned and entries encoded here, in memory, under one short lock.
+//!
+//! What is not to be synced does not wait for a round if the active segment is mapped: its frame is
+//! copied into the segment at once, *in place*, and committed under the same lock. Only if everything
+//! before it is committed, so that what is committed stays in order.
 
 use std::io;
 use std::ops::Range;
@@ -9,8 +13,10 @@ use crate::format::frame::{self, Packed, Place};
 use crate::format::header::{HEADER_LEN, Proof};
 use crate::format::seal::Point;
 use crate::options::SyncMode;
+use crate::segment::Segment;
 use crate::segment::index::PointPicker;
 use crate::segment::walk::extend_digest;
+use crate::storage::WritableMap;
 use crate::sync::Arc;
 
 /// The largest buffer that is kept for the next round, in bytes.
@@ -29,6 +35,8 @@ pub(crate) struct Limits {
     pub(crate) staged_len_max: usize,
     /// Whether an append that is synced may be staged while the file is closed.
     pub(crate) fileless: bool,
+    /// Whether segments are mapped, where they can be, for appends that are not synced.
+    pub(crate) maps: bool,
 }
 
 impl Limits {
@@ -39,6 +47,7 @@ impl Limits {
         sync_mode: SyncMode::Strict,
         staged_len_max: 0,
         fileless: false,
+        maps: false,
     };
 }
 
@@ -70,6 +79,8 @@ impl Append<'_> {
 /// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Staged {
+    /// It is committed.
+    InPlace { ids: Range<u64> },
     /// It has its ids and goes with this round.
     InRound {
         ids: Range<u64>,
@@ -145,6 +156,15 @@ impl OpenSegment {
     }
 }
 
+/// The active segment as memory.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    pub(crate) map: Box<dyn WritableMap>,
+    pub(crate) reader: Arc<Segment>,
+    /// Frames can be stored up to here.
+    pub(crate) prepared_to: u64,
+}
+
 /// What a leader takes: the staged frames in one piece, and where they go.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -169,6 +189,11 @@ pub(crate) struct Tail {
     entered: Option<u64>,
     next_id: u64,
     segment: Option<OpenSegment>,
+    mapped: Option<Mapped>,
+    /// Whether whoever leads needs that nothing is committed meanwhile.
+    placing_is_stopped: bool,
+    /// What holds of the segment since the last append in place of which no leader knows.
+    placed: Option<Proof>,
 }
 
 /// A round that was taken.
@@ -213,7 +238,17 @@ impl Tail {
     /// A tail that goes on at `next_id`.
     pub(crate) fn new(next_id: u64, segment: Option<OpenSegment>) -> Self {
         let (state, pending) = (State::Open, Pending::new(next_id));
-        Self { state, round: 1, pending, entered: None, next_id, segment }
+        Self {
+            state,
+            round: 1,
+            pending,
+            entered: None,
+            next_id,
+            segment,
+            mapped: None,
+            placing_is_stopped: false,
+            placed: None,
+        }
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -273,6 +308,41 @@ impl Tail {
         self.segment = segment;
     }
 
+    /// Appends that are not synced go to this memory from now on, or to none; returns what it was.
+    pub(crate) fn set_mapped(&mut self, mapped: Option<Mapped>) -> Option<Mapped> {
+        std::mem::replace(&mut self.mapped, mapped)
+    }
+
+    /// Lets nothing be committed in place, or lets it again.
+    pub(crate) fn stop_placing(&mut self, is_stopped: bool) {
+        self.placing_is_stopped = is_stopped;
+    }
+
+    /// What holds of the active segment, if something was appended in place since this was asked last.
+    pub(crate) fn take_placed(&mut self) -> Option<Proof> {
+        self.placed.take()
+    }
+
+    /// Whether there is such a thing.
+    pub(crate) fn has_placed(&self) -> bool {
+        self.placed.is_some()
+    }
+
+    /// What holds of the active segment once everything staged is committed.
+    pub(crate) fn proof(&self) -> Option<Proof> {
+        let segment = self.segment.as_ref()?;
+        Some(Proof { synced_to: segment.end, next_id: self.next_id, digest: segment.digest })
+    }
+
+    /// Whether `append` can be committed at once, if this is the end of what is.
+    fn can_place(&self, append: &Append<'_>, committed: u64) -> bool {
+        !append.sync
+            && self.pending.appends == 0
+            && committed == self.next_id
+            && !self.placing_is_stopped
+            && self.mapped.as_ref().is_some_and(|mapped| mapped.reader.unwritten().is_empty())
+    }
+
     /// Whether `append` needs another segment, or more room in this one up to the returned offset.
     pub(crate) fn lacks(&self, append: &Append<'_>, limits: &Limits) -> Lack {
         match &self.segment {
@@ -287,12 +357,13 @@ impl Tail {
         }
     }
 
-    /// Assigns ids and encodes, if there is room. `enter` enters the stream into a round of the whole
-    /// log; it is called once for what is taken together.
+    /// Assigns ids and encodes, if there is room. `committed` is the end of what is committed. `enter`
+    /// enters the stream into a round of the whole log; it is called once for what is taken together.
     pub(crate) fn stage(
         &mut self,
         append: &Append<'_>,
         limits: &Limits,
+        committed: u64,
         enter: Option<&dyn Fn() -> u64>,
     ) -> Staged {
         if self.lacks(append, limits) != Lack::Nothing {
@@ -302,6 +373,7 @@ impl Tail {
         if self.pending.appends > 0 && staged_len > limits.staged_len_max as u64 {
             return Staged::Full { round: self.round_of(append, None) };
         }
+        let is_placed = self.can_place(append, committed);
         let Some(segment) = &mut self.segment else {
             return Staged::NoRoom;
         };
@@ -314,13 +386,26 @@ impl Tail {
         let Some(checksum) = frame::encode(frames, place, append.entries, append.packed) else {
             return Staged::NoRoom;
         };
-        self.pending.points.extend(segment.picker.pick(index, segment.end));
-        self.pending.appends += 1;
-        self.pending.sync |= append.sync;
+        let point = segment.picker.pick(index, segment.end);
+        let offset = segment.end;
         segment.digest = extend_digest(segment.digest, checksum);
         segment.end += append.frame_len();
         let ids = ids_from(self.next_id, append.entries.len());
         self.next_id = ids.end;
+        if is_placed
+            && let Some(mapped) = &mut self.mapped
+            && mapped.map.store(&self.pending.frames, offset).is_ok()
+        {
+            mapped.reader.publish(segment.end, ids.end, point.as_slice());
+            self.pending.frames.clear();
+            self.pending.first_id = ids.end;
+            let (synced_to, digest) = (segment.end, segment.digest);
+            self.placed = Some(Proof { synced_to, next_id: ids.end, digest });
+            return Staged::InPlace { ids };
+        }
+        self.pending.points.extend(point);
+        self.pending.appends += 1;
+        self.pending.sync |= append.sync;
         let len = self.pending.frames.len();
         Staged::InRound { ids, round: self.round_of(append, enter), len }
     }

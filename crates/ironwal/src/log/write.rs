@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::files::Permit;
-use super::tail::{Pending, State, Taken};
+use super::tail::{Mapped, Pending, State, Tail, Taken};
 use super::{Log, shared_error};
 use crate::error::{Error, Result};
 use crate::format::header::{FirstKept, Proof, Slot, SlotPlace};
@@ -36,6 +36,8 @@ pub(crate) struct Writer {
     pub(super) committed_proof: Option<Proof>,
     /// A permit for the file that is about to be opened.
     pub(super) permit: Option<Permit>,
+    /// Whether nothing is committed in place until the lead is given up.
+    pub(super) placing_is_stopped: bool,
     /// The buffers of the round before.
     spare: Pending,
 }
@@ -72,6 +74,8 @@ pub(crate) struct FullSegment {
     pub(super) reader: Arc<Segment>,
     pub(super) proof: Proof,
     pub(super) _permit: Option<Permit>,
+    /// Unmapped off the append path.
+    pub(super) _mapped: Option<Mapped>,
     /// A sync failed. The next one would say OK, and somebody may be waiting to try it.
     pub(super) failed: bool,
 }
@@ -89,6 +93,7 @@ impl Writer {
             gap: false,
             committed_proof: None,
             permit: None,
+            placing_is_stopped: false,
             spare: Pending::default(),
         }
     }
@@ -179,20 +184,35 @@ impl Lead<'_> {
     ///
     /// After an error the stream is poisoned, and nothing of the round was published.
     pub(crate) fn commit(&mut self, sync: bool) -> Result<()> {
-        let taken = {
+        let (taken, end) = {
             let mut tail = self.log.tail();
             if let State::Poisoned(_) | State::Deleted = tail.state() {
                 return self.log.check(tail.state());
             }
+            self.learn_placed(&mut tail);
             let taken = tail.take(&mut self.writer.spare);
             self.log.staged.store(0, Ordering::Relaxed);
-            taken
+            (taken, tail.proof())
         };
-        self.commit_taken(taken, sync)
+        self.commit_taken(taken, end, sync)
     }
 
-    /// The same with what was taken.
-    pub(super) fn commit_taken(&mut self, taken: Option<Taken>, sync: bool) -> Result<()> {
+    /// Takes note of what was appended in place.
+    pub(super) fn learn_placed(&mut self, tail: &mut Tail) {
+        if let Some(proof) = tail.take_placed() {
+            self.writer.frames_unsynced = true;
+            self.writer.gap = true;
+            self.writer.committed_proof = Some(proof);
+        }
+    }
+
+    /// The same with what was taken, and with what held of the segment then.
+    pub(super) fn commit_taken(
+        &mut self,
+        taken: Option<Taken>,
+        end: Option<Proof>,
+        sync: bool,
+    ) -> Result<()> {
         let for_now = taken.is_some() || self.has_unwritten();
         let opened = for_now && self.open_for_now()?;
         // A file that is closed again is synced before.
@@ -200,7 +220,10 @@ impl Lead<'_> {
         let written = self.write_out().and_then(|()| self.write_back(taken.as_ref(), sync));
         written.map_err(|error| self.log.fail(error))?;
         if let Some(taken) = taken {
-            self.publish(taken, sync);
+            self.publish(taken);
+        }
+        if sync {
+            self.note_synced(end);
         }
         if opened {
             self.close_for_now();
@@ -235,31 +258,32 @@ impl Lead<'_> {
         Ok(())
     }
 
-    /// Shows readers what was written, and remembers what was synced.
-    fn publish(&mut self, taken: Taken, synced: bool) {
+    /// Shows readers what was written.
+    fn publish(&mut self, taken: Taken) {
         let Taken { round, mut pending, proof, .. } = taken;
         if let Some(active) = &self.writer.active {
             active.reader.publish(proof.synced_to, proof.next_id, &pending.points);
         }
-        self.log.committed.store(proof.next_id, Ordering::Release);
         if let Some(mark) = self.log.mark() {
             mark.committed(proof.next_id);
         }
-        if synced {
-            self.note_synced(proof.next_id);
-        }
+        // The last step: from now on others may append in place.
+        self.log.committed.store(proof.next_id, Ordering::Release);
         self.writer.committed_proof = Some(proof);
         self.committed = Some(Committed { round, appends: pending.appends });
         pending.reset();
         self.writer.spare = pending;
     }
 
-    /// Everything that was written, up to `next_id`, has been synced by an operation that waited for
-    /// it. Frames that are staged from now on say so.
-    pub(super) fn note_synced(&self, next_id: u64) {
+    /// Everything up to `end` has been synced by an operation that waited for it. Frames that are staged
+    /// from now on say so.
+    fn note_synced(&self, end: Option<Proof>) {
+        let next_id = end.map_or_else(|| self.log.next_id(), |end| end.next_id);
         self.log.durable.store(next_id, Ordering::Release);
-        if let (Some(active), Some(open)) = (&self.writer.active, self.log.tail().segment()) {
-            open.synced_to = active.reader.end();
+        if let (Some(end), Some(_), Some(open)) =
+            (end, &self.writer.active, self.log.tail().segment())
+        {
+            open.synced_to = end.synced_to;
         }
     }
 
@@ -273,16 +297,12 @@ impl Lead<'_> {
 
     /// What holds of the active segment once everything staged is durable.
     pub(super) fn staged_proof(&self) -> Option<Proof> {
-        let mut tail = self.log.tail();
-        let next_id = tail.next_id();
-        tail.segment().map(|open| Proof { synced_to: open.end, next_id, digest: open.digest })
+        self.log.tail().proof()
     }
 
     /// Commits what is staged and makes everything durable.
     pub(crate) fn sync(&mut self) -> Result<()> {
-        self.commit(true)?;
-        self.note_synced(self.log.next_id());
-        Ok(())
+        self.commit(true)
     }
 
     /// Makes everything durable and records that in a slot of the active segment, so that damage to
@@ -309,12 +329,16 @@ impl Lead<'_> {
 
     /// Records in a slot where the active segment ends, if its file is open and that is news.
     fn prove_end(&mut self) -> io::Result<()> {
-        let (proof, first_kept) = (self.staged_proof(), self.log.first_kept());
+        let (proof, is_idle) = {
+            let tail = self.log.tail();
+            (tail.proof(), !tail.has_placed())
+        };
+        let first_kept = self.log.first_kept();
         let (Some(Active { writer, reader, .. }), Some(proof)) = (&mut self.writer.active, proof)
         else {
             return Ok(());
         };
-        if proof.synced_to != reader.end() || proof == writer.slot().proof {
+        if !is_idle || proof.synced_to != reader.end() || proof == writer.slot().proof {
             return Ok(());
         }
         writer.write_slot(Slot { proof, first_kept, ..*writer.slot() })?;
@@ -371,6 +395,7 @@ impl Lead<'_> {
 
     /// Closes the file of the active segment, of which everything is synced.
     pub(super) fn close_active(&mut self, settled: bool) {
+        drop(self.unmap());
         if let Some(Active { reader, writer, .. }) = self.writer.active.take() {
             let end = reader.end();
             let (slot, newest) = (*writer.slot(), writer.newest_slot());

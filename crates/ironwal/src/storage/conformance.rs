@@ -45,6 +45,7 @@ pub fn check(storage: Arc<dyn Storage>, dir: &Path) {
         ("locking", check_locking),
         ("syncing", check_syncing),
         ("mapping", check_mapping),
+        ("storing", check_storing),
         ("sharing", check_sharing),
         ("publishing", check_publishing),
     ];
@@ -363,6 +364,40 @@ fn check_mapping(storage: &dyn Storage, dir: &Path) {
     ok(file.reserve(0, 5_000), "reserve");
     let map = ok(file.map(), "map").unwrap_or_default();
     assert_eq!((map.len(), map.get(..4)), (5_000, Some(&b"abc\0"[..])), "a reserved file");
+}
+
+fn check_storing(storage: &dyn Storage, dir: &Path) {
+    let path = dir.join("a");
+    let file = create(storage, &path);
+    write(&*file, b"header", 0);
+    ok(file.reserve(0, 20_000), "reserve");
+    let Some(mut map) = ok(file.map_writable(1 << 20), "map_writable") else {
+        return;
+    };
+    let refused = |result: std::io::Result<()>, what| fails(result, ErrorKind::InvalidInput, what);
+    refused(map.store(b"x", 10), "a store into what is not prepared");
+    ok(map.prepare(6, 10_000), "prepare");
+    ok(map.store(b"one", 6), "store");
+    ok(map.store(b"two", 9_997), "store at the end of what is prepared");
+    refused(map.store(b"xy", 9_999), "a store over the end of it");
+    refused(map.store(b"x", 5), "a store before it");
+    refused(map.store(b"x", u64::MAX), "a store far behind it");
+    ok(map.prepare(10_000, 20_000), "prepare more");
+    ok(map.store(b"three", 9_998), "a store over two pieces that were prepared");
+    write(&*file, b"four", 15_000);
+    let reader = ok(storage.open(&path, OpenMode::Read), "open");
+    for (offset, expected) in [(0, &b"headerone"[..]), (9_996, b"\0tthree\0"), (15_000, b"four")] {
+        assert_eq!(read(&*reader, offset, expected.len()), expected, "what was stored at {offset}");
+    }
+    assert_eq!(len(&*reader), 20_000, "the length of a mapped file");
+    ok(file.sync(), "sync");
+    ok(storage.rename(&path, &dir.join("b")), "rename");
+    drop(file);
+    ok(map.store(b"five", 100), "a store into a file that was closed and renamed");
+    assert_eq!(read(&*reader, 100, 4), b"five", "what was stored then");
+    ok(map.store(b"", 50), "a store of nothing");
+    let mapped = ok(reader.map_writable(1 << 20), "map_writable while reading only");
+    assert!(mapped.is_none(), "a file that is open for reading only is not written to");
 }
 
 /// `None` if the storage shares no memory, or not here.

@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DirEntry, EntryKind, File, Lock, OpenMode, SharedWords, Storage, WORD_LEN, map};
+use super::{
+    DirEntry, EntryKind, File, Lock, OpenMode, SharedWords, Storage, WORD_LEN, WritableMap, map,
+};
 
 /// The largest length that a file may have: positions are signed in every operating system.
 pub(super) const FILE_LEN_MAX: u64 = i64::MAX as u64;
@@ -47,7 +49,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 /// somebody else shortens, or that the disk can no longer read, ends the process with a signal when
 /// the bytes are used.
 ///
-/// [`Storage::share`] and [`Storage::shared`] map too. They are [`io::ErrorKind::Unsupported`] but
+/// [`File::map_writable`], [`Storage::share`] and [`Storage::shared`] map too. The first gives `None`, the
+/// others are [`io::ErrorKind::Unsupported`], but
 /// on ext4, XFS and tmpfs on 64-bit Linux: other file systems may need new space for each store, or do
 /// not share memory between machines.
 ///
@@ -305,6 +308,14 @@ impl File for RealFile {
 
     fn map(&self) -> io::Result<Option<bytes::Bytes>> {
         Ok(map::content(&self.file, self.len()?))
+    }
+
+    fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {
+        if !map::CAN_SHARE || !writes_in_place(&self.file).map_err(|e| self.name("fstatfs", e))? {
+            return Ok(None);
+        }
+        let region = map::Region::writable(&self.file, len);
+        Ok(region.map(|region| Box::new(region) as Box<dyn WritableMap>))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Files of the real disk as memory, and all the `unsafe` code of this crate.
 //!
-//! Two kinds of maps, both shared with the page cache, so nothing is copied:
+//! Three kinds of maps, all shared with the page cache, so nothing is copied twice:
 //!
 //! - [`content`]: a file that nobody changes any more, as [`Bytes`];
+//! - [`Region`]: a file that is written to;
 //! - [`Words`]: a few words that a writer changes while other processes read them.
 //!
 //! # What can go wrong
@@ -10,26 +11,30 @@
 //! The operating system answers an access to a mapped page that it cannot provide with a signal
 //! (`SIGBUS`), which ends a process that does not expect it. There are three ways to get there:
 //!
-//! - *A store that needs space on a full disk.* Excluded: the caller of [`Words::writable`] has
-//!   reserved every block before, and only on file systems that write reserved blocks in place.
-//!   One hole is left: on XFS, somebody may copy the file by sharing its blocks (`cp --reflink`), and
-//!   then fill the disk.
-//! - *An access beyond the end of the file.* We never shorten a file that may be mapped. Somebody
-//!   else with permission to write it can, as they can shorten a program that is running from it.
+//! - *A store that needs space on a full disk.* Excluded: the callers of [`Words::writable`] and
+//!   [`Region::prepare`](WritableMap::prepare) have reserved every block before, and only on file
+//!   systems that write reserved blocks in place. One hole is left: on XFS, somebody may copy the file
+//!   by sharing its blocks (`cp --reflink`), and then fill the disk.
+//! - *An access beyond the end of the file.* We never touch what lies behind the end of a file that we
+//!   shortened. Somebody else with permission to write it can shorten it, as they can a program that
+//!   is running from it.
 //! - *A page that a dying disk can no longer read.* A positioned read would have returned an error.
-//!   Whoever cannot live with that reads without maps.
+//!   A region is asked for its pages before the first store, by a call that returns an error; after
+//!   that a page has to be read again only if it was written out and dropped in the meantime. Whoever
+//!   cannot live with that reads and writes without maps.
 //!
 //! The first has no remedy but a positioned write for each store, and the last two none at all but
 //! not to map; a signal handler would be the host program's business, not a library's.
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{SharedWords, WORD_LEN};
+use super::{SharedWords, WORD_LEN, WritableMap};
 
 /// Whether words can be shared here: loads from memory that is mapped for reading only are promised
 /// to work up to the size of a pointer.
@@ -53,6 +58,66 @@ pub(super) fn content(file: &fs::File, len: u64) -> Option<Bytes> {
     // we rely on the directory being ours.
     let map = unsafe { MmapOptions::new().len(len).map(file) }.ok()?;
     Some(Bytes::from_owner(map))
+}
+
+/// Part of a file that is written to.
+#[derive(Debug)]
+pub(super) struct Region {
+    map: MmapRaw,
+    /// The bytes that may be stored to: their pages are there, with blocks on the disk.
+    prepared: Range<usize>,
+}
+
+impl Region {
+    /// Maps the first `len` bytes of a file, or `None` where they cannot be mapped.
+    pub(super) fn writable(file: &fs::File, len: u64) -> Option<Self> {
+        let len = usize::try_from(len).ok().filter(|len| *len > 0)?;
+        let map = MmapOptions::new().len(len).map_raw(file).ok()?;
+        Some(Self { map, prepared: 0..0 })
+    }
+}
+
+impl WritableMap for Region {
+    fn prepare(&mut self, start: u64, end: u64) -> io::Result<()> {
+        let inside = |at: u64| usize::try_from(at).ok().filter(|at| *at <= self.map.len());
+        let (Some(start), Some(end)) = (inside(start), inside(end)) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        populate(&self.map, start, end.saturating_sub(start))?;
+        let joins = start == self.prepared.end;
+        self.prepared = if joins { self.prepared.start } else { start }..end;
+        Ok(())
+    }
+
+    fn store(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(bytes.len());
+        if start < self.prepared.start || end > self.prepared.end {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: `copy_nonoverlapping` needs both ranges to be valid for as many bytes, and not to
+        // overlap. The source is a slice. The target lies in `prepared`, which is part of the map, which
+        // `self` owns. No slice of this map is ever made, so none overlaps it. `&mut self` keeps other
+        // threads from this map; other maps of the same file have other addresses, and who reads through
+        // one of them what is being written here is excluded by the contract of `File::map`. What the
+        // system may answer to the access itself is in the module's documentation.
+        unsafe {
+            let target = self.map.as_mut_ptr().add(start);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+        Ok(())
+    }
+}
+
+/// Gets the pages of a map for writing; an error where a store would be answered with a signal.
+#[cfg(target_os = "linux")]
+fn populate(map: &MmapRaw, start: usize, len: usize) -> io::Result<()> {
+    map.advise_range(memmap2::Advice::PopulateWrite, start, len)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn populate(_map: &MmapRaw, _start: usize, _len: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Mapped words; they go on working when the file is closed or unlinked.

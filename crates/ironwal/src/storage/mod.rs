@@ -20,6 +20,7 @@
 //! | [`Storage::sync_dir`] | kept | the entries of this directory as they were when the call began are kept. **Not** the entry of the directory itself in its parent |
 //! | creating or lengthening [`Storage::share`] | kept | the file, like every new entry, and the length, like that of a reservation, may be lost |
 //! | [`SharedWords::store`] | kept | anything: old words, new ones, zeros, garbage, whatever was synced |
+//! | [`WritableMap::store`] | kept | as after [`File::write_at`] |
 //! | [`Storage::lock`] | released | released |
 //!
 //! What was mapped before ([`File::map`]) is memory of the process and ends with it. `map`,
@@ -237,6 +238,41 @@ pub trait File: Send + Sync + std::fmt::Debug {
     fn map(&self) -> io::Result<Option<bytes::Bytes>> {
         Ok(None)
     }
+
+    /// The first `len` bytes of the file as memory to write to, whether the file is that long by now or
+    /// not; `None` where that cannot be had without the danger that a store ends the process. The map
+    /// goes on when the file is closed, renamed or removed; when it is shortened, nothing may be stored
+    /// any more behind its end.
+    ///
+    /// # Errors
+    ///
+    /// If the file system cannot be asked. That a file cannot be mapped is no error, as it can still be
+    /// written to.
+    fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {
+        let _ = len;
+        Ok(None)
+    }
+}
+
+/// Part of a file as memory that is written to. What is stored is a change of the file as one by
+/// [`File::write_at`] is: reads show it from then on, in every process, it outlives this process, and
+/// [`File::sync`] makes it durable, or says that it could not.
+pub trait WritableMap: Send + Sync + std::fmt::Debug {
+    /// Makes the bytes from `start` to `end` ready to be stored to. Space for them must have been
+    /// [reserved](File::reserve). May block on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed, and they cannot be stored to.
+    fn prepare(&mut self, start: u64, end: u64) -> io::Result<()>;
+
+    /// Changes the bytes at `offset`. No system call, and it does not block, but for pages that were
+    /// written to the disk meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] if not all of them have been prepared: nothing has changed.
+    fn store(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
 }
 
 /// A lock that is held until it is dropped.

@@ -12,7 +12,7 @@ use super::root::RootDir;
 use super::worker::Worker;
 use super::{deletion, names, own, reshape, root};
 use crate::commit;
-use crate::environment::{Environment, Journal};
+use crate::environment::{Environment, Journal, WriteStrategy};
 use crate::error::{Error, Result};
 use crate::format::{MAX_SEGMENT_LEN, frame};
 use crate::log::mark::{Marks, Watermark};
@@ -98,6 +98,8 @@ impl Inner {
             sync_mode: options.sync_mode,
             staged_len_max: options.write_buffer_size,
             fileless: environment.journal != Journal::Off,
+            maps: environment.write_strategy == WriteStrategy::Auto
+                && options.sync_mode != SyncMode::Strict,
         };
         let context = ReadContext::new(Arc::clone(&environment.storage), &options);
         let files = commit::Files::new(options.max_open_segments);

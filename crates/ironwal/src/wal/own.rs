@@ -23,6 +23,7 @@ const CHECKPOINTS_LIMITS: Limits = Limits {
     sync_mode: SyncMode::Strict,
     staged_len_max: 64 * 1024,
     fileless: false,
+    maps: false,
 };
 
 /// How a log is sharded.

@@ -26,6 +26,7 @@ impl Pending {
     /// The id that the entry gets unless its append fails; `None` while it waits for room and has none.
     pub fn id(&self) -> Option<u64> {
         match &self.submitted {
+            Submitted::Done(id) => Some(*id),
             Submitted::Staged(in_round) => Some(in_round.ids.start),
             Submitted::Queued(ticket) => ticket.id(),
         }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ironwal::storage::{DirEntry, File, Lock, OpenMode, SharedWords, SimDisk, Storage};
+use ironwal::storage::{
+    DirEntry, File, Lock, OpenMode, SharedWords, SimDisk, Storage, WritableMap,
+};
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
 type PathHook = Arc<dyn Fn(&Path) + Send + Sync>;
@@ -148,5 +150,8 @@ impl File for HookedFile {
         let map = self.file.map();
         (self.disk.after_read)();
         map
+    }
+    fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {
+        self.file.map_writable(len)
     }
 }

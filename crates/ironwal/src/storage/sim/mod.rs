@@ -27,7 +27,9 @@
 //! - **Space.** With a [`SimConfig::capacity`], blocks of 4096 bytes are taken when they are
 //!   written or reserved, and given back when the file that has them is cut or removed and no
 //!   handle is open on it. Space that was reserved can always be written.
-//! - **Maps.** [`File::map`] gives a copy of what reads show at that moment.
+//! - **Maps.** [`File::map`] gives a copy of what reads show at that moment. [`File::map_writable`]
+//!   gives memory that is the file; storing where no space is reserved, which would end a real process,
+//!   is an error. Stores are no calls, so faults do not strike them.
 //! - **Shared memory** is a file whose words all processes see: stores change it as writes do, and a
 //!   kill leaves it. After a crash, what its words hold is up to the seed: what sectors would, zeros,
 //!   or garbage, and a mixture. Loads and stores are no calls, so faults do not strike them.
@@ -58,6 +60,7 @@ mod blocks;
 mod crashes;
 mod faults;
 mod image;
+mod map;
 mod page;
 mod state;
 mod tree;
@@ -72,11 +75,12 @@ use fastrand::Rng;
 
 use self::faults::Verdict;
 use self::image::{FileImage, PAGE_LEN_U64};
+use self::map::SimMap;
 use self::state::{State, check_range, roll};
 use self::tree::{InodeId, Node};
 use self::words::SimWords;
 use super::disk::{name_error, name_rename_error};
-use super::{DirEntry, File, Lock, OpenMode, SharedWords, Storage};
+use super::{DirEntry, File, Lock, OpenMode, SharedWords, Storage, WritableMap};
 
 pub use self::crashes::check_crashes;
 pub use self::faults::CallKind;
@@ -534,6 +538,19 @@ impl File for SimFile {
         self.call(CallKind::Map, "mmap", String::new, |state, _| {
             Ok(state.tree.file(self.inode)?.content().map(Bytes::from))
         })
+    }
+
+    fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {
+        if !self.is_writable {
+            return Ok(None);
+        }
+        self.call(CallKind::Map, "mmap to write", String::new, |state, verdict| {
+            if matches!(verdict, Verdict::Done) {
+                state.tree.open(self.inode);
+            }
+            Ok(())
+        })?;
+        Ok(Some(Box::new(SimMap::new(self.disk.clone(), self.epoch, self.inode, len))))
     }
 }
 

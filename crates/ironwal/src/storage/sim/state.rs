@@ -247,6 +247,17 @@ impl State {
         }
     }
 
+    /// Changes bytes through a map. One that has no space would end the process.
+    pub(super) fn store_bytes(&mut self, id: InodeId, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let end = check_range(offset, bytes.len() as u64)?;
+        let file = self.tree.file_mut(id)?;
+        if end > file.len() || file.allocated().missing(blocks(offset, end)) > 0 {
+            return Err(io::Error::other("a store without space would have ended the process"));
+        }
+        file.write(bytes, offset);
+        self.write_back(id)
+    }
+
     pub(super) fn read(&mut self, id: InodeId, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         check_range(offset, 0).map_err(|_| io::ErrorKind::InvalidInput)?;
         let is_short = buf.len() > 1 && roll(&mut self.rng, self.config.short_reads);
