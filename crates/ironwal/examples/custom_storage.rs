@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use ironwal::storage::{
-    DirEntry, File, Lock, OpenMode, RealDisk, SharedWords, Storage, conformance,
+    DirEntry, File, Lock, OpenMode, RealDisk, SharedWords, Storage, WritableMap, conformance,
 };
 use ironwal::{Environment, Wal, WalOptions};
 

@@ -29,7 +29,7 @@ pub use super::sim::check_crashes;
 /// ```
 pub fn check(storage: Arc<dyn Storage>, dir: &Path) {
     type Check = fn(&dyn Storage, &Path);
-    let checks: [(&str, Check); 17] = [
+    let checks: [(&str, Check); 18] = [
         ("positions", check_positions),
         ("ends", check_ends),
         ("lengths", check_lengths),

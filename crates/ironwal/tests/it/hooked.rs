@@ -20,7 +20,9 @@ pub(crate) struct Hooked {
     path: fn(&Path) -> PathBuf,
     after_read: Hook,
     before_sync: Hook,
+    after_sync: Hook,
     before_sync_dir: Hook,
+    maps_fail: bool,
     before_remove: PathHook,
     after_create_dir: Hook,
 }
@@ -34,6 +36,8 @@ impl Hooked {
             path: Path::to_path_buf,
             after_read: Arc::clone(&nothing),
             before_sync: Arc::clone(&nothing),
+            after_sync: Arc::clone(&nothing),
+            maps_fail: false,
             before_sync_dir: Arc::clone(&nothing),
             after_create_dir: nothing,
             before_remove: Arc::new(|_| {}),
@@ -53,6 +57,16 @@ impl Hooked {
     /// Calls this before each sync of a file.
     pub(crate) fn before_sync(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         Self { before_sync: Arc::new(hook), ..self }
+    }
+
+    /// Calls this after each sync of a file.
+    pub(crate) fn after_sync(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { after_sync: Arc::new(hook), ..self }
+    }
+
+    /// Memory to write to cannot be made ready.
+    pub(crate) fn with_maps_that_fail(self) -> Self {
+        Self { maps_fail: true, ..self }
     }
 
     /// Calls this before each sync of a directory.
@@ -144,7 +158,9 @@ impl File for HookedFile {
     }
     fn sync(&self) -> io::Result<()> {
         (self.disk.before_sync)();
-        self.file.sync()
+        let synced = self.file.sync();
+        (self.disk.after_sync)();
+        synced
     }
     fn map(&self) -> io::Result<Option<Bytes>> {
         let map = self.file.map();
@@ -152,6 +168,21 @@ impl File for HookedFile {
         map
     }
     fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {
+        if self.disk.maps_fail {
+            return Ok(Some(Box::new(NoMemory)));
+        }
         self.file.map_writable(len)
+    }
+}
+
+#[derive(Debug)]
+struct NoMemory;
+
+impl WritableMap for NoMemory {
+    fn prepare(&mut self, _start: u64, _end: u64) -> io::Result<()> {
+        Err(io::Error::other("no memory"))
+    }
+    fn store(&mut self, _bytes: &[u8], _offset: u64) -> io::Result<()> {
+        panic!("a store into memory that was not made ready")
     }
 }

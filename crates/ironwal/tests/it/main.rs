@@ -7,6 +7,7 @@ mod contract;
 mod documents;
 mod following;
 mod hooked;
+mod in_place;
 mod iterating;
 mod journal;
 mod journal_rot;

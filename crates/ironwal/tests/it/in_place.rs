@@ -1,0 +1,184 @@
+//! Appends that are not synced, and go into mapped memory: no calls, nothing lost to a kill, nothing
+//! called durable that is not, and nothing that overtakes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use ironwal::storage::sim::{CallKind, SimConfig};
+use ironwal::storage::{SimDisk, Storage};
+use ironwal::{Environment, Error, Maintenance, Stream, SyncMode, Wal, WalOptions, WriteStrategy};
+
+use crate::hooked::Hooked;
+
+const UNSYNCED: [SyncMode; 3] = [SyncMode::Async, SyncMode::BatchOnly, SyncMode::Interval(HOUR)];
+const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+
+fn options(mode: SyncMode) -> WalOptions {
+    WalOptions { sync_mode: mode, ..WalOptions::new("/log") }
+}
+
+fn open(storage: impl Storage, mode: SyncMode) -> Wal {
+    let environment = Environment::default()
+        .with_storage(Arc::new(storage))
+        .with_entropy(|| 0x5A17)
+        .with_maintenance(Maintenance::Inline);
+    Wal::open_with(options(mode), environment).unwrap()
+}
+
+fn entries(wal: &Wal, stream: &str) -> Vec<Vec<u8>> {
+    wal.iter(stream, 0).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn they_make_no_calls_and_survive_a_kill() {
+    for mode in UNSYNCED {
+        let disk = SimDisk::new(3);
+        let wal = open(disk.process(), mode);
+        let stream = wal.stream("s").unwrap();
+        stream.append(&[0; 1000]).unwrap();
+        stream.append(&[0; 1000]).unwrap();
+        let before = disk.calls_total();
+        for n in 0..50_u8 {
+            stream.append(&[n]).unwrap();
+        }
+        assert_eq!(disk.calls_total(), before, "{mode:?}");
+        assert_eq!(stream.get(51).unwrap().as_deref(), Some(&[49][..]));
+        disk.kill();
+        drop((stream, wal));
+        let wal = open(disk.process(), mode);
+        let expected = [vec![0; 1000], vec![0; 1000]].into_iter().chain((0..50).map(|n| vec![n]));
+        assert_eq!(entries(&wal, "s"), expected.collect::<Vec<_>>(), "{mode:?}");
+    }
+}
+
+#[test]
+fn the_files_are_the_same_as_those_of_writes() {
+    let contents = |write_strategy| {
+        let disk = SimDisk::new(3);
+        let environment = Environment::default()
+            .with_storage(Arc::new(disk.process()))
+            .with_entropy(|| 0x5A17)
+            .with_maintenance(Maintenance::Inline)
+            .with_write_strategy(write_strategy);
+        let options = WalOptions { max_segment_size: 5000, ..options(SyncMode::BatchOnly) };
+        let wal = Wal::open_with(options, environment).unwrap();
+        for n in 0..300_usize {
+            wal.append("s", &vec![7; n]).unwrap();
+            if n % 20 == 0 {
+                wal.append_batch("s", &[&[1][..], &[2]]).unwrap();
+            }
+        }
+        wal.close().unwrap();
+        let writes = disk.calls(CallKind::Write);
+        let content = |path: &std::path::PathBuf| disk.contents(path).unwrap();
+        (writes, disk.files().iter().map(|path| (path.clone(), content(path))).collect::<Vec<_>>())
+    };
+    let (stored, written) = (contents(WriteStrategy::Auto), contents(WriteStrategy::StandardIo));
+    assert!(stored.0 + 250 < written.0, "{} and {} writes", stored.0, written.0);
+    // The frames say how far the segment was synced, and that is the same as well.
+    assert_eq!(stored.1, written.1);
+}
+
+#[test]
+fn where_memory_cannot_be_made_ready_they_are_written() {
+    let disk = SimDisk::new(3);
+    let wal = open(Hooked::new(&disk).with_maps_that_fail(), SyncMode::Async);
+    for n in 0..100_u8 {
+        wal.append("s", &[n; 100]).unwrap();
+    }
+    wal.close().unwrap();
+    let expected: Vec<_> = (0..100).map(|n| vec![n; 100]).collect();
+    assert_eq!(entries(&open(disk.process(), SyncMode::Async), "s"), expected);
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_passes() {
+    let disk = SimDisk::with_config(SimConfig { capacity: Some(300_000), ..SimConfig::default() });
+    let wal = open(disk.process(), SyncMode::Async);
+    let stream = wal.stream("s").unwrap();
+    let mut count = 0_u64;
+    let error = loop {
+        match stream.append(&[5; 900]) {
+            Ok(id) => assert_eq!(id, count),
+            Err(error) => break error,
+        }
+        count += 1;
+    };
+    assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+    assert!(count > 200, "{count}");
+    disk.configure(|config| config.capacity = None);
+    assert_eq!(stream.append(&[6]).unwrap(), count);
+    disk.kill();
+    drop((stream, wal));
+    assert_eq!(open(disk.process(), SyncMode::Async).stream("s").unwrap().next_id(), count + 1);
+}
+
+/// Appends to a stream from inside its own syncs, and notes how many there have been.
+#[derive(Default)]
+struct Intruder {
+    stream: OnceLock<Stream>,
+    is_on: AtomicBool,
+    intrusions: AtomicU64,
+}
+
+impl Intruder {
+    fn intrude(&self) {
+        if let Some(stream) = self.stream.get()
+            && self.is_on.load(Ordering::Relaxed)
+        {
+            // If it cannot be committed at once, nobody waits for it here.
+            drop(stream.submit(b"in the middle").unwrap());
+            self.intrusions.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What is appended while a sync runs is not what it made durable, whatever began it.
+#[test]
+fn what_comes_during_a_sync_is_not_called_durable() {
+    type Sync = fn(&Wal, &Stream);
+    let syncs: [(&str, Sync); 5] = [
+        ("sync", |_, stream| stream.sync().unwrap()),
+        ("sync_all", |wal, _| wal.sync_all().unwrap()),
+        ("a batch", |_, stream| drop(stream.append_batch(&[b"x", b"y"]).unwrap())),
+        ("maintain", |wal, _| {
+            wal.maintain();
+            wal.maintain();
+        }),
+        ("a batch over streams", |wal, _| {
+            let mut batch = wal.batch();
+            batch.append("s", b"x").append("other", b"y");
+            batch.commit().unwrap();
+        }),
+    ];
+    for (name, sync) in syncs {
+        for mode in UNSYNCED {
+            for seed in 0..40 {
+                let disk = SimDisk::new(seed);
+                let intruder = Arc::new(Intruder::default());
+                let hook = Arc::clone(&intruder);
+                let hooked = Hooked::new(&disk).after_sync(move || hook.intrude());
+                let wal = open(hooked, mode);
+                let stream = wal.stream("s").unwrap();
+                stream.append(b"before").unwrap();
+                stream.append(b"before").unwrap();
+                assert!(intruder.stream.set(stream.clone()).is_ok());
+                intruder.is_on.store(true, Ordering::Relaxed);
+                sync(&wal, &stream);
+                sync(&wal, &stream);
+                intruder.is_on.store(false, Ordering::Relaxed);
+                let (durable, next_id) = (stream.durable_end(), stream.next_id());
+                assert!(durable <= next_id);
+                disk.crash();
+                drop((stream, wal));
+                let wal = open(disk.process(), mode);
+                let found = wal.stream("s").unwrap().next_id();
+                let what = format!("{name}, {mode:?}, seed {seed}");
+                assert!(found >= durable, "{what}: {found} of {durable}");
+                for id in 0..found {
+                    assert!(wal.get("s", id).unwrap().is_some(), "{what}: id {id}");
+                }
+            }
+        }
+    }
+}
