@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::SimConfig;
-use ironwal::{CorruptionPolicy, Error, Journal, SyncMode, Wal, WalOptions};
+use ironwal::{CorruptionPolicy, Error, Journal, SyncMode, Wal, WalOptions, WriteStrategy};
 
 use crate::journal_view::{self, Frame, JournalFile};
-use crate::model::open_with_journal;
+use crate::model::{Setup, open_with_setup};
 use crate::rot::places;
 
 const ROOT: &str = "/log";
@@ -64,7 +64,9 @@ struct Writing {
 }
 
 fn open(disk: &SimDisk, options: &WalOptions, journal: (Journal, u64)) -> ironwal::Result<Wal> {
-    open_with_journal(Arc::new(disk.process()), options, journal, || Duration::ZERO)
+    let (journal, journal_len_max) = journal;
+    let setup = Setup { journal, journal_len_max, write_strategy: WriteStrategy::Auto };
+    open_with_setup(Arc::new(disk.process()), options, setup, || Duration::ZERO)
 }
 
 impl Writing {

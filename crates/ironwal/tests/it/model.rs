@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ironwal::storage::{SimDisk, Storage};
-use ironwal::{Environment, Journal, Maintenance, Wal, WalOptions};
+use ironwal::{Environment, Journal, Maintenance, Wal, WalOptions, WriteStrategy};
 
 /// Opens the log on a simulated disk, as one process of its own, deterministically.
 pub(crate) fn open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
@@ -27,16 +27,34 @@ pub(crate) fn open_at(
     Wal::open_with(options.clone(), environment_at(storage, clock))
 }
 
-/// The same with this journal.
-pub(crate) fn open_with_journal(
+/// What is chosen of the environment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    /// Which appends go to the journal.
+    pub(crate) journal: Journal,
+    /// How long its files become.
+    pub(crate) journal_len_max: u64,
+    pub(crate) write_strategy: WriteStrategy,
+}
+
+impl Setup {
+    /// The same environment with these choices.
+    pub(crate) fn apply(self, environment: Environment) -> Environment {
+        environment
+            .with_journal(self.journal)
+            .with_journal_size(self.journal_len_max)
+            .with_write_strategy(self.write_strategy)
+    }
+}
+
+/// The same with these choices.
+pub(crate) fn open_with_setup(
     storage: Arc<dyn Storage>,
     options: &WalOptions,
-    (journal, journal_len_max): (Journal, u64),
+    setup: Setup,
     clock: impl Fn() -> Duration + Send + Sync + 'static,
 ) -> ironwal::Result<Wal> {
-    let environment = environment_at(storage, clock);
-    let environment = environment.with_journal(journal).with_journal_size(journal_len_max);
-    Wal::open_with(options.clone(), environment)
+    Wal::open_with(options.clone(), setup.apply(environment_at(storage, clock)))
 }
 
 fn environment_at(

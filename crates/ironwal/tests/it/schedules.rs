@@ -17,11 +17,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::SimConfig;
-use ironwal::{Environment, Error, Journal, Maintenance, Stream, SyncMode, Wal, WalOptions};
+use ironwal::{Environment, Error, Maintenance, Stream, SyncMode, Wal, WalOptions};
 
 use crate::contract::run_seeds;
-use crate::model::open_with_journal;
-use crate::simulation::{STREAMS, journal, options};
+use crate::model::{Setup, open_with_setup};
+use crate::simulation::{STREAMS, options, setup};
 use turns::Turns;
 use worker::Worker;
 
@@ -134,7 +134,7 @@ struct Run {
     rng: Rng,
     disk: SimDisk,
     options: WalOptions,
-    journal: (Journal, u64),
+    setup: Setup,
     /// Whether the power goes while they work.
     power_goes: bool,
     known: [Known; STREAMS.len()],
@@ -146,9 +146,9 @@ impl Run {
         let config = SimConfig { seed: rng.u64(..), trace, ..SimConfig::default() };
         let disk = SimDisk::with_config(config);
         let options = options(&mut rng, mode);
-        let journal = journal(&mut rng);
+        let setup = setup(&mut rng);
         let power_goes = rng.f64() < 0.3;
-        Self { mode, rng, disk, options, journal, power_goes, known: Default::default() }
+        Self { mode, rng, disk, options, setup, power_goes, known: Default::default() }
     }
 
     fn run(mut self) {
@@ -158,9 +158,8 @@ impl Run {
             .with_storage(Arc::new(turns.clone()))
             .with_entropy(|| 0x5A17)
             .with_clock(|| Duration::ZERO)
-            .with_maintenance(if inline { Maintenance::Inline } else { Maintenance::Thread })
-            .with_journal(self.journal.0)
-            .with_journal_size(self.journal.1);
+            .with_maintenance(if inline { Maintenance::Inline } else { Maintenance::Thread });
+        let environment = self.setup.apply(environment);
         let wal = Wal::open_with(self.options.clone(), environment).unwrap();
         if self.power_goes {
             self.disk.cut_power_at(self.rng.u64(1..1500));
@@ -175,7 +174,7 @@ impl Run {
         self.disk.crash();
         drop(wal);
         let (disk, clock) = (Arc::new(self.disk.process()), || Duration::ZERO);
-        let wal = open_with_journal(disk, &self.options, self.journal, clock).unwrap();
+        let wal = open_with_setup(disk, &self.options, self.setup, clock).unwrap();
         self.check_recovered(&wal, &notes);
     }
 

@@ -9,11 +9,12 @@ use ironwal::storage::sim::{CallKind, SimConfig};
 use ironwal::storage::{SimDisk, Storage};
 use ironwal::{
     CompressionType, CorruptionPolicy, Error, Journal, ReadStrategy, SyncMode, Wal, WalOptions,
+    WriteStrategy,
 };
 
 use crate::hooked::Hooked;
 use crate::journal_view::Ways;
-use crate::model::{After, Model, open_with_journal};
+use crate::model::{After, Model, Setup, open_with_setup};
 
 pub(crate) const ROOT: &str = "/data/log";
 const ARCHIVE: &str = "/data/archive";
@@ -29,8 +30,8 @@ pub(crate) struct Simulation {
     pub(crate) rng: Rng,
     pub(crate) disk: SimDisk,
     pub(crate) options: WalOptions,
-    /// Which appends go to the journal, and how long its files become.
-    pub(crate) journal: (Journal, u64),
+    /// What is chosen of the environment.
+    pub(crate) setup: Setup,
     pub(crate) model: Model,
     /// What the journal was used for, if somebody asked.
     pub(crate) ways: Option<Ways>,
@@ -67,10 +68,14 @@ pub(crate) fn options(rng: &mut Rng, mode: SyncMode) -> WalOptions {
     }
 }
 
-/// A journal, from a seed. It is small, so that it becomes full.
-pub(crate) fn journal(rng: &mut Rng) -> (Journal, u64) {
-    let journal = [Journal::Auto, Journal::Auto, Journal::On, Journal::Off][rng.usize(..4)];
-    (journal, [64 * 1024, 64 * 1024, 100_000, 128 * 1024, 256 * 1024][rng.usize(..5)])
+/// An environment, from a seed. The journal is small, so that it becomes full.
+pub(crate) fn setup(rng: &mut Rng) -> Setup {
+    let sizes = [64 * 1024, 64 * 1024, 100_000, 128 * 1024, 256 * 1024];
+    Setup {
+        journal: [Journal::Auto, Journal::Auto, Journal::On, Journal::Off][rng.usize(..4)],
+        journal_len_max: sizes[rng.usize(..5)],
+        write_strategy: [WriteStrategy::Auto, WriteStrategy::StandardIo][rng.usize(..2)],
+    }
 }
 
 /// What a disk is going to do.
@@ -121,7 +126,7 @@ impl Simulation {
             ..SimConfig::default()
         });
         let options = options(&mut rng, mode);
-        let journal = journal(&mut rng);
+        let setup = setup(&mut rng);
         let mut model = Model::default();
         for name in STREAMS {
             model.stream(name);
@@ -131,7 +136,7 @@ impl Simulation {
             rng,
             disk,
             options,
-            journal,
+            setup,
             model,
             ways: None,
             clock: Arc::default(),
@@ -245,7 +250,7 @@ impl Simulation {
             let archive_path = self.options.archive_path.clone();
             self.options = WalOptions { archive_path, ..options(&mut self.rng, self.mode) };
         }
-        self.journal = journal(&mut self.rng);
+        self.setup = setup(&mut self.rng);
         for attempt in 0.. {
             if attempt > 4 {
                 self.calm();
@@ -303,7 +308,7 @@ impl Simulation {
     fn open_on(&self, disk: Arc<dyn Storage>) -> ironwal::Result<Wal> {
         let clock = Arc::clone(&self.clock);
         let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
-        open_with_journal(disk, &self.options, self.journal, now)
+        open_with_setup(disk, &self.options, self.setup, now)
     }
 
     /// Looks at what became of the journal, if somebody asked.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use fastrand::Rng;
-use ironwal::storage::{DirEntry, File, Lock, OpenMode, SharedWords, SimDisk, Storage};
+use ironwal::storage::{
+    DirEntry, File, Lock, OpenMode, SharedWords, SimDisk, Storage, WritableMap,
+};
 
 /// How often those that wait yield at most before one of them is let go although others may be on
 /// their way, who wait for a lock, or for an append of somebody who is at a call.
@@ -182,5 +184,8 @@ impl File for TurnsFile {
     }
     fn map(&self) -> io::Result<Option<Bytes>> {
         self.disk.call(|| self.file.map())
+    }
+    fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {
+        self.disk.call(|| self.file.map_writable(len))
     }
 }

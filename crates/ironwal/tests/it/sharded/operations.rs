@@ -187,7 +187,7 @@ impl Simulation {
         for (nth, (key, _)) in entries.iter().enumerate() {
             parts.entry(wal.route(key)).or_default().push(nth);
         }
-        let shares_a_sync = self.is_power_safe(true) && self.journal.0 != Journal::Off;
+        let shares_a_sync = self.is_power_safe(true) && self.setup.journal != Journal::Off;
         if is_atomic || shares_a_sync {
             let result = match is_atomic {
                 true => wal.append_batch_atomic(&entries),

@@ -13,12 +13,12 @@ use fastrand::Rng;
 use ironwal::sharded::ShardedWal;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::SimConfig;
-use ironwal::{CompressionType, Error, Journal, SyncMode, WalOptions};
+use ironwal::{CompressionType, Error, SyncMode, WalOptions};
 
 use super::model::Checkpoints;
 use crate::contract::{INTERVAL, assert_repeatable, run_seeds};
-use crate::model::{After, Model, open_with_journal};
-use crate::simulation::{ROOT, Trouble, cause_trouble, journal, options};
+use crate::model::{After, Model, Setup, open_with_setup};
+use crate::simulation::{ROOT, Trouble, cause_trouble, options, setup};
 
 /// How many seeds are tried per mode if nothing is said.
 const SEEDS: u64 = 250;
@@ -35,8 +35,8 @@ pub(super) struct Simulation {
     pub(super) rng: Rng,
     pub(super) disk: SimDisk,
     options: WalOptions,
-    /// Which appends go to the journal, and how long its files become.
-    pub(super) journal: (Journal, u64),
+    /// What is chosen of the environment.
+    pub(super) setup: Setup,
     pub(super) shard_count: u16,
     /// The streams.
     pub(super) model: Model,
@@ -76,7 +76,7 @@ impl Simulation {
             ..SimConfig::default()
         });
         let options = options(&mut rng, mode);
-        let journal = journal(&mut rng);
+        let setup = setup(&mut rng);
         // Records of a checkpoint larger than a block, and than what a batch of copies may be.
         let shard_count = match rng.u8(..16) {
             0 => 600,
@@ -88,7 +88,7 @@ impl Simulation {
             rng,
             disk,
             options,
-            journal,
+            setup,
             shard_count,
             model: Model::default(),
             checkpoints: Checkpoints::default(),
@@ -211,7 +211,7 @@ impl Simulation {
             let archive_path = self.options.archive_path.clone();
             self.options = WalOptions { archive_path, ..options(&mut self.rng, self.mode) };
         }
-        self.journal = journal(&mut self.rng);
+        self.setup = setup(&mut self.rng);
         for attempt in 0.. {
             if attempt > 4 {
                 self.calm();
@@ -239,8 +239,7 @@ impl Simulation {
     fn open(&mut self) -> ironwal::Result<ShardedWal> {
         let clock = Arc::clone(&self.clock);
         let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
-        let wal =
-            open_with_journal(Arc::new(self.disk.process()), &self.options, self.journal, now)?;
+        let wal = open_with_setup(Arc::new(self.disk.process()), &self.options, self.setup, now)?;
         if self.is_sharded {
             assert_eq!(wal.shard_count(), Some(self.shard_count), "the number of shards is lost");
             let other = ShardedWal::over(wal.clone(), self.shard_count + 1).map(drop).unwrap_err();
