@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ironwal::storage::{DirEntry, EntryKind, File, Lock, OpenMode, Storage};
+use ironwal::storage::{DirEntry, EntryKind, File, Lock, OpenMode, Storage, WritableMap};
 
 use crate::image::{FILE_LEN_MAX, Image, InodeId, Place};
 
@@ -228,7 +229,7 @@ impl Storage for Disk {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Handle {
     disk: Disk,
     inode: InodeId,
@@ -311,6 +312,38 @@ impl File for Handle {
             state.calls.push(Call::Sync { inode: self.inode });
             Ok(())
         })
+    }
+
+    fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {
+        let map = Mapped { handle: self.clone(), len, prepared: 0..0 };
+        Ok(self.is_writable.then(|| Box::new(map) as Box<dyn WritableMap>))
+    }
+}
+
+/// A file as memory. What is stored is recorded as a write.
+#[derive(Debug)]
+struct Mapped {
+    handle: Handle,
+    len: u64,
+    prepared: Range<u64>,
+}
+
+impl WritableMap for Mapped {
+    fn prepare(&mut self, start: u64, end: u64) -> io::Result<()> {
+        if end > self.len.min(self.handle.len()?) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let start = if start == self.prepared.end { self.prepared.start } else { start };
+        self.prepared = start..end;
+        Ok(())
+    }
+
+    fn store(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        if offset < self.prepared.start || end > self.prepared.end {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.handle.write_at(bytes, offset).map(drop)
     }
 }
 
