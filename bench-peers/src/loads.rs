@@ -9,8 +9,8 @@ use std::time::Instant;
 use ironwal::sharded::ShardedWal;
 use ironwal::{Environment, Journal, Stream, SyncMode, Wal, WalOptions};
 
+use crate::durable::ENTRY;
 use crate::measure::{Open, step};
-use crate::peers::ENTRY;
 
 /// How many threads create streams: each costs several syncs, which they share.
 const CREATORS: usize = 8;

@@ -1,17 +1,22 @@
 //! Measures logs side by side on one directory.
 //!
 //! ```text
-//! cargo run --release --manifest-path bench-peers/Cargo.toml -- strict [--quick] [--dir DIR]
+//! cargo run --release --manifest-path bench-peers/Cargo.toml -- all [--quick] [--dir DIR]
 //! ```
+//!
+//! `all` measures every kind of work beside every peer, see `suite`. The other workloads look closer at
+//! one thing each, and only at this library, the published version and the disk's limit.
 //!
 //! Absolute figures hold for one machine only, and drift while it is used. So the cases take turns,
 //! in an order that changes with every repetition, and what is judged is the median of the ratios
 //! *within* the repetitions.
 
+mod durable;
 mod loads;
 mod measure;
 mod peers;
 mod report;
+mod suite;
 mod watch;
 mod workloads;
 
@@ -30,6 +35,7 @@ const USAGE: &str = "\
 usage: bench-peers WORKLOAD [OPTIONS]
 
 workloads:
+  all           everything beside every peer, with targets, a report and pictures
   strict        single durable appends of 128 bytes: 1 and 8 threads, beside the disk's limit
   strict-batch  durable batches of 100 entries of 128 bytes, 1 thread
   many-streams  the same to many streams, with and without the journal, and what belongs to it
@@ -42,6 +48,10 @@ options:
   --warm-up S       how long a run goes on before it is measured, in seconds [default: 0.2]
   --seconds S       how long each run is measured [default: 1; fairness: 20]
   --quick           --repetitions 3 --seconds 0.3; fairness: --seconds 4; says nothing reliable
+of all only (repetitions: 7, with --quick 1):
+  --out DIR         where the report goes [default: target/bench-report]
+  --only TEXT       only groups of cases whose names contain this
+  --peers A,B       only these peers, beside this library, 0.6.9 and the floor
 of fairness only:
   --streams N       [default: 1000]
   --threads N       [default: 64]
@@ -55,10 +65,23 @@ struct Arguments {
     workload: String,
     settings: Settings,
     demand: Demand,
+    suite: suite::Settings,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Not for people: `all` starts itself again for each job.
+    if let [first, order] = &arguments[..]
+        && first == "child"
+    {
+        return match suite::child::run(order) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => {
+                eprintln!("{message}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match parse(&arguments).and_then(|arguments| run(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -77,17 +100,21 @@ fn parse(arguments: &[String]) -> Result<Arguments, String> {
         duration: Duration::ZERO,
     };
     let mut demand = Demand { streams: 1000, threads: 64, entry_len: 128, journal: Journal::Auto };
-    let (mut duration, mut quick) = (None, false);
+    let (mut duration, mut quick, mut repetitions) = (None, false, None);
+    let (mut out, mut only, mut peers) = (PathBuf::from("target/bench-report"), None, None);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value =
             || rest.next().ok_or_else(|| format!("{argument} needs a value\n\n{USAGE}"));
         match argument.as_str() {
             "--dir" => settings.dir = value()?.into(),
-            "--repetitions" => settings.repetitions = number(value()?)?,
+            "--repetitions" => repetitions = Some(number(value()?)?),
             "--warm-up" => settings.warm_up = seconds(value()?)?,
             "--seconds" => duration = Some(seconds(value()?)?),
             "--quick" => quick = true,
+            "--out" => out = value()?.into(),
+            "--only" => only = Some(value()?.clone()),
+            "--peers" => peers = Some(value()?.split(',').map(String::from).collect()),
             "--streams" => demand.streams = number(value()?)?,
             "--threads" => demand.threads = number(value()?)?,
             "--entry" => demand.entry_len = number(value()?)?,
@@ -97,9 +124,7 @@ fn parse(arguments: &[String]) -> Result<Arguments, String> {
         }
     }
     let workload = workload.ok_or(USAGE)?;
-    if quick {
-        settings.repetitions = 3;
-    }
+    settings.repetitions = repetitions.unwrap_or(if quick { 3 } else { settings.repetitions });
     settings.duration = duration.unwrap_or(match (workload.as_str(), quick) {
         ("fairness", false) => Duration::from_secs(20),
         ("fairness", true) => Duration::from_secs(4),
@@ -110,7 +135,9 @@ fn parse(arguments: &[String]) -> Result<Arguments, String> {
     if least == Some(0) || settings.duration.is_zero() {
         return Err("at least one repetition, stream and thread, and more than no time".into());
     }
-    Ok(Arguments { workload, settings, demand })
+    let dir = settings.dir.clone();
+    let suite = suite::Settings { dir, out, repetitions, quick, only, peers };
+    Ok(Arguments { workload, settings, demand, suite })
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
@@ -133,6 +160,7 @@ fn journal(text: &str) -> Result<Journal, String> {
 fn run(arguments: &Arguments) -> Result<(), String> {
     let settings = &arguments.settings;
     let measured = match arguments.workload.as_str() {
+        "all" => suite::run(&arguments.suite),
         "strict" => in_turns(arguments, &one_stream::strict()),
         "strict-batch" => in_turns(arguments, &one_stream::strict_batch()),
         "many-streams" => in_turns(arguments, &many_streams::plan()),
@@ -146,7 +174,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// Prints what is measured, and on what.
-fn introduce(Arguments { workload, settings, demand }: &Arguments) -> io::Result<()> {
+fn introduce(Arguments { workload, settings, demand, .. }: &Arguments) -> io::Result<()> {
     std::fs::create_dir_all(&settings.dir)?;
     let seconds = settings.duration.as_secs_f64();
     match workload.as_str() {
@@ -155,7 +183,7 @@ fn introduce(Arguments { workload, settings, demand }: &Arguments) -> io::Result
             "{workload}: entries of {} bytes, journal {:?}, {seconds} s",
             demand.entry_len, demand.journal
         ),
-        _ => println!("{workload}: entries of {} bytes", peers::ENTRY_LEN),
+        _ => println!("{workload}: entries of {} bytes", durable::ENTRY_LEN),
     }
     report::machine(Path::new(&settings.dir))?;
     if workload != "fairness" {

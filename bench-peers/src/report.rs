@@ -103,17 +103,24 @@ impl Spread {
     }
 }
 
-/// Prints the facts without which no figure means anything.
-pub fn machine(dir: &Path) -> io::Result<()> {
+/// The facts without which no figure means anything, and what they are called.
+pub fn facts(dir: &Path) -> io::Result<Vec<(&'static str, String)>> {
     let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu_info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("?");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let date = Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]).output()?.stdout;
-    println!("machine: {cores} cores, {}", model.trim_start_matches(['\t', ' ', ':']));
-    println!("kernel: {}", kernel.trim());
-    println!("file system: {}", file_system(dir)?);
-    println!("date: {}", String::from_utf8_lossy(&date).trim());
+    Ok(vec![
+        ("machine", format!("{cores} cores, {}", model.trim_start_matches(['\t', ' ', ':']))),
+        ("kernel", kernel.trim().into()),
+        ("file system", file_system(dir)?),
+        ("date", String::from_utf8_lossy(&date).trim().into()),
+    ])
+}
+
+/// Prints them.
+pub fn machine(dir: &Path) -> io::Result<()> {
+    facts(dir)?.into_iter().for_each(|(name, fact)| println!("{name}: {fact}"));
     Ok(())
 }
 

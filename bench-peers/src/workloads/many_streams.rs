@@ -4,9 +4,9 @@ use ironwal::Journal::{Auto, Off, On};
 use ironwal::SyncMode;
 
 use super::Plan;
+use crate::durable;
 use crate::loads::{self, Batch, Durable};
 use crate::measure::Case;
-use crate::peers;
 use crate::report::Aim::{AtLeast, AtMost};
 use crate::report::{Aim, Target};
 
@@ -38,12 +38,12 @@ pub fn plan() -> Plan {
 fn one_stream(plan: &mut Plan) -> usize {
     let name = "1 stream, 1 thread";
     let ours = |what, journal| {
-        Case::new(format!("{name}, journal {what}"), 1, 1, peers::ironwal(journal, 1))
+        Case::new(format!("{name}, journal {what}"), 1, 1, durable::ironwal(journal, 1))
     };
     let auto = plan.case(ours("auto", Auto));
     let off = plan.case(ours("off", Off).beside_previous());
     let on = plan.case(ours("on", On).beside_previous());
-    let published = Case::new(format!("{name}, 0.6.9"), 1, 1, peers::published(1));
+    let published = Case::new(format!("{name}, 0.6.9"), 1, 1, durable::published(1));
     let published = plan.case(published.beside_previous());
     plan.targets.extend([
         Target::rate(format!("{name}: auto / off"), (auto, off), AtLeast(0.97)),
@@ -53,8 +53,8 @@ fn one_stream(plan: &mut Plan) -> usize {
 
     let name = "1 stream, 4 threads";
     let four = |what| format!("{name}, {what}");
-    let off = plan.case(Case::new(four("journal off"), 4, 1, peers::ironwal(Off, 1)));
-    let published = plan.case(Case::new(four("0.6.9"), 4, 1, peers::published(1)));
+    let off = plan.case(Case::new(four("journal off"), 4, 1, durable::ironwal(Off, 1)));
+    let published = plan.case(Case::new(four("0.6.9"), 4, 1, durable::published(1)));
     let what = format!("{name}: off / 0.6.9");
     plan.targets.push(Target::rate(what, (off, published), AtLeast(1.0)));
     auto
@@ -75,7 +75,7 @@ fn shards(plan: &mut Plan) {
         let published = loads::published_shards(count);
         let published = plan.case(Case::new(format!("{name}, 0.6.9"), threads, 1, published));
         let one = format!("1 stream, {count} threads, journal auto");
-        let one = plan.case(Case::new(one, threads, 1, peers::ironwal(Auto, 1)));
+        let one = plan.case(Case::new(one, threads, 1, durable::ironwal(Auto, 1)));
         plan.targets.extend([
             Target::rate(format!("{name}: auto / off"), (auto, off), AtLeast(off_least)),
             Target::rate(

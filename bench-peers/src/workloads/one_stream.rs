@@ -3,19 +3,19 @@
 use ironwal::Journal;
 
 use super::Plan;
+use crate::durable;
 use crate::measure::Case;
-use crate::peers;
 use crate::report::{Aim, Target};
 
 /// Single appends.
 pub fn strict() -> Plan {
     let mut plan = Plan::default();
-    let limit = plan.case(Case::new("limit: pwrite + fdatasync", 1, 1, peers::floor(1)));
+    let limit = plan.case(Case::new("limit: pwrite + fdatasync", 1, 1, durable::floor(1)));
     let mut ours =
-        |threads| plan.case(Case::new("ironwal", threads, 1, peers::ironwal(Journal::Auto, 1)));
+        |threads| plan.case(Case::new("ironwal", threads, 1, durable::ironwal(Journal::Auto, 1)));
     let (one, eight) = (ours(1), ours(8));
     let mut published =
-        |threads| plan.case(Case::new("ironwal 0.6.9", threads, 1, peers::published(1)));
+        |threads| plan.case(Case::new("ironwal 0.6.9", threads, 1, durable::published(1)));
     let (published_one, published_eight) = (published(1), published(8));
     let least = Aim::AtLeast;
     plan.targets = vec![
@@ -32,9 +32,9 @@ pub fn strict() -> Plan {
 /// Batches of 100.
 pub fn strict_batch() -> Plan {
     let mut plan = Plan::default();
-    let limit = plan.case(Case::new("limit: pwrite + fdatasync", 1, 100, peers::floor(100)));
-    let ours = plan.case(Case::new("ironwal", 1, 100, peers::ironwal(Journal::Auto, 100)));
-    let published = plan.case(Case::new("ironwal 0.6.9", 1, 100, peers::published(100)));
+    let limit = plan.case(Case::new("limit: pwrite + fdatasync", 1, 100, durable::floor(100)));
+    let ours = plan.case(Case::new("ironwal", 1, 100, durable::ironwal(Journal::Auto, 100)));
+    let published = plan.case(Case::new("ironwal 0.6.9", 1, 100, durable::published(100)));
     plan.targets = vec![
         Target::rate("ironwal / limit", (ours, limit), Aim::None),
         Target::rate("0.6.9 / limit", (published, limit), Aim::None),

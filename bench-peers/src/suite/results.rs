@@ -1,0 +1,242 @@
+//! What was measured, as it is kept.
+
+use serde::{Deserialize, Serialize};
+
+use super::Settings;
+use super::durability::{Durability, Kind};
+use super::job::{Job, Outcome};
+use super::judge::{Comparison, Figures, Target};
+use super::plan::{Case, Figure, Group, Line};
+use crate::peers::{FLOOR, OURS, PUBLISHED, Peer};
+use crate::report::Spread;
+
+/// Everything that there is to say about one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Machine, kernel, file system, date.
+    pub facts: Vec<(String, String)>,
+    /// How often each case was run.
+    pub repetitions: usize,
+    /// How many entries the logs have that are read.
+    pub entries: u64,
+    /// Whether it was only tried out.
+    pub quick: bool,
+    /// Whether system calls were counted.
+    pub is_traced: bool,
+    /// What appends survive.
+    pub durability: Vec<Durability>,
+    /// All cases, in the order of the groups.
+    pub cases: Vec<Measured>,
+    /// The table.
+    pub rows: Vec<Row>,
+}
+
+/// What was measured of one case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The name of its group.
+    pub group: String,
+    /// The name of the peer.
+    pub peer: String,
+    /// What it did.
+    pub job: Job,
+    /// Of each repetition.
+    pub outcomes: Vec<Outcome>,
+    /// What the log that it reads takes on the disk.
+    pub bytes_per_entry: Option<f64>,
+    /// Why it was given up.
+    pub error: Option<String>,
+}
+
+/// A line of the table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// What was done.
+    pub work: String,
+    /// Our median, in the unit of the line.
+    pub ours: Option<f64>,
+    /// What is compared.
+    pub figure: RowFigure,
+    /// With the published version.
+    pub over_published: Option<Comparison>,
+    /// With the best peer whose appends survive as much.
+    pub over_peer: Option<Comparison>,
+    /// With the floor.
+    pub over_floor: Option<Comparison>,
+    /// What was wanted and could not be compared.
+    pub missing: Vec<String>,
+}
+
+/// How a row's figure is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowFigure {
+    /// Entries per second.
+    Rate,
+    /// Seconds.
+    Time,
+    /// Bytes.
+    Bytes,
+}
+
+impl Measured {
+    /// Of which nothing is known yet.
+    pub fn new(group: &str, case: &Case) -> Self {
+        Self {
+            group: group.into(),
+            peer: case.peer.into(),
+            job: case.job.clone(),
+            outcomes: Vec::new(),
+            bytes_per_entry: None,
+            error: None,
+        }
+    }
+
+    /// Adds a repetition.
+    pub fn add(&mut self, outcome: Outcome) {
+        self.outcomes.push(outcome);
+    }
+
+    /// Of each repetition.
+    fn each(&self, figure: Figure) -> Vec<f64> {
+        match figure {
+            Figure::Rate => self.outcomes.iter().map(|outcome| outcome.figure).collect(),
+            Figure::Time => {
+                let time = |outcome: &Outcome| {
+                    // The floor of a time can be a rate.
+                    if self.job.is_rate() { outcome.figure.recip() } else { outcome.figure }
+                };
+                self.outcomes.iter().map(time).collect()
+            }
+            Figure::Memory => {
+                let bytes = |outcome: &Outcome| outcome.memory_bytes.map(|bytes| bytes as f64);
+                self.outcomes.iter().filter_map(bytes).collect()
+            }
+            Figure::BytesPerEntry => self.bytes_per_entry.into_iter().collect(),
+        }
+    }
+
+    /// The median of the job's own figure.
+    pub fn median(&self) -> Option<f64> {
+        let figure = if self.job.is_rate() { Figure::Rate } else { Figure::Time };
+        self.spread(figure).map(|spread| spread.median)
+    }
+
+    /// Over the repetitions.
+    pub fn spread(&self, figure: Figure) -> Option<Spread> {
+        let each = self.each(figure);
+        (!each.is_empty() && self.error.is_none()).then(|| Spread::of(each))
+    }
+
+    /// The median over the repetitions of each of `QUANTILES`, in nanoseconds.
+    pub fn latencies_ns(&self) -> Vec<f64> {
+        let Some(first) = self.outcomes.first() else { return Vec::new() };
+        (0..first.latencies_ns.len())
+            .map(|nth| {
+                let of = |outcome: &Outcome| outcome.latencies_ns.get(nth).map(|ns| *ns as f64);
+                Spread::of(self.outcomes.iter().filter_map(of).collect()).median
+            })
+            .collect()
+    }
+}
+
+impl Report {
+    /// Of a run that begins.
+    pub fn new(facts: Vec<(&'static str, String)>, settings: &Settings) -> Self {
+        Self {
+            facts: facts.into_iter().map(|(name, fact)| (name.into(), fact)).collect(),
+            repetitions: settings.repetitions(),
+            entries: settings.entries(),
+            quick: settings.quick,
+            is_traced: false,
+            durability: Vec::new(),
+            cases: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Whether a peer's appends survive what appends of this kind are compared for.
+    pub fn is_comparable(&self, peer: &str, kind: Kind) -> bool {
+        self.durability
+            .iter()
+            .any(|seen| seen.peer == peer && seen.kind == kind && seen.survives >= kind.wanted())
+    }
+
+    /// Makes the table.
+    pub fn judge(&mut self, groups: &[Group], peers: &[&dyn Peer]) {
+        let rows = groups
+            .iter()
+            .flat_map(|group| group.lines.iter().map(|line| self.row(group.name, line, peers)));
+        self.rows = rows.collect();
+    }
+
+    fn find(&self, group: &str, peer: &str, job: &Job) -> Option<&Measured> {
+        self.cases.iter().find(|case| case.group == group && case.peer == peer && case.job == *job)
+    }
+
+    fn row(&self, group: &str, line: &Line, peers: &[&dyn Peer]) -> Row {
+        let figure = line.figure;
+        let is_rate = figure == Figure::Rate;
+        let mut row = Row {
+            work: line.work.clone(),
+            ours: None,
+            figure: match figure {
+                Figure::Rate => RowFigure::Rate,
+                Figure::Time => RowFigure::Time,
+                Figure::Memory | Figure::BytesPerEntry => RowFigure::Bytes,
+            },
+            over_published: None,
+            over_peer: None,
+            over_floor: None,
+            missing: Vec::new(),
+        };
+        let Some(ours) = self.find(group, OURS, &line.ours) else { return row };
+        let Some(our_spread) = ours.spread(figure) else {
+            row.missing.extend(ours.error.clone());
+            return row;
+        };
+        row.ours = Some(our_spread.median);
+        let our_each = ours.each(figure);
+        let our_figures = Figures { median: our_spread.median, each: &our_each };
+        let mut compare = |peer: &str, job: &Job, target: Target| -> Option<Comparison> {
+            let theirs = self.find(group, peer, job)?;
+            let Some(spread) = theirs.spread(figure) else {
+                let why = theirs.error.as_deref().unwrap_or("nothing measured");
+                row.missing.push(format!("{peer}: {why}"));
+                return None;
+            };
+            let each = theirs.each(figure);
+            let theirs = Figures { median: spread.median, each: &each };
+            Some(target.judge(peer, &our_figures, &theirs, is_rate))
+        };
+        let over_published =
+            line.over_published.and_then(|target| compare(PUBLISHED, &line.published, target));
+        let over_floor = line
+            .over_floor
+            .zip(line.floor.as_ref())
+            .and_then(|(target, job)| compare(FLOOR, job, target));
+        let mut over_peer: Option<Comparison> = None;
+        if let Some(target) = line.over_peer {
+            for name in peers.iter().map(|peer| peer.name()) {
+                let is_peer = ![OURS, PUBLISHED, FLOOR].contains(&name);
+                if !is_peer || line.kind.is_some_and(|kind| !self.is_comparable(name, kind)) {
+                    continue;
+                }
+                let Some(found) = compare(name, &line.peers, target) else { continue };
+                let is_better = over_peer.as_ref().is_none_or(|best| {
+                    if is_rate { found.figure > best.figure } else { found.figure < best.figure }
+                });
+                if is_better {
+                    over_peer = Some(found);
+                }
+            }
+        }
+        let wanted = [
+            (line.over_published.is_some() && over_published.is_none(), PUBLISHED),
+            (line.over_peer.is_some() && over_peer.is_none(), "any peer"),
+            (line.over_floor.is_some() && over_floor.is_none(), FLOOR),
+        ];
+        let missing = wanted.into_iter().filter(|(is_missing, _)| *is_missing);
+        row.missing.extend(missing.map(|(_, name)| format!("nothing to compare with of {name}")));
+        Row { over_published, over_peer, over_floor, ..row }
+    }
+}
