@@ -202,3 +202,20 @@ pub fn targets(targets: &[Target], runs: &[Vec<Run>]) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_count_is_between_the_two_in_the_middle() {
+        let spread = Spread::of(vec![4.0, 1.0, 3.0, 10.0]);
+        assert_eq!((spread.median, spread.min, spread.max), (3.5, 1.0, 10.0));
+    }
+
+    #[test]
+    fn the_median_of_an_odd_count_is_the_one_in_the_middle() {
+        assert_eq!(Spread::of(vec![9.0, 1.0, 3.0]).median, 3.0);
+        assert_eq!(Spread::of(vec![7.0]).median, 7.0);
+    }
+}

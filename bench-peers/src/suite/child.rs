@@ -151,8 +151,8 @@ fn appends(
     let mut append = log.batch_appender(stream)?;
     Ok(Box::new(move || {
         // On the stack, so that it costs nobody anything that matters.
-        let mut entries = [&entry[..]; BATCH_LEN];
-        append(std::hint::black_box(&mut entries[..batch]))
+        let entries = [&entry[..]; BATCH_LEN];
+        append(std::hint::black_box(&entries[..batch]))
     }))
 }
 

@@ -114,3 +114,38 @@ fn warm_up(operation: &mut impl FnMut() -> io::Result<()>, limits: Limits) -> io
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        warm_up: Duration::ZERO,
+        warm_up_operations: 3,
+        measured: Duration::from_secs(60),
+        operations: 10,
+        group: 4,
+    };
+
+    #[test]
+    fn each_thread_does_as_many_operations_as_it_should() {
+        let done = AtomicU64::new(0);
+        let count = || {
+            done.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        let outcome = drive(vec![count, count], 5, LIMITS).unwrap();
+        assert_eq!(outcome.operations, 20);
+        assert_eq!(done.into_inner(), 26);
+        assert_eq!(outcome.latencies_ns.len(), QUANTILES.len());
+    }
+
+    #[test]
+    fn an_error_of_one_thread_ends_all() {
+        let fails = |fail: bool| move || if fail { Err(io::Error::other("x")) } else { Ok(()) };
+        let error = drive(vec![fails(false), fails(true)], 1, LIMITS).unwrap_err();
+        assert_eq!(error.to_string(), "x");
+    }
+}

@@ -117,6 +117,13 @@ pub struct Durability {
     pub note: String,
 }
 
+impl Durability {
+    /// Whether it is the class in which appends of this kind are compared.
+    pub fn is_compared(&self) -> bool {
+        self.survives == self.kind.wanted()
+    }
+}
+
 /// Marks a place in the trace.
 pub fn mark(name: &str) {
     // It does not exist: the attempt is what is seen.

@@ -111,7 +111,7 @@ fn durability(report: &Report) -> String {
             Survives::Nothing => "nothing that was shown",
         };
         let recorded = if seen.source == Source::Recorded { " (as recorded)" } else { "" };
-        let compared = if seen.survives >= seen.kind.wanted() { "yes" } else { "no" };
+        let compared = if seen.is_compared() { "yes" } else { "no" };
         vec![
             seen.peer.clone(),
             seen.kind.name().into(),
@@ -246,6 +246,6 @@ mod tests {
     #[test]
     fn times_have_fitting_units() {
         let texts = [2.5, 0.0025, 2.5e-6, 2.5e-8].map(time);
-        assert_eq!(texts, ["2.50 s", "2.50 ms", "2.50 µs", "25 ns"]);
+        assert_eq!(texts, ["2.50 s", "2.50 ms", "2.50 µs", "25.0 ns"]);
     }
 }

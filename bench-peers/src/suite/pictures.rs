@@ -90,6 +90,7 @@ fn threads(report: &Report, path: &Path) -> Drawn {
         x: "threads",
         y: "entries per second",
         x_text: &|threads| format!("{threads:.0}"),
+        x_base: 4.0,
     };
     lines(path, &labels, &series)
 }
@@ -114,6 +115,7 @@ fn latency(report: &Report, threads: usize, path: &Path) -> Drawn {
         x: "percentile",
         y: "µs",
         x_text: &|rarity| format!("p{}", ((1.0 - 1.0 / rarity) * 1e6).round() / 1e4),
+        x_base: 10.0,
     };
     lines(path, &labels, &series)
 }
@@ -124,6 +126,8 @@ struct Axes<'a> {
     x: &'a str,
     y: &'a str,
     x_text: &'a dyn Fn(&f64) -> String,
+    /// By what a value is multiplied from one label to the next.
+    x_base: f64,
 }
 
 fn color(peer: &str, nth: usize) -> RGBAColor {
@@ -150,7 +154,10 @@ fn lines(path: &Path, axes: &Axes, series: &[Series]) -> Drawn {
         .margin(12)
         .x_label_area_size(42)
         .y_label_area_size(84)
-        .build_cartesian_2d((x.0..x.1 * 1.05).log_scale(), (y.0 * 0.8..y.1 * 1.25).log_scale())?;
+        .build_cartesian_2d(
+            (x.0..x.1 * 1.05).log_scale().base(axes.x_base),
+            (y.0 * 0.8..y.1 * 1.25).log_scale(),
+        )?;
     chart
         .configure_mesh()
         .x_desc(axes.x)

@@ -154,11 +154,12 @@ impl Report {
         }
     }
 
-    /// Whether a peer's appends survive what appends of this kind are compared for.
+    /// Whether a peer's appends survive just what appends of this kind are compared for: a peer that
+    /// promises more would be done wrong, one that promises less would do us wrong.
     pub fn is_comparable(&self, peer: &str, kind: Kind) -> bool {
         self.durability
             .iter()
-            .any(|seen| seen.peer == peer && seen.kind == kind && seen.survives >= kind.wanted())
+            .any(|seen| seen.peer == peer && seen.kind == kind && seen.is_compared())
     }
 
     /// Makes the table.
@@ -238,5 +239,121 @@ impl Report {
         let missing = wanted.into_iter().filter(|(is_missing, _)| *is_missing);
         row.missing.extend(missing.map(|(_, name)| format!("nothing to compare with of {name}")));
         Row { over_published, over_peer, over_floor, ..row }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::durability::{Source, Survives};
+    use super::super::job::Append;
+    use super::super::plan;
+    use super::*;
+
+    const KIND: Kind = Kind { strict: true, batch: false };
+
+    fn job() -> Job {
+        Job::Append(Append { strict: true, threads: 1, streams: 1, entry_len: 128, batch: 1 })
+    }
+
+    /// A peer by its name, without a log behind it.
+    struct Named(&'static str);
+
+    impl Peer for Named {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn can(&self, _: crate::peers::Ability) -> Result<(), &'static str> {
+            Ok(())
+        }
+
+        fn open(&self, _: &crate::peers::Setup) -> std::io::Result<Box<dyn crate::peers::Log>> {
+            Err(std::io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    const PEERS: [&dyn Peer; 6] = [
+        &Named(OURS),
+        &Named(PUBLISHED),
+        &Named(FLOOR),
+        &Named("slow"),
+        &Named("fast"),
+        &Named("fast and loose"),
+    ];
+
+    fn group() -> Group {
+        let groups = plan::all(&PEERS, 1000);
+        groups.into_iter().find(|group| group.name == "strict, 1 thread").expect("it is there")
+    }
+
+    fn report(rates: &[(&str, &[f64])]) -> Report {
+        let settings = Settings {
+            dir: "".into(),
+            out: "".into(),
+            repetitions: None,
+            quick: true,
+            only: None,
+            peers: None,
+        };
+        let mut report = Report::new(Vec::new(), &settings);
+        for (peer, rates) in rates {
+            let outcome = |rate: &f64| Outcome { figure: *rate, ..Outcome::default() };
+            report.cases.push(Measured {
+                group: "strict, 1 thread".into(),
+                peer: (*peer).into(),
+                job: job(),
+                outcomes: rates.iter().map(outcome).collect(),
+                bytes_per_entry: None,
+                error: None,
+            });
+            let is_loose = peer.contains("loose");
+            report.durability.push(Durability {
+                peer: (*peer).into(),
+                kind: KIND,
+                survives: if is_loose { Survives::Kill } else { Survives::PowerLoss },
+                source: Source::Seen,
+                writes: None,
+                syncs: None,
+                note: String::new(),
+            });
+        }
+        report
+    }
+
+    #[test]
+    fn the_best_peer_is_the_fastest_that_promises_as_much() {
+        let mut report = report(&[
+            (OURS, &[12.0]),
+            (PUBLISHED, &[6.0]),
+            (FLOOR, &[12.5]),
+            ("slow", &[1.0]),
+            ("fast", &[10.0]),
+            ("fast and loose", &[1000.0]),
+        ]);
+        report.judge(&[group()], &PEERS);
+        let [row] = &report.rows[..] else { panic!("one line") };
+        let found = row.over_peer.as_ref().expect("compared");
+        assert_eq!((&found.with[..], found.found, found.met), ("fast", 1.2, true));
+        assert!(row.over_published.as_ref().is_some_and(|found| found.met && found.found == 2.0));
+        assert!(row.over_floor.as_ref().is_some_and(|found| found.met && found.found == 0.96));
+        assert_eq!(row.missing, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_compared_are_the_medians() {
+        let mut report = report(&[(OURS, &[1.0, 30.0, 16.0]), (PUBLISHED, &[10.0, 10.0, 90.0])]);
+        report.judge(&[group()], &PEERS);
+        let found = report.rows[0].over_published.as_ref().expect("compared");
+        assert_eq!((found.found, found.range, found.met), (1.6, (0.1, 3.0), true));
+    }
+
+    #[test]
+    fn what_failed_is_said_and_not_compared() {
+        let mut report = report(&[(OURS, &[1.0]), (PUBLISHED, &[])]);
+        report.cases[1].error = Some("it fell over".into());
+        report.judge(&[group()], &PEERS);
+        let row = &report.rows[0];
+        assert_eq!(row.over_published, None);
+        assert!(row.missing.contains(&format!("{PUBLISHED}: it fell over")), "{:?}", row.missing);
     }
 }

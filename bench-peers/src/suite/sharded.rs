@@ -13,6 +13,9 @@ const CHECKPOINTS: usize = 16;
 /// How many reads of checkpoints are timed at once.
 const GROUP: u64 = 16;
 
+/// A key for each shard.
+type Keys = Vec<Vec<u8>>;
+
 /// Does one of them.
 pub fn work(peer: &dyn Peer, order: &Order) -> io::Result<Outcome> {
     match order.job {
@@ -74,7 +77,7 @@ fn open(
     order: &Order,
     strict: bool,
     shards: u16,
-) -> io::Result<(Box<dyn Shards>, Vec<Vec<u8>>)> {
+) -> io::Result<(Box<dyn Shards>, Keys)> {
     let log = peer.open_shards(&setup(order, strict, 1, 0), shards)?;
     let mut keys = vec![Vec::new(); shards.into()];
     let mut missing = keys.len();
