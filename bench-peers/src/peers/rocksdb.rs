@@ -54,7 +54,7 @@ impl Open {
             for (id, entry) in (first..).zip(entries) {
                 batch.put(id.to_be_bytes(), entry);
             }
-            db.write_opt(&batch, &options).map_err(io::Error::other)
+            db.write_opt(batch, &options).map_err(io::Error::other)
         }
     }
 }
