@@ -5,7 +5,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::drive::{Limits, drive, quantiles};
-use super::job::{Append, BATCH_LEN, Dataset, ENTRIES, ENTRY_LEN, Job, Order, Outcome, Pace};
+use super::job::{
+    Append, BATCH_LEN, Dataset, ENTRIES, ENTRY_LEN, Job, Order, Outcome, Pace, UNSYNCED_FACTOR,
+};
 use super::sharded;
 use crate::loads::Choices;
 use crate::measure::{new_histogram, record};
@@ -86,7 +88,7 @@ impl Pace {
         Limits {
             warm_up: Duration::ZERO,
             warm_up_operations: (operations / 50).max(1),
-            measured: Duration::from_secs_f64(self.measured_s * 3.0),
+            measured: Duration::from_secs_f64(self.measured_s * UNSYNCED_FACTOR),
             operations,
             group,
         }

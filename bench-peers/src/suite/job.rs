@@ -103,6 +103,9 @@ impl Job {
     }
 }
 
+/// How many times as long as strict appends unsynced ones go on at most.
+pub const UNSYNCED_FACTOR: f64 = 3.0;
+
 /// How long a job goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pace {

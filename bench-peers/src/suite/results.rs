@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use super::durability::{Durability, Kind};
-use super::job::{Job, Outcome};
+use super::job::{Job, Outcome, Pace};
 use super::judge::{Comparison, Figures, Target};
 use super::plan::{Case, Figure, Group, Line};
 use crate::peers::{FLOOR, OURS, PUBLISHED, Peer};
@@ -21,6 +21,8 @@ pub struct Report {
     pub entries: u64,
     /// Whether it was only tried out.
     pub quick: bool,
+    /// How long each case goes on.
+    pub pace: Pace,
     /// Whether system calls were counted.
     pub is_traced: bool,
     /// What appends survive.
@@ -147,6 +149,7 @@ impl Report {
             repetitions: settings.repetitions(),
             entries: settings.entries(),
             quick: settings.quick,
+            pace: settings.pace(),
             is_traced: false,
             durability: Vec::new(),
             cases: Vec::new(),
@@ -196,6 +199,11 @@ impl Report {
             return row;
         };
         row.ours = Some(our_spread.median);
+        let fails = |peer: &str| line.kind.is_some_and(|kind| !self.is_comparable(peer, kind));
+        if fails(OURS) {
+            row.missing.push("our own appends do not survive what they should".into());
+            return row;
+        }
         let our_each = ours.each(figure);
         let our_figures = Figures { median: our_spread.median, each: &our_each };
         let mut compare = |peer: &str, job: &Job, target: Target| -> Option<Comparison> {
@@ -209,8 +217,10 @@ impl Report {
             let theirs = Figures { median: spread.median, each: &each };
             Some(target.judge(peer, &our_figures, &theirs, is_rate))
         };
-        let over_published =
-            line.over_published.and_then(|target| compare(PUBLISHED, &line.published, target));
+        let over_published = line
+            .over_published
+            .filter(|_| !fails(PUBLISHED))
+            .and_then(|target| compare(PUBLISHED, &line.published, target));
         let over_floor = line
             .over_floor
             .zip(line.floor.as_ref())
@@ -219,7 +229,7 @@ impl Report {
         if let Some(target) = line.over_peer {
             for name in peers.iter().map(|peer| peer.name()) {
                 let is_peer = ![OURS, PUBLISHED, FLOOR].contains(&name);
-                if !is_peer || line.kind.is_some_and(|kind| !self.is_comparable(name, kind)) {
+                if !is_peer || fails(name) {
                     continue;
                 }
                 let Some(found) = compare(name, &line.peers, target) else { continue };
@@ -337,6 +347,15 @@ mod tests {
         assert!(row.over_published.as_ref().is_some_and(|found| found.met && found.found == 2.0));
         assert!(row.over_floor.as_ref().is_some_and(|found| found.met && found.found == 0.96));
         assert_eq!(row.missing, [""; 0]);
+    }
+
+    #[test]
+    fn nothing_is_compared_with_us_if_we_promise_too_little() {
+        let mut report = report(&[(OURS, &[12.0]), (PUBLISHED, &[6.0]), ("fast", &[10.0])]);
+        report.durability[0].survives = Survives::Kill;
+        report.judge(&[group()], &PEERS);
+        let row = &report.rows[0];
+        assert_eq!((&row.over_published, &row.over_peer, row.missing.len()), (&None, &None, 1));
     }
 
     #[test]
