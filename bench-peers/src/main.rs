@@ -48,7 +48,7 @@ options:
   --warm-up S       how long a run goes on before it is measured, in seconds [default: 0.2]
   --seconds S       how long each run is measured [default: 1; fairness: 20]
   --quick           --repetitions 3 --seconds 0.3; fairness: --seconds 4; says nothing reliable
-of all only (repetitions: 7, with --quick 1):
+of all only (repetitions: 5, with --quick 1):
   --out DIR         where the report goes [default: target/bench-report]
   --only TEXT       only groups of cases whose names contain this
   --peers A,B       only these peers, beside this library, 0.6.9 and the floor

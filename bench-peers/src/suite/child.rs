@@ -55,7 +55,10 @@ fn work(peer: &dyn Peer, order: &Order) -> io::Result<Outcome> {
         Job::Count(of) => {
             check(open(peer, order, of, false)?.scan()?, of).map(|()| Outcome::default())
         }
-        Job::Get { of, mapped } => get(&*open(peer, order, of, *mapped)?, order.pace, of),
+        Job::Get { of, mapped, older } => {
+            let limit = if *older { of.entries / 2 } else { of.entries };
+            get(&*open(peer, order, of, *mapped)?, order.pace, limit)
+        }
         Job::Open(of) => measure_opening(order.pace, of.killed, || {
             let log = open(peer, order, of, false)?;
             Ok(move || log.close())
@@ -225,12 +228,11 @@ fn median(times: Vec<f64>) -> f64 {
     crate::report::Spread::of(times).median
 }
 
-fn get(log: &dyn Log, pace: Pace, of: &Dataset) -> io::Result<Outcome> {
+fn get(log: &dyn Log, pace: Pace, limit: u64) -> io::Result<Outcome> {
     let mut get = log.getter()?;
     let mut choices = Choices::of(1);
-    let limit = (of.entries / 2) as usize;
     let mut one = || {
-        let len = get(choices.below(limit) as u64)?;
+        let len = get(choices.below(limit as usize) as u64)?;
         if len == ENTRY_LEN { Ok(()) } else { Err(io::Error::other(format!("{len} bytes"))) }
     };
     // Long enough to have seen every segment, and not longer than one slow read.

@@ -57,8 +57,9 @@ pub enum Job {
     Scan { of: Dataset, shared: bool, mapped: bool },
     /// Reads all of it once, to see whether it is all there.
     Count(Dataset),
-    /// Reads entries of the older half in random order.
-    Get { of: Dataset, mapped: bool },
+    /// Reads entries in random order: all of them, or only those of the older half, which are in full
+    /// segments.
+    Get { of: Dataset, mapped: bool, older: bool },
     /// Opens it.
     Open(Dataset),
     /// Takes checkpoints of shards to which nothing is appended meanwhile.
@@ -165,7 +166,10 @@ impl Job {
                 let to = if *shared { "shared" } else { "own memory" };
                 format!("{to}{}", if *mapped { ", mapped" } else { "" })
             }
-            Job::Get { mapped, .. } => if *mapped { "mapped" } else { "standard" }.into(),
+            Job::Get { mapped, older, .. } => {
+                let how = if *mapped { "mapped" } else { "standard" };
+                format!("{how}{}", if *older { ", full segments" } else { "" })
+            }
             _ => String::new(),
         }
     }

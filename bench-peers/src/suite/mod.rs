@@ -57,7 +57,7 @@ impl Settings {
     }
 
     fn repetitions(&self) -> usize {
-        self.repetitions.unwrap_or(if self.quick { 1 } else { 7 })
+        self.repetitions.unwrap_or(if self.quick { 1 } else { 5 })
     }
 
     fn entries(&self) -> u64 {

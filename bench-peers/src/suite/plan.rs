@@ -295,15 +295,21 @@ impl Planner<'_> {
             let name = if batch == 1 { "scan, single frames" } else { "scan, batches" };
             self.group(name, &[], lines);
 
-            let get = |mapped| Job::Get { of: of.clone(), mapped };
+            let get = |mapped, older| Job::Get { of: of.clone(), mapped, older };
             let mut lines = Vec::new();
             for (mapped, how, peer) in [(true, "mapped", 2.5), (false, "standard", 0.8)] {
                 let work = format!("random get, {how}, {framing}");
-                let line = Line::new(work, Figure::Time, get(mapped))
+                let line = Line::new(work, Figure::Time, get(mapped, false))
                     .published(Faster(1000.0))
                     .peer(Faster(peer))
-                    .floor(get(mapped), Cost(2.0));
-                lines.push(Line { peers: get(false), ..line });
+                    .floor(get(mapped, false), Cost(2.0));
+                lines.push(Line { peers: get(false, false), ..line });
+            }
+            // The newest segment is read by system calls, whatever the strategy is.
+            for (mapped, how) in [(true, "mapped"), (false, "standard")] {
+                let work = format!("random get in full segments, {how}, {framing}");
+                let line = Line::new(work, Figure::Time, get(mapped, true));
+                lines.push(line.floor(get(mapped, true), Cost(2.0)));
             }
             let name = if batch == 1 { "get, single frames" } else { "get, batches" };
             self.group(name, &[], lines);
@@ -366,7 +372,7 @@ fn needs(job: &Job) -> Vec<Ability> {
         Job::InFlight { .. } => vec![Ability::InFlight],
         Job::Scan { of, shared: true, .. } => of_dataset(of, Ability::ScanShared),
         Job::Scan { of, .. } => of_dataset(of, Ability::Scan),
-        Job::Get { of, mapped: true } => of_dataset(of, Ability::GetMapped),
+        Job::Get { of, mapped: true, .. } => of_dataset(of, Ability::GetMapped),
         Job::Get { of, .. } => of_dataset(of, Ability::Get),
         Job::Open(of) => of_dataset(of, Ability::Open),
         _ => Vec::new(),
