@@ -114,7 +114,7 @@ fn any_stream(plan: &mut Plan) {
 fn batches(plan: &mut Plan) {
     for (count, most) in [(16, 1.6), (64, 2.5)] {
         let name = format!("1 append, beside batches over {count}");
-        let alone = plan.case(Case::new(name, 1, 1, peers::ironwal(Auto, 1)));
+        let alone = plan.case(Case::new(name, 1, 1, durable::ironwal(Auto, 1)));
         for (what, batch) in [("append_batch", Batch::PerShard), ("atomic", Batch::Atomic)] {
             let name = format!("batch of {BATCH_LEN} over {count} shards, {what}");
             let open = loads::batches((SyncMode::Strict, Auto), count, BATCH_LEN, batch, false);
