@@ -36,6 +36,10 @@ use queue::Queue;
 use rounds::{Rounds, Turn};
 use watchers::Watchers;
 
+/// The round that an append waits for, and how many bytes are staged in it; if there is none, it is
+/// committed.
+type Waiting = (Round, usize);
+
 /// A stream that any number of threads append to.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -96,13 +100,12 @@ impl Stream {
         Ok(ids)
     }
 
-    /// Stages an append, making room for it, and waiting for rounds that are full. Returns the round that
-    /// it waits for, and how many bytes are staged in it; `None`: it is committed.
+    /// Stages an append, making room for it, and waiting for rounds that are full.
     fn stage_in_turn(
         self: &Arc<Self>,
         root: &Path,
         append: &Append<'_>,
-    ) -> Result<(Range<u64>, Option<(Round, usize)>)> {
+    ) -> Result<(Range<u64>, Option<Waiting>)> {
         let enter = || self.group.enter(self);
         let enter: Option<&dyn Fn() -> u64> = self.group.gathers().then_some(&enter);
         loop {
