@@ -1,6 +1,7 @@
 //! A program on the log that says what it begins and what has returned, and the check of what is left
 //! of it.
 
+use std::hash::Hash;
 use std::time::Duration;
 
 use ironwal::{Environment, Journal, Maintenance, SyncMode, Wal, WalOptions};
@@ -148,26 +149,31 @@ pub(crate) fn states() -> usize {
     states.map_or(60_000, |states| states.parse().expect("a number of states"))
 }
 
-/// Crashes a workload in every way, and says how many states that were. With `IRONWAL_TRAIL`, builds
-/// this one state again.
+/// Crashes a workload of a log in every way.
 pub(crate) fn crash(name: &str, setup: &Setup, workload: impl Fn(&mut Session<'_>) -> Outcome) {
     let workload = |run: &Run<Mark>| {
         let mut session = Session::open(run, setup)?;
         workload(&mut session)
     };
+    crash_with(name, workload, |run: &Run<Mark>| check(run, setup));
+}
+
+/// Crashes a workload in every way, and says how many states that were. With `IRONWAL_TRAIL`, builds
+/// this one state again.
+pub(crate) fn crash_with<M: Clone + Hash>(
+    name: &str,
+    workload: impl Fn(&Run<M>) -> Outcome,
+    check: impl Fn(&Run<M>) -> Outcome,
+) {
     let test = CrashTest::new(name).states(states()).recoveries(2);
-    let check = |run: &Run<Mark>| check(run, setup);
-    finish(
-        &test,
-        name,
-        match std::env::var("IRONWAL_TRAIL") {
-            Ok(trail) => {
-                let trail = trail.parse().expect("a trail");
-                test.replay(&trail, workload, check).map(|()| Summary::default())
-            }
-            Err(_) => test.run(workload, check),
-        },
-    );
+    let result = match std::env::var("IRONWAL_TRAIL") {
+        Ok(trail) => {
+            let trail = trail.parse().expect("a trail");
+            test.replay(&trail, workload, check).map(|()| Summary::default())
+        }
+        Err(_) => test.run(workload, check),
+    };
+    finish(&test, name, result);
 }
 
 /// Prints what was tried, or fails.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use ironwal::sharded::ShardedWal;
 use ironwal::{Journal, SyncMode};
-use ironwal_crash::{CrashTest, Outcome, Run, Summary};
+use ironwal_crash::{Outcome, Run};
 
-use crate::session::{Setup, finish, states};
+use crate::session::{Setup, crash_with};
 
 const SHARDS: u16 = 2;
 
@@ -141,19 +141,7 @@ fn crash(name: &str, setup: &Setup, ops: &[Op]) {
         }
         Ok(())
     };
-    let test = CrashTest::new(name).states(states()).recoveries(2);
-    let check = |run: &Run<Mark>| check(run, setup);
-    finish(
-        &test,
-        name,
-        match std::env::var("IRONWAL_TRAIL") {
-            Ok(trail) => {
-                let trail = trail.parse().expect("a trail");
-                test.replay(&trail, workload, check).map(|()| Summary::default())
-            }
-            Err(_) => test.run(workload, check),
-        },
-    );
+    crash_with(name, workload, |run: &Run<Mark>| check(run, setup));
 }
 
 fn append(numbers: std::ops::Range<usize>) -> Op {

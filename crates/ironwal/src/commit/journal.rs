@@ -14,7 +14,6 @@
 //! How a frame gets into a file is in `parts.rs`; what recovery does with the files, in
 //! `log/recover/journal.rs` and `log/recover/replay.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -70,18 +69,9 @@ impl Journal {
         let mut state = lock(&self.state);
         state.generation = found.generation;
         state.parts = found.files.map(|found| {
-            found.map(|recovery::EmptyFile { file, path, generation, len }| Part {
-                file,
-                path,
-                generation,
-                end: JOURNAL_HEADER_LEN,
-                first: 0,
+            found.map(|recovery::EmptyFile { file, path, generation, len }| {
                 // A crash can have kept the length of a file and lost what was reserved.
-                reserved_to: JOURNAL_HEADER_LEN,
-                written_to: len,
-                is_full: false,
-                streams: BTreeMap::new(),
-                voided: BTreeSet::new(),
+                Part { written_to: len, ..Part::empty(file, path, generation) }
             })
         });
         // So that it is used first, for a process uses generations in their order.
@@ -220,18 +210,7 @@ impl Journal {
         let before = root_syncs.before_change();
         storage.rename(&unfinished, &path)?;
         root_syncs.sync(&**storage, root, before)?;
-        Ok(Part {
-            file,
-            path,
-            generation,
-            end: JOURNAL_HEADER_LEN,
-            first: 0,
-            reserved_to: LEN_MIN,
-            written_to: JOURNAL_HEADER_LEN,
-            is_full: false,
-            streams: BTreeMap::new(),
-            voided: BTreeSet::new(),
-        })
+        Ok(Part { reserved_to: LEN_MIN, ..Part::empty(file, path, generation) })
     }
 
     /// Writes a frame with the shares of these streams, for which there is room, and syncs it. Returns

@@ -209,6 +209,22 @@ impl State {
 }
 
 impl Part {
+    /// A file with a header and nothing else; no room behind it is known to be there.
+    pub(super) fn empty(file: Arc<dyn File>, path: PathBuf, generation: u64) -> Self {
+        Self {
+            file,
+            path,
+            generation,
+            end: JOURNAL_HEADER_LEN,
+            first: 0,
+            reserved_to: JOURNAL_HEADER_LEN,
+            written_to: JOURNAL_HEADER_LEN,
+            is_full: false,
+            streams: BTreeMap::new(),
+            voided: BTreeSet::new(),
+        }
+    }
+
     /// It holds something of a stream. One that was deleted and restored has the same number.
     pub(super) fn holds(&mut self, stream: &Arc<Stream>) {
         if let Some(number) = stream.log().number() {

@@ -399,8 +399,7 @@ impl Tail {
             mapped.reader.publish(segment.end, ids.end, point.as_slice());
             self.pending.frames.clear();
             self.pending.first_id = ids.end;
-            let (synced_to, digest) = (segment.end, segment.digest);
-            self.placed = Some(Proof { synced_to, next_id: ids.end, digest });
+            self.placed = self.proof();
             return Staged::InPlace { ids };
         }
         self.pending.points.extend(point);
@@ -431,7 +430,7 @@ impl Tail {
 
     /// Takes what is staged and opens the next round with `spare`; `None` if nothing is staged.
     pub(crate) fn take(&mut self, spare: &mut Pending) -> Option<Taken> {
-        let segment = self.segment.as_ref()?;
+        let (segment, proof) = (self.segment.as_ref()?, self.proof()?);
         if self.pending.appends == 0 {
             return None;
         }
@@ -441,7 +440,6 @@ impl Tail {
         let first_id = pending.first_id;
         let round = self.round;
         self.round += 1;
-        let proof = Proof { synced_to: segment.end, next_id: self.next_id, digest: segment.digest };
         let offset = segment.end - pending.frames.len() as u64;
         let segment = segment.first_id;
         Some(Taken { round, pending, segment, first_id, offset, proof })

@@ -65,11 +65,12 @@ impl super::inner::Inner {
         let packed = self.pack(&[entry]);
         let submitted = stream.submit(entry, packed)?;
         // With inline maintenance whoever waits does it, or the next append, or closing.
-        if self.environment.maintenance == Maintenance::Thread && stream.begins_to_be_expected() {
-            self.committer.hand_over(vec![Arc::clone(stream)]);
-        }
-        // Of the rounds before: perhaps nobody waits for those, nor for this.
         if self.environment.maintenance == Maintenance::Thread {
+            let is_committed = matches!(submitted, Submitted::Done(_));
+            if !is_committed && stream.begins_to_be_expected() {
+                self.committer.hand_over(vec![Arc::clone(stream)]);
+            }
+            // Of the rounds before: perhaps nobody waits for those, nor for this.
             self.maintainer.appended(stream);
         }
         Ok(submitted)
