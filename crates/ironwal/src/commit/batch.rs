@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{Group, Stream};
 use crate::error::{Error, Result};
 use crate::format::MAX_FRAME_LEN;
-use crate::format::frame::Packed;
+use crate::format::frame::{self, Packed};
 use crate::format::journal::MAX_RECORDS;
 use crate::log::tail::Append;
 use crate::log::{Log, shared_error};
@@ -16,6 +16,9 @@ use crate::sync::{Arc, Mutex, in_parallel, lock};
 
 /// How many streams a batch may have: what fits the directory of a frame, with others beside it.
 const PARTS_MAX: u64 = MAX_RECORDS as u64 / 2;
+
+/// For how many entries that are going to be added room is made at once.
+const RESERVE_MAX: usize = 1000;
 
 /// Entries, one behind the other.
 #[derive(Debug, Default)]
@@ -26,8 +29,11 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
-    /// Adds one.
-    pub(crate) fn push(&mut self, entry: &[u8]) {
+    /// Adds one, and makes room for so many more of its kind.
+    pub(crate) fn push(&mut self, entry: &[u8], more: usize) {
+        if self.data.capacity() - self.data.len() < entry.len() {
+            self.data.reserve(entry.len().saturating_mul(more.min(RESERVE_MAX) + 1));
+        }
         self.data.extend_from_slice(entry);
         self.ends.push(self.data.len());
     }
@@ -35,6 +41,11 @@ impl Entries {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// The frame that they become without compression, in bytes.
+    fn frame_len(&self) -> u64 {
+        frame::padded_len(frame::payload_len_of(self.len(), self.data.len() as u64))
     }
 
     /// Each of them.
@@ -82,12 +93,20 @@ impl Part {
         let (expected, packed) = (self.expected, self.packed.as_ref());
         Append { entries, batch: true, sync: true, expected, packed }
     }
+
+    /// The bytes that its frame takes.
+    fn frame_len(&self) -> u64 {
+        match &self.packed {
+            Some(packed) => frame::padded_len(packed.payload_len()),
+            None => self.entries.frame_len(),
+        }
+    }
 }
 
 impl Request {
     /// A batch of these parts, which are in the order of their streams' names.
     pub(crate) fn new(parts: Vec<Part>) -> Arc<Self> {
-        let len = parts.iter().map(|part| part.append(&part.entries.slices()).frame_len()).sum();
+        let len = parts.iter().map(Part::frame_len).sum();
         Arc::new(Self { parts, len, outcome: Mutex::new(Outcome::Waiting) })
     }
 
@@ -100,10 +119,14 @@ impl Request {
         self.len
     }
 
+    /// The entries of each part.
+    fn entries(&self) -> Vec<Vec<&[u8]>> {
+        self.parts.iter().map(|part| part.entries.slices()).collect()
+    }
+
     /// Stages all of it, or nothing.
     pub(super) fn stage(&self) {
-        let entries: Vec<Vec<&[u8]>> =
-            self.parts.iter().map(|part| part.entries.slices()).collect();
+        let entries = self.entries();
         let appends: Vec<(&Log, Append<'_>)> = self
             .parts
             .iter()
@@ -185,14 +208,16 @@ pub(crate) fn commit(root: &Path, request: &Arc<Request>) -> Result<Vec<Range<u6
     if len > limit || request.parts.len() as u64 > PARTS_MAX {
         return Err(Error::TooLarge { len, limit });
     }
+    let entries = request.entries();
+    let appends = || request.parts.iter().zip(&entries).map(|(part, entries)| part.append(entries));
     // What is refused must not begin a stream.
-    for part in &request.parts {
-        part.stream.log().has_room_for(&part.append(&part.entries.slices()))?;
+    for (part, append) in request.parts.iter().zip(appends()) {
+        part.stream.log().has_room_for(&append)?;
     }
-    for part in &request.parts {
+    for (part, append) in request.parts.iter().zip(appends()) {
         // What this thread has submitted before comes before.
         part.stream.stage_queued();
-        make_room(root, part)?;
+        make_room(root, part, &append)?;
     }
     close_gaps(&group, &request.parts)?;
     loop {
@@ -203,7 +228,10 @@ pub(crate) fn commit(root: &Path, request: &Arc<Request>) -> Result<Vec<Range<u6
             Outcome::Done(ids) => return Ok(ids),
             Outcome::Failed(error) => return Err(error),
             // Somebody else was faster.
-            Outcome::NoRoom(nth) => make_room(root, &request.parts[nth])?,
+            Outcome::NoRoom(nth) => {
+                let part = &request.parts[nth];
+                make_room(root, part, &part.append(&entries[nth]))?;
+            }
             // There was no more room in the round.
             Outcome::Waiting => {}
             Outcome::Staged(_) => {
@@ -224,12 +252,10 @@ fn close_gaps(group: &Group, parts: &[Part]) -> Result<()> {
 }
 
 /// Makes room for a part, if there is none.
-fn make_room(root: &Path, part: &Part) -> Result<()> {
-    let entries = part.entries.slices();
-    let append = part.append(&entries);
+fn make_room(root: &Path, part: &Part, append: &Append<'_>) -> Result<()> {
     part.stream.use_now();
-    while !part.stream.log().has_room_for(&append)? {
-        part.stream.make_room_only(root, &append)?;
+    while !part.stream.log().has_room_for(append)? {
+        part.stream.make_room_only(root, append)?;
     }
     Ok(())
 }

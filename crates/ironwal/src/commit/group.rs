@@ -164,11 +164,15 @@ impl Group {
         let journaled = self.commit(number, &streams, &batches);
         self.rounds.finish(Some((number, appends)), self.staged.load(Ordering::Relaxed), false);
         match &self.written_later {
-            Some(later) if !journaled.is_empty() => {
-                lock(later).extend(journaled.into_iter().cloned());
-                self.is_later_due.store(true, Ordering::Release);
+            Some(later) => {
+                let mut news =
+                    journaled.into_iter().filter(|s| s.begins_to_be_unwritten()).peekable();
+                if news.peek().is_some() {
+                    lock(later).extend(news.cloned());
+                    self.is_later_due.store(true, Ordering::Release);
+                }
             }
-            _ => journaled.into_iter().for_each(|stream| stream.write_out()),
+            None => journaled.into_iter().for_each(|stream| stream.write_out()),
         }
     }
 
@@ -358,10 +362,17 @@ impl Stream {
     /// Writes to the segment what is in the journal, if the file is open and nobody leads. Whoever
     /// leads does it before anything else.
     pub(crate) fn write_out(self: &Arc<Self>) {
+        // Before, so that what is committed from now on is written later.
+        self.unwritten.store(false, Ordering::SeqCst);
         if self.log.has_file() && self.rounds.try_lead() {
             // The error is in the poisoned stream, whose next append returns it.
             let _ = self.with_lead(|lead| lead.write_out_if_open());
         }
+    }
+
+    /// Whether it had nothing to write out until now; it has from now on.
+    fn begins_to_be_unwritten(&self) -> bool {
+        !self.unwritten.swap(true, Ordering::SeqCst)
     }
 
     /// Makes everything durable in the segments of the stream, so that the journal is not needed for

@@ -229,7 +229,9 @@ impl Journal {
         state.promised = 0;
         let generation = state.write(self.settings.salt, records, payload)?;
         if let Some(part) = state.active() {
-            streams.for_each(|stream| part.holds(stream));
+            let is_news =
+                |stream: &&Arc<Stream>| stream.journaled_in.load(Ordering::Relaxed) != generation;
+            streams.filter(is_news).for_each(|stream| part.holds(stream));
         }
         Ok(generation)
     }

@@ -51,6 +51,8 @@ pub(crate) struct Stream {
     queue: Queue,
     /// The generation of the journal that the newest of its records are in; 0: none.
     journaled_in: AtomicU64,
+    /// Whether somebody is going to [write out](Stream::write_out) what is in the journal only.
+    unwritten: AtomicBool,
     /// Whether it stands in the queue of those that have files open.
     queued: AtomicBool,
     /// Whether it was appended to since the queue was looked through.
@@ -70,6 +72,7 @@ impl Stream {
             group,
             queue: Queue::default(),
             journaled_in: AtomicU64::new(0),
+            unwritten: AtomicBool::new(false),
             queued: AtomicBool::new(false),
             used: AtomicBool::new(false),
             reshaping: Mutex::default(),

@@ -130,8 +130,13 @@ pub(crate) fn padded_len(payload_len: u64) -> u64 {
 
 /// The bytes that the payload of these entries takes.
 pub(crate) fn payload_len(entries: &[&[u8]]) -> u64 {
-    let ends = 4 * (entries.len() as u64).saturating_sub(1);
-    entries.iter().fold(ends, |len, entry| len.saturating_add(entry.len() as u64))
+    let data_len = entries.iter().fold(0, |len: u64, entry| len.saturating_add(entry.len() as u64));
+    payload_len_of(entries.len(), data_len)
+}
+
+/// The bytes that the payload of so many entries takes, which have so many bytes together.
+pub(crate) fn payload_len_of(count: usize, data_len: u64) -> u64 {
+    data_len.saturating_add(4 * (count as u64).saturating_sub(1))
 }
 
 /// A payload that compression makes smaller.

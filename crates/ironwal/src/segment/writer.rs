@@ -11,6 +11,10 @@ use crate::format::seal::{Point, Seal};
 use crate::format::{ALIGN, BLOCK_LEN, MAX_FRAME_LEN};
 use crate::storage::{self, File, OpenMode, Storage};
 
+/// How many times the room that a segment has is reserved beside it when that is used up. Each time
+/// costs a sync, and keeps the appends of the stream waiting.
+const RESERVE_TIMES: u64 = 3;
+
 /// The most that is reserved ahead at a time, in bytes.
 const RESERVE_STEP_MAX: u64 = 8 * 1024 * 1024;
 
@@ -176,7 +180,7 @@ impl SegmentWriter {
         if end <= self.reserved_to {
             return Ok(());
         }
-        let step = self.reserved_to.min(RESERVE_STEP_MAX);
+        let step = (self.reserved_to * RESERVE_TIMES).min(RESERVE_STEP_MAX);
         let generous = (self.reserved_to + step).min(HEADER_LEN.saturating_add(segment_len_max));
         let generous = generous.max(end).next_multiple_of(BLOCK_LEN);
         let exact = end.next_multiple_of(BLOCK_LEN);

@@ -118,6 +118,8 @@ pub struct ShardedWal {
 struct Inner {
     wal: Wal,
     shard_count: u16,
+    /// The names of the streams that the shards are.
+    names: Box<[String]>,
     /// A handle of each shard that was appended to.
     shards: Box<[OnceLock<Stream>]>,
     checkpoints: Checkpoints,
@@ -189,8 +191,9 @@ impl ShardedWal {
         }
         let open = || {
             let checkpoints = Checkpoints::open(&wal, shard_count)?;
+            let names = (0..shard_count).map(shard_name).collect();
             let shards = (0..shard_count).map(|_| OnceLock::new()).collect();
-            Ok(Inner { wal: wal.clone(), shard_count, shards, checkpoints })
+            Ok(Inner { wal: wal.clone(), shard_count, names, shards, checkpoints })
         };
         // Of the checkpoints of a log there is one account, or what one handle creates would be
         // unknown to another, which compacts.
@@ -263,11 +266,14 @@ impl ShardedWal {
         self.place_batch(entries, |parts| {
             let mut batch = self.inner.wal.batch();
             for (shard, values) in parts {
-                batch.append_all(&shard_name(*shard), values);
+                batch.append_all(self.name_of(*shard)?, values);
             }
-            let mut ids = batch.commit()?;
-            let mut of = |(shard, _): &(u16, Vec<&[u8]>)| ids.remove(&shard_name(*shard));
-            Ok(parts.iter().map(|part| of(part).unwrap_or_default()).collect())
+            let ids = batch.commit()?;
+            let ids = parts.iter().map(|(shard, _)| {
+                let ids = ids.get(self.name_of(*shard)?);
+                Ok(ids.cloned().unwrap_or_default())
+            });
+            ids.collect()
         })
     }
 
@@ -338,7 +344,7 @@ impl ShardedWal {
     /// [`Error::InvalidCheckpointId`]: nothing was recorded. Those of [`Wal::cut`] and [`Wal::append`]:
     /// the checkpoint cannot be loaded; after a crash it may be there.
     pub fn create_checkpoint(&self, user_id: &[u8]) -> Result<()> {
-        self.inner.checkpoints.create(user_id, || self.inner.wal.cut(&self.shard_names()))
+        self.inner.checkpoints.create(user_id, || self.inner.wal.cut(&self.inner.names))
     }
 
     /// The checkpoint with this id. The newest, as far as they take 16 MiB together, are at hand; of
@@ -382,7 +388,7 @@ impl ShardedWal {
     ///
     /// [`Error::Config`]: there is no such shard. [`Error::Closed`].
     pub fn iter_shard(&self, shard_id: u16, start_offset: u64) -> Result<WalIterator> {
-        self.inner.wal.iter(&self.name_of(shard_id)?, start_offset)
+        self.inner.wal.iter(self.name_of(shard_id)?, start_offset)
     }
 
     /// The same as [`ShardedWal::iter_shard`], with the id of each entry.
@@ -391,7 +397,7 @@ impl ShardedWal {
     ///
     /// Those of [`ShardedWal::iter_shard`].
     pub fn iter_shard_with_ids(&self, shard_id: u16, start_offset: u64) -> Result<WalIdIterator> {
-        self.inner.wal.iter_with_ids(&self.name_of(shard_id)?, start_offset)
+        self.inner.wal.iter_with_ids(self.name_of(shard_id)?, start_offset)
     }
 
     /// The entries of every shard from a checkpoint on: what a snapshot of that instant misses.
@@ -484,7 +490,7 @@ impl ShardedWal {
     ///
     /// Those of [`Stream::sync`].
     pub fn flush_all(&self) -> Result<()> {
-        self.inner.wal.cut(&self.shard_names()).map(drop)
+        self.inner.wal.cut(&self.inner.names).map(drop)
     }
 
     /// The number of shards.
@@ -494,7 +500,7 @@ impl ShardedWal {
 
     /// The shard of a key: the same for ever.
     pub fn route(&self, key: &[u8]) -> u16 {
-        router::route(key, self.inner.shard_count)
+        router::route(key, self.shard_count())
     }
 
     /// The stream of a shard, whose name is `shard_00`, `shard_01`, … `shard_100`, …
@@ -503,7 +509,7 @@ impl ShardedWal {
     ///
     /// [`Error::Config`]: there is no such shard. [`Error::Closed`].
     pub fn shard(&self, shard_id: u16) -> Result<Stream> {
-        self.inner.wal.stream(&self.name_of(shard_id)?)
+        self.inner.wal.stream(self.name_of(shard_id)?)
     }
 
     /// The log of which the shards are streams. It may have other streams besides.
@@ -539,18 +545,13 @@ impl ShardedWal {
     }
 
     /// The name of the stream of a shard, if there is such a shard.
-    fn name_of(&self, shard: u16) -> Result<String> {
-        let count = self.inner.shard_count;
-        if shard >= count {
-            return Err(Error::Config(format!(
+    fn name_of(&self, shard: u16) -> Result<&str> {
+        self.inner.names.get(usize::from(shard)).map(String::as_str).ok_or_else(|| {
+            let count = self.shard_count();
+            Error::Config(format!(
                 "there is no shard {shard}: the log has {count}, numbered from 0"
-            )));
-        }
-        Ok(shard_name(shard))
-    }
-
-    fn shard_names(&self) -> Vec<String> {
-        (0..self.inner.shard_count).map(shard_name).collect()
+            ))
+        })
     }
 }
 
@@ -559,7 +560,7 @@ impl fmt::Debug for ShardedWal {
         formatter
             .debug_struct("ShardedWal")
             .field("wal", &self.inner.wal)
-            .field("shard_count", &self.inner.shard_count)
+            .field("shard_count", &self.shard_count())
             .finish_non_exhaustive()
     }
 }

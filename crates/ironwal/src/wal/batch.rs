@@ -51,7 +51,7 @@ impl WriteBatch {
 
     /// Adds an entry for a stream, in memory, behind those that were added for it before.
     pub fn append(&mut self, stream: &str, entry: impl AsRef<[u8]>) -> &mut Self {
-        self.part(stream).entries.push(entry.as_ref());
+        self.part(stream).entries.push(entry.as_ref(), 0);
         self
     }
 
@@ -62,7 +62,10 @@ impl WriteBatch {
         entries: impl IntoIterator<Item = E>,
     ) -> &mut Self {
         let part = self.part(stream);
-        entries.into_iter().for_each(|entry| part.entries.push(entry.as_ref()));
+        let mut entries = entries.into_iter();
+        while let Some(entry) = entries.next() {
+            part.entries.push(entry.as_ref(), entries.size_hint().0);
+        }
         self
     }
 

@@ -8,7 +8,7 @@ use crate::environment::Maintenance;
 use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
 
 /// How long shares of a stream gather in memory before they are written to its segment, in one piece.
-const WRITER_PAUSE: Duration = Duration::from_millis(1);
+const WRITER_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is done with a stream.
 type Work = fn(&Arc<Stream>);
@@ -61,9 +61,12 @@ impl Worker {
         if self.how == Maintenance::Thread && self.is_running() {
             let mut agenda = lock(&self.shared.agenda);
             if !agenda.stopping {
+                let was_idle = agenda.streams.is_empty();
                 agenda.streams.extend(streams);
                 drop(agenda);
-                self.shared.more.notify_one();
+                if was_idle {
+                    self.shared.more.notify_one();
+                }
                 return;
             }
         }
@@ -103,11 +106,14 @@ impl Shared {
                 if agenda.streams.is_empty() {
                     return;
                 }
+                if let Some(pause) = pause {
+                    let waited =
+                        self.more.wait_timeout_while(agenda, pause, |agenda| !agenda.stopping);
+                    agenda = waited
+                        .map_or_else(|poisoned| poisoned.into_inner().0, |(agenda, _)| agenda);
+                }
                 std::mem::take(&mut agenda.streams)
             };
-            if let Some(pause) = pause {
-                std::thread::sleep(pause);
-            }
             streams.iter().for_each(work);
         }
     }
