@@ -32,6 +32,9 @@ use crate::sync::{
     Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Weak, in_parallel, lock,
 };
 
+/// After how many streams that were settled one by one it is asked whether more should be at once.
+const SETTLE_STEP: usize = 16;
+
 /// What the journal is told about its log.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -41,7 +44,7 @@ pub(crate) struct Settings {
     pub(crate) root_syncs: Arc<RootSyncs>,
     /// How long a file becomes, in bytes, unless one frame is longer.
     pub(crate) len_max: u64,
-    /// How many streams settle at once.
+    /// How many streams settle at once if there is little time.
     pub(crate) threads_max: usize,
 }
 
@@ -297,7 +300,11 @@ impl Journal {
             }
         };
         let streams: Vec<Arc<Stream>> = streams.values().filter_map(Weak::upgrade).collect();
-        let settled = in_parallel(&streams, self.settings.threads_max, |stream| stream.settle());
+        let mut settled = Vec::with_capacity(streams.len());
+        for some in streams.chunks(SETTLE_STEP) {
+            let threads = if self.is_filling_up() { self.settings.threads_max } else { 1 };
+            settled.extend(in_parallel(some, threads, |stream| stream.settle()));
+        }
         let failed: Vec<&Arc<Stream>> = streams
             .iter()
             .zip(&settled)
@@ -318,6 +325,12 @@ impl Journal {
             part.restart(generation, self.settings.len_max);
         }
         Ok(())
+    }
+
+    /// Whether it will not be long until the file that is written to is full, too.
+    fn is_filling_up(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.active().is_some_and(|part| part.end > self.settings.len_max / 2)
     }
 
     /// Gives a file that holds nothing of use another generation.
