@@ -12,6 +12,13 @@ use ironwal::{Environment, Journal, Stream, SyncMode, Wal, WalOptions};
 use crate::durable::ENTRY;
 use crate::measure::{Open, step};
 
+/// The finishing steps of SplitMix64.
+fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
+}
+
 /// How many threads create streams: each costs several syncs, which they share.
 const CREATORS: usize = 8;
 
@@ -22,19 +29,17 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 pub struct Choices(u64);
 
 impl Choices {
-    /// Those of one thread.
+    /// Those of one thread. What others choose must not be the same a little later, so the start is
+    /// mixed, too.
     pub fn of(thread: usize) -> Self {
-        Self((thread as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        Self(mix(thread as u64 + 1))
     }
 
     /// A number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) % end as u64) as usize
+        (mix(self.0) % end as u64) as usize
     }
 
     /// Puts a list into another order.

@@ -64,25 +64,17 @@ pub struct Case {
     /// Its runs are those of the case before it: the two are open together and take short turns, so
     /// that small differences show.
     pub beside_previous: bool,
-    /// A run that fails is repeated so often: somebody else's log may panic now and then, and that
-    /// must not cost the measurement.
-    pub repeats_max: usize,
 }
 
 impl Case {
     /// A case with runs of its own.
     pub fn new(name: impl Into<String>, threads: usize, entries: usize, open: Open) -> Self {
-        Self { name: name.into(), threads, entries, open, beside_previous: false, repeats_max: 0 }
+        Self { name: name.into(), threads, entries, open, beside_previous: false }
     }
 
     /// The same, sharing the runs of the case before it.
     pub fn beside_previous(self) -> Self {
         Self { beside_previous: true, ..self }
-    }
-
-    /// The same, of a log that fails now and then.
-    pub fn repeated_if_it_fails(self) -> Self {
-        Self { repeats_max: 3, ..self }
     }
 }
 
@@ -127,20 +119,11 @@ fn together(cases: &[Case]) -> Vec<Range<usize>> {
 /// Runs cases once, each in a directory of its own, which is removed.
 fn run(cases: &[Case], settings: &Settings) -> io::Result<Vec<Run>> {
     let dirs: Vec<PathBuf> = (0..cases.len()).map(|nth| settings.scratch(nth)).collect();
-    let mut repeats = cases.iter().map(|case| case.repeats_max).min().unwrap_or(0);
-    loop {
-        let measured = run_in(cases, &dirs, settings);
-        for dir in &dirs {
-            std::fs::remove_dir_all(dir)?;
-        }
-        match measured {
-            Err(error) if repeats > 0 => {
-                eprintln!("\n{}: {error}; the run is repeated", cases[0].name);
-                repeats -= 1;
-            }
-            measured => return measured,
-        }
+    let measured = run_in(cases, &dirs, settings);
+    for dir in &dirs {
+        std::fs::remove_dir_all(dir)?;
     }
+    measured
 }
 
 fn run_in(cases: &[Case], dirs: &[PathBuf], settings: &Settings) -> io::Result<Vec<Run>> {

@@ -99,14 +99,15 @@ fn any_stream(plan: &mut Plan) {
         };
         let auto = plan.case(ours("auto", Auto));
         let off = plan.case(ours("off", Off));
+        plan.targets.push(Target::rate(format!("{name}: auto / off"), (auto, off), AtLeast(2.5)));
+        // It panics when threads close each other's files.
+        if open_max < STREAMS {
+            continue;
+        }
         let published = loads::published_any_stream(STREAMS, open_max);
-        // It panics now and then.
-        let published = Case::new(format!("{name}, 0.6.9"), 64, 1, published);
-        let published = plan.case(published.repeated_if_it_fails());
-        plan.targets.extend([
-            Target::rate(format!("{name}: auto / off"), (auto, off), AtLeast(2.5)),
-            Target::rate(format!("{name}: off / 0.6.9"), (off, published), AtLeast(1.0)),
-        ]);
+        let published = plan.case(Case::new(format!("{name}, 0.6.9"), 64, 1, published));
+        let what = format!("{name}: off / 0.6.9");
+        plan.targets.push(Target::rate(what, (off, published), AtLeast(1.0)));
     }
 }
 

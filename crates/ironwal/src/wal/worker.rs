@@ -8,7 +8,7 @@ use crate::environment::Maintenance;
 use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
 
 /// How long shares of a stream gather in memory before they are written to its segment, in one piece.
-const WRITER_PAUSE: Duration = Duration::from_millis(20);
+const WRITER_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is done with a stream.
 type Work = fn(&Arc<Stream>);
