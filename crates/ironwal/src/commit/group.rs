@@ -18,6 +18,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::batch::Request;
 use super::journal::{Journal, Settings};
 use super::rounds::{Rounds, Turn};
@@ -232,7 +234,7 @@ impl Group {
             return Vec::new();
         }
         match self.write_shares(&shares) {
-            Ok(generation) => self.publish(number, generation, shares, batches),
+            Ok(written) => self.publish(number, written, shares, batches),
             Err(error) => {
                 let cause = self.whole.fail(error);
                 batches.iter().for_each(|batch| batch.fail_with(&cause));
@@ -248,7 +250,7 @@ impl Group {
         self.mode != environment::Journal::On && log.has_file()
     }
 
-    fn write_shares(&self, shares: &[(Led<'_>, Share)]) -> std::io::Result<u64> {
+    fn write_shares(&self, shares: &[(Led<'_>, Share)]) -> std::io::Result<(u64, Bytes)> {
         let records: Vec<_> = shares.iter().map(|(_, share)| share.record).collect();
         let payload: Vec<&[u8]> = shares.iter().map(|(_, share)| share.frames()).collect();
         let streams = shares.iter().map(|(led, _)| led.stream);
@@ -258,13 +260,14 @@ impl Group {
     fn publish<'a>(
         &self,
         number: u64,
-        generation: u64,
+        (generation, mut payload): (u64, Bytes),
         shares: Vec<(Led<'a>, Share)>,
         batches: &[Arc<Request>],
     ) -> Vec<&'a Arc<Stream>> {
         let mut published = Vec::with_capacity(shares.len());
         for (mut led, share) in shares {
-            led.lead.publish_share(share, number);
+            let frames = payload.split_to(share.frames().len());
+            led.lead.publish_share(share, frames, number);
             led.stream.journaled_in.store(generation, Ordering::Relaxed);
             published.push(led);
         }

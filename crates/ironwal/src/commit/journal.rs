@@ -17,6 +17,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::Stream;
 use super::parts::{LEN_MIN, Need, Part, State};
 use crate::error::{Error, Result};
@@ -217,7 +219,7 @@ impl Journal {
     }
 
     /// Writes a frame with the shares of these streams, for which there is room, and syncs it. Returns
-    /// the generation that it is in.
+    /// the generation that it is in, and the payload.
     ///
     /// # Errors
     ///
@@ -227,16 +229,16 @@ impl Journal {
         records: &[Record],
         payload: &[&[u8]],
         streams: impl Iterator<Item = &'a Arc<Stream>>,
-    ) -> io::Result<u64> {
+    ) -> io::Result<(u64, Bytes)> {
         let mut state = lock(&self.state);
         state.promised = 0;
-        let generation = state.write(self.settings.salt, records, payload)?;
+        let (generation, payload) = state.write(self.settings.salt, records, payload)?;
         if let Some(part) = state.active() {
             let is_news =
                 |stream: &&Arc<Stream>| stream.journaled_in.load(Ordering::Relaxed) != generation;
             streams.filter(is_news).for_each(|stream| part.holds(stream));
         }
-        Ok(generation)
+        Ok((generation, payload))
     }
 
     /// Reserves room for a void.

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
+use bytes::Bytes;
+
 use super::Stream;
 use super::journal::Settings;
 use crate::error::Result;
@@ -46,7 +48,6 @@ pub(super) struct State {
     sequence: u64,
     /// Its directory.
     pub(super) previous: Vec<Record>,
-    buffer: Vec<u8>,
     /// The room that whoever leads has asked for and not written to yet: others leave as much.
     pub(super) promised: u64,
     /// The log is closed: the files may be somebody else's.
@@ -91,7 +92,6 @@ impl State {
             generation: 0,
             sequence: 0,
             previous: Vec::new(),
-            buffer: Vec::new(),
             promised: 0,
             closed: false,
         }
@@ -174,37 +174,33 @@ impl State {
         Ok(())
     }
 
-    /// Writes a frame and syncs it; returns its generation.
+    /// Writes a frame and syncs it; returns its generation, and its payload.
     pub(super) fn write(
         &mut self,
         salt: u64,
         records: &[Record],
         payload: &[&[u8]],
-    ) -> io::Result<u64> {
-        let (sequence, mut buffer) = (self.sequence + 1, std::mem::take(&mut self.buffer));
+    ) -> io::Result<(u64, Bytes)> {
+        let (sequence, mut buffer) = (self.sequence + 1, Vec::new());
         let previous = std::mem::take(&mut self.previous);
         let Some(part) = self.parts[self.active].as_mut() else {
             return Err(io::Error::other("there is no journal to write to"));
         };
-        buffer.clear();
         if part.end == JOURNAL_HEADER_LEN {
             part.first = sequence;
         }
         let (generation, offset, first) = (part.generation, part.end, part.first);
         let place = JournalPlace { salt, generation, offset, sequence, first };
         let shares = payload.iter().copied();
-        if frame::encode(&mut buffer, place, records, &previous, shares).is_none() {
+        let Some(payload) = frame::encode(&mut buffer, place, records, &previous, shares) else {
             return Err(io::Error::other("a frame of the journal is too long"));
-        }
+        };
         part.write(&buffer)?;
         self.sequence = sequence;
         self.previous = previous;
         self.previous.clear();
         self.previous.extend_from_slice(records);
-        if buffer.capacity() <= 1024 * 1024 {
-            self.buffer = buffer;
-        }
-        Ok(generation)
+        Ok((generation, Bytes::from(buffer).slice(payload)))
     }
 }
 

@@ -11,8 +11,10 @@
 
 use std::io;
 
+use bytes::Bytes;
+
 use super::Log;
-use super::tail::{Pending, State, Taken};
+use super::tail::{State, Taken};
 use super::write::{Active, Committed, Lead};
 use crate::error::Result;
 use crate::format::header::{Proof, Slot};
@@ -81,7 +83,7 @@ impl Lead<'_> {
             if !is_batch && tail.staged_len() >= LARGE_LEN {
                 return None;
             }
-            let taken = tail.take(&mut Pending::default())?;
+            let taken = tail.take(&mut self.writer.spare)?;
             self.log.staged.store(0, Ordering::Relaxed);
             taken
         };
@@ -102,12 +104,15 @@ impl Lead<'_> {
         self.commit_taken(Some(share.taken), Some(end), true)
     }
 
-    /// Lets readers see a share that is durable in the journal once its round is published.
-    pub(crate) fn publish_share(&mut self, share: Share, round: u64) {
-        let Taken { round: of_stream, pending, offset, proof, .. } = share.taken;
+    /// Lets readers see a share that is durable in the journal once its round is published. `frames` are
+    /// its frames, as part of what the round wrote.
+    pub(crate) fn publish_share(&mut self, share: Share, frames: Bytes, round: u64) {
+        let Taken { round: of_stream, mut pending, offset, proof, .. } = share.taken;
         let log = self.log;
         if let Some(reader) = log.newest_reader() {
-            reader.unwritten().push(offset, pending.frames.into());
+            // Nobody writes it soon where no file is open: then it must not hold the others.
+            let frames = if log.has_file() { frames } else { Bytes::copy_from_slice(&frames) };
+            reader.unwritten().push(offset, frames);
             reader.publish(proof.synced_to, proof.next_id, &pending.points);
         }
         // In this order: see `Log::next_id`.
@@ -117,6 +122,8 @@ impl Lead<'_> {
         log.durable.store(proof.next_id, Ordering::Release);
         self.writer.committed_proof = Some(proof);
         self.committed = Some(Committed { round: of_stream, appends: pending.appends });
+        pending.reset();
+        self.writer.spare = pending;
     }
 
     /// Tells other processes of the shares of a round, once that is published, as of one instant.

@@ -39,7 +39,7 @@ pub(crate) struct Writer {
     /// Whether nothing is committed in place until the lead is given up.
     pub(super) placing_is_stopped: bool,
     /// The buffers of the round before.
-    spare: Pending,
+    pub(super) spare: Pending,
 }
 
 /// The segment that frames are written to.

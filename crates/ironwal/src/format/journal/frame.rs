@@ -41,6 +41,8 @@
 //! A frame is valid if and only if its header and its directories are, its payload ends inside the
 //! file, and its `checksum` matches.
 
+use std::ops::Range;
+
 use super::{
     JOURNAL_HEADER_LEN, MAX_JOURNAL_FRAME_LEN, MAX_RECORDS, RECORD_LEN, Record, shares_len,
 };
@@ -80,16 +82,16 @@ fn head_len(records: u64, previous: u64) -> u64 {
     records.saturating_add(previous).saturating_mul(RECORD_LEN).saturating_add(HEADER_BYTES)
 }
 
-/// Appends a frame to `out`, whole blocks with the padding; `None`, with `out` as it was, if the
-/// frame would not be valid: too long, too many records, a payload that is not as long as the records
-/// say.
+/// Appends a frame to `out`, whole blocks with the padding, and returns where the payload is; `None`,
+/// with `out` as it was, if the frame would not be valid: too long, too many records, a payload that is
+/// not as long as the records say.
 pub(crate) fn encode<'a>(
     out: &mut Vec<u8>,
     place: JournalPlace,
     records: &[Record],
     previous: &[Record],
     payload: impl IntoIterator<Item = &'a [u8]>,
-) -> Option<()> {
+) -> Option<Range<usize>> {
     let start = out.len();
     let encoded = try_encode(out, place, records, previous, payload);
     if encoded.is_none() {
@@ -104,7 +106,7 @@ fn try_encode<'a>(
     records: &[Record],
     previous: &[Record],
     payload: impl IntoIterator<Item = &'a [u8]>,
-) -> Option<()> {
+) -> Option<Range<usize>> {
     let header = JournalFrame {
         offset: place.offset,
         records: u32::try_from(records.len()).ok()?,
@@ -150,10 +152,11 @@ fn try_encode<'a>(
     if left > 0 {
         return None;
     }
+    let payload = payload_start..out.len();
     let checksum = checksum::append(head, &out[payload_start..]);
     put(&mut out[start..], 0, checksum.to_le_bytes());
     out.resize(start + frame_len, 0);
-    Some(())
+    Some(payload)
 }
 
 /// What a header says.
