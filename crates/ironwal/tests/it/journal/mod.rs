@@ -12,6 +12,7 @@ mod joining;
 mod missing;
 mod replaying;
 mod room;
+mod settling;
 mod storm;
 
 use std::collections::BTreeMap;
