@@ -6,6 +6,7 @@ mod batches;
 mod closing;
 mod crowd;
 mod cuts;
+mod failing;
 mod freeing;
 mod holes;
 mod joining;
