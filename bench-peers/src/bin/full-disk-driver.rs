@@ -21,8 +21,9 @@ use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
 
 type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 
-/// What the two ballast files hold back, in bytes.
-const BALLAST_LEN: usize = 3 * 1024 * 1024;
+/// What the two ballast files hold back, in bytes: enough for streams of some 16 KiB to grow to four times
+/// that, fifty of them.
+const BALLAST_LEN: usize = 5 * 1024 * 1024;
 
 /// The same for tiny entries, of which many fit, and what is left to them besides.
 const TINY_BALLAST_LEN: usize = 192 * 1024;
