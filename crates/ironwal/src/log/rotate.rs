@@ -245,7 +245,10 @@ impl<'a> Lead<'a> {
     /// Creates a segment file; without space, nothing has changed.
     fn create(&self, slot: Slot, room: u64) -> Result<SegmentWriter> {
         let unfinished = self.begin_file(slot, room)?;
-        unfinished.finish().map_err(|error| self.log.fail(error))
+        unfinished.finish().map_err(|error| match error {
+            Error::Io(error) => self.log.fail(error),
+            full => full,
+        })
     }
 
     /// Begins a segment file under a temporary name; without space, nothing has changed.

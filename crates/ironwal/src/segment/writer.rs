@@ -93,10 +93,14 @@ impl<'a> Unfinished<'a> {
     }
 
     /// Makes the file durable, and its name.
-    pub(crate) fn finish(self) -> io::Result<SegmentWriter> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StorageFull`]: the directory has no space for the name, and nothing has changed.
+    pub(crate) fn finish(self) -> Result<SegmentWriter, Error> {
         let (storage, dir) = (self.storage, self.dir);
         self.file.sync()?;
-        let writer = self.rename()?;
+        let writer = self.rename().map_err(|error| no_space(error, dir))?;
         storage.sync_dir(dir)?;
         Ok(writer)
     }

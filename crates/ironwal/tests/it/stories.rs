@@ -253,6 +253,29 @@ fn a_seal_fits_what_was_reserved_for_it() {
     assert_eq!(wal.append("s", &[1; 8]).unwrap(), 507);
 }
 
+/// On a full disk a directory can have no space for one name more: the rename of a new segment failed, and
+/// the stream took no appends any more, also when there was space again.
+#[test]
+fn a_directory_without_space_for_a_name_is_a_full_disk() {
+    for mode in [SyncMode::Strict, SyncMode::Async] {
+        let disk = disk(1);
+        let wal = open(&disk, &options(mode)).unwrap();
+        let stream = wal.stream("s").unwrap();
+        stream.append(b"entry").unwrap();
+        for id in 1..5 {
+            stream.rotate().unwrap();
+            disk.fail_nth(CallKind::Rename, 1, std::io::ErrorKind::StorageFull);
+            let refused = stream.append(b"entry");
+            assert!(matches!(refused, Err(Error::StorageFull { .. })), "{mode:?}: {refused:?}");
+            assert_eq!(stream.append(b"entry").unwrap(), id, "{mode:?}");
+        }
+        wal.close().unwrap();
+        disk.crash();
+        let wal = open(&disk, &options(mode)).unwrap();
+        assert_eq!(wal.iter("s", 0).unwrap().count(), 5, "{mode:?}");
+    }
+}
+
 /// Appends behind damage, over reopenings, kills and power losses: no id is given out twice.
 #[test]
 fn appends_behind_damage_keep_their_ids() {
