@@ -17,8 +17,8 @@ use crate::sync::{Arc, Mutex, in_parallel, lock};
 /// How many streams a batch may have: what fits the directory of a frame, with others beside it.
 const PARTS_MAX: u64 = MAX_RECORDS as u64 / 2;
 
-/// For how many entries that are going to be added room is made at once.
-const RESERVE_MAX: usize = 1000;
+/// The most room that is made at once for entries that are going to be added, in bytes.
+const RESERVE_LEN_MAX: usize = 64 * 1024;
 
 /// Entries, one behind the other.
 #[derive(Debug, Default)]
@@ -32,7 +32,8 @@ impl Entries {
     /// Adds one, and makes room for so many more of its kind.
     pub(crate) fn push(&mut self, entry: &[u8], more: usize) {
         if self.data.capacity() - self.data.len() < entry.len() {
-            self.data.reserve(entry.len().saturating_mul(more.min(RESERVE_MAX) + 1));
+            let wanted = entry.len().saturating_mul(more.saturating_add(1));
+            self.data.reserve(wanted.min(RESERVE_LEN_MAX).max(entry.len()));
         }
         self.data.extend_from_slice(entry);
         self.ends.push(self.data.len());
@@ -43,9 +44,9 @@ impl Entries {
         self.ends.len()
     }
 
-    /// The frame that they become without compression, in bytes.
-    fn frame_len(&self) -> u64 {
-        frame::padded_len(frame::payload_len_of(self.len(), self.data.len() as u64))
+    /// The bytes that they take as the payload of a frame without compression.
+    fn payload_len(&self) -> u64 {
+        frame::payload_len_of(self.len(), self.data.len() as u64)
     }
 
     /// Each of them.
@@ -96,10 +97,8 @@ impl Part {
 
     /// The bytes that its frame takes.
     fn frame_len(&self) -> u64 {
-        match &self.packed {
-            Some(packed) => frame::padded_len(packed.payload_len()),
-            None => self.entries.frame_len(),
-        }
+        let raw_len = self.entries.payload_len();
+        frame::padded_len(self.packed.as_ref().map_or(raw_len, Packed::payload_len))
     }
 }
 
@@ -209,15 +208,16 @@ pub(crate) fn commit(root: &Path, request: &Arc<Request>) -> Result<Vec<Range<u6
         return Err(Error::TooLarge { len, limit });
     }
     let entries = request.entries();
-    let appends = || request.parts.iter().zip(&entries).map(|(part, entries)| part.append(entries));
+    let parts = request.parts.iter().zip(&entries);
+    let appends: Vec<_> = parts.map(|(part, entries)| (part, part.append(entries))).collect();
     // What is refused must not begin a stream.
-    for (part, append) in request.parts.iter().zip(appends()) {
-        part.stream.log().has_room_for(&append)?;
+    for (part, append) in &appends {
+        part.stream.log().has_room_for(append)?;
     }
-    for (part, append) in request.parts.iter().zip(appends()) {
+    for (part, append) in &appends {
         // What this thread has submitted before comes before.
         part.stream.stage_queued();
-        make_room(root, part, &append)?;
+        make_room(root, &part.stream, append)?;
     }
     close_gaps(&group, &request.parts)?;
     loop {
@@ -229,8 +229,8 @@ pub(crate) fn commit(root: &Path, request: &Arc<Request>) -> Result<Vec<Range<u6
             Outcome::Failed(error) => return Err(error),
             // Somebody else was faster.
             Outcome::NoRoom(nth) => {
-                let part = &request.parts[nth];
-                make_room(root, part, &part.append(&entries[nth]))?;
+                let (part, append) = &appends[nth];
+                make_room(root, &part.stream, append)?;
             }
             // There was no more room in the round.
             Outcome::Waiting => {}
@@ -251,11 +251,11 @@ fn close_gaps(group: &Group, parts: &[Part]) -> Result<()> {
     in_parallel(&with_gap, threads_max, |stream| stream.sync()).into_iter().collect()
 }
 
-/// Makes room for a part, if there is none.
-fn make_room(root: &Path, part: &Part, append: &Append<'_>) -> Result<()> {
-    part.stream.use_now();
-    while !part.stream.log().has_room_for(append)? {
-        part.stream.make_room_only(root, append)?;
+/// Makes room for an append, if there is none.
+fn make_room(root: &Path, stream: &Arc<Stream>, append: &Append<'_>) -> Result<()> {
+    stream.use_now();
+    while !stream.log().has_room_for(append)? {
+        stream.make_room_only(root, append)?;
     }
     Ok(())
 }

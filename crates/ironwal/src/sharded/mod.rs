@@ -264,16 +264,14 @@ impl ShardedWal {
     /// Those of [`WriteBatch::commit`](crate::WriteBatch::commit).
     pub fn append_batch_atomic(&self, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(u16, u64)>> {
         self.place_batch(entries, |parts| {
+            let name_of = |shard: &u16| self.inner.names[usize::from(*shard)].as_str();
             let mut batch = self.inner.wal.batch();
             for (shard, values) in parts {
-                batch.append_all(self.name_of(*shard)?, values);
+                batch.append_all(name_of(shard), values);
             }
-            let ids = batch.commit()?;
-            let ids = parts.iter().map(|(shard, _)| {
-                let ids = ids.get(self.name_of(*shard)?);
-                Ok(ids.cloned().unwrap_or_default())
-            });
-            ids.collect()
+            let mut ids = batch.commit()?;
+            let mut of = |(shard, _): &(u16, Vec<&[u8]>)| ids.remove(name_of(shard));
+            Ok(parts.iter().map(|part| of(part).unwrap_or_default()).collect())
         })
     }
 

@@ -3,10 +3,10 @@
 
 use std::io::ErrorKind;
 
-use ironwal::storage::sim::{CallKind, SimConfig, SimDisk};
+use ironwal::storage::sim::CallKind;
 use ironwal::{SyncMode, Wal};
 
-use super::{append_together, entries, open, options};
+use super::{append_together, disk, entries, open, options};
 
 /// Fails the first sync that `work` makes, then the second, and so on. When it is one of the journal's,
 /// no stream takes appends after it, and what was acknowledged before is there after a crash. Returns
@@ -14,8 +14,8 @@ use super::{append_together, entries, open, options};
 fn fail_each_sync(work: impl Fn(&Wal)) -> usize {
     let mut of_journal = 0;
     for nth in 1..500 {
-        let still = SimConfig { seed: nth, eviction: 0.0, write_back: 0.0, ..SimConfig::default() };
-        let disk = SimDisk::with_config(SimConfig { trace: true, ..still });
+        let disk = disk(nth);
+        disk.configure(|config| config.trace = true);
         let wal = open(&disk, &options(SyncMode::Strict));
         append_together(&wal, &[("a", b"0"), ("b", b"0")]).unwrap();
         append_together(&wal, &[("a", b"1"), ("b", b"1")]).unwrap();

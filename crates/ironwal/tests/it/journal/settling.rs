@@ -38,8 +38,7 @@ fn what_is_in_a_full_segment_outlives_the_journal() {
     is_standing.recv().unwrap();
 
     fill("a");
-    let highest = || generations(&disk).into_iter().flatten().max();
-    let before = highest();
+    let before = generations(&disk).into_iter().flatten().max();
     for _ in 0..10 {
         append_together(&wal, &[("c", &[1; 15_000]), ("d", &[1; 15_000])]).unwrap();
     }
