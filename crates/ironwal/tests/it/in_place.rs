@@ -1,17 +1,21 @@
 //! Appends that are not synced, and go into mapped memory: no calls, nothing lost to a kill, nothing
 //! called durable that is not, and nothing that overtakes.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ironwal::storage::sim::{CallKind, SimConfig};
 use ironwal::storage::{SimDisk, Storage};
-use ironwal::{Environment, Error, Maintenance, Stream, SyncMode, Wal, WalOptions, WriteStrategy};
+use ironwal::{
+    CorruptionPolicy, Environment, Error, Maintenance, Stream, SyncMode, Wal, WalOptions,
+    WriteStrategy,
+};
 
 use crate::hooked::Hooked;
 
 const UNSYNCED: [SyncMode; 3] = [SyncMode::Async, SyncMode::BatchOnly, SyncMode::Interval(HOUR)];
-const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn options(mode: SyncMode) -> WalOptions {
     WalOptions { sync_mode: mode, ..WalOptions::new("/log") }
@@ -21,8 +25,15 @@ fn open(storage: impl Storage, mode: SyncMode) -> Wal {
     let environment = Environment::default()
         .with_storage(Arc::new(storage))
         .with_entropy(|| 0x5A17)
+        .with_clock(hours())
         .with_maintenance(Maintenance::Inline);
     Wal::open_with(options(mode), environment).unwrap()
+}
+
+/// A clock by which an hour passes between two looks at it: streams are idle at the second.
+fn hours() -> impl Fn() -> Duration + Send + Sync {
+    let looks = AtomicU32::new(0);
+    move || HOUR * looks.fetch_add(1, Ordering::Relaxed)
 }
 
 fn entries(wal: &Wal, stream: &str) -> Vec<Vec<u8>> {
@@ -183,4 +194,35 @@ fn what_comes_during_a_sync_is_not_called_durable() {
             }
         }
     }
+}
+
+/// Something is appended while an idle stream is synced. A slot that spoke of it would say that it is
+/// durable, and a power loss before it is would be taken for damage.
+#[test]
+fn what_comes_while_an_idle_stream_is_synced_is_not_proven() {
+    let mut lost = 0;
+    for (seed, call) in (0..60).flat_map(|seed| (1..6).map(move |call| (seed, call))) {
+        let disk = SimDisk::new(seed);
+        let intruder = Arc::new(Intruder::default());
+        let hook = Arc::clone(&intruder);
+        let wal = open(Hooked::new(&disk).after_sync(move || hook.intrude()), SyncMode::Async);
+        let stream = wal.stream("s").unwrap();
+        stream.append(b"before").unwrap();
+        stream.append(b"before").unwrap();
+        assert!(intruder.stream.set(stream.clone()).is_ok());
+        wal.maintain();
+        intruder.is_on.store(true, Ordering::Relaxed);
+        disk.cut_power_at(call);
+        wal.maintain();
+        intruder.is_on.store(false, Ordering::Relaxed);
+        disk.crash();
+        drop((stream, wal));
+        let options =
+            WalOptions { on_corruption: CorruptionPolicy::Error, ..options(SyncMode::Async) };
+        let environment = Environment::default().with_storage(Arc::new(disk.process()));
+        let wal = Wal::open_with(options, environment).unwrap();
+        let found = entries(&wal, "s").len() as u64;
+        lost += u64::from(found < 2 + intruder.intrusions.load(Ordering::Relaxed));
+    }
+    assert!(lost > 20, "what came was lost {lost} times");
 }

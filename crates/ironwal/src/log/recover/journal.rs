@@ -219,7 +219,7 @@ impl FoundJournal {
         let mut wanted: BTreeMap<u64, BTreeMap<u64, Pieces>> = BTreeMap::new();
         let lost = self.resolved.lost.iter().map(|lost| (lost.record, None));
         let shares = self.resolved.shares.iter();
-        // In this order: a copy that is there stands for one that is lost.
+        // No place is spoken of twice, for a cut makes a void of what was said before.
         let all = lost.chain(shares.map(|it| (it.record, Some((it.file, it.offset)))));
         for (record, place) in all.filter(|(record, _)| !record.is_void()) {
             let segments = wanted.entry(record.stream_number).or_default();

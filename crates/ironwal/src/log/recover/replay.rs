@@ -9,7 +9,7 @@ use super::journal::{FoundJournal, Pieces, begin_generation, loss_of, read};
 use super::repair::finish_renaming;
 use crate::error::{Error, Result};
 use crate::format::checksum::SegmentSeed;
-use crate::format::header::{FirstKept, HEADER_LEN, Proof};
+use crate::format::header::{FirstKept, Proof};
 use crate::format::journal::Record;
 use crate::options::CorruptionPolicy;
 use crate::segment::first_id_of;
@@ -245,12 +245,14 @@ impl Target {
         record: Record,
     ) -> Result<()> {
         let Some((slot, _)) = segment.slot else { return Ok(()) };
-        let start = reached.unwrap_or(Proof::of_nothing(segment.first_id));
-        if start.synced_to >= record.offset || slot.proof.synced_to >= record.offset {
+        // Damage to what is proven is not the journal's, and entries behind it may be there.
+        let further = reached.filter(|reached| reached.synced_to > slot.proof.synced_to);
+        let start = further.unwrap_or(slot.proof);
+        if start.synced_to >= record.offset {
             return Ok(());
         }
         let walk = segment.walk(&**replay.storage, start, record.offset, start)?;
-        let (from, ids_from) = (walk.end.synced_to.max(HEADER_LEN), walk.end.next_id);
+        let (from, ids_from) = (walk.end.synced_to, walk.end.next_id);
         let ids = record.ids();
         let (Ok(index), Ok(count)) = (
             u32::try_from(ids_from.saturating_sub(segment.first_id)),

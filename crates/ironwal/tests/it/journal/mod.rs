@@ -10,6 +10,7 @@ mod failing;
 mod freeing;
 mod holes;
 mod joining;
+mod lost;
 mod missing;
 mod replaying;
 mod room;
