@@ -195,8 +195,8 @@ impl File for CountingFile {
         self.file.sync()
     }
 
-    fn map(&self) -> io::Result<Option<Bytes>> {
-        let map = self.file.map()?;
+    fn map(&self, len: u64) -> io::Result<Option<Bytes>> {
+        let map = self.file.map(len)?;
         self.counts.maps.add(map.as_ref().map_or(0, Bytes::len));
         Ok(map)
     }

@@ -180,6 +180,35 @@ impl Scanner {
         }
     }
 
+    /// The frame that holds `id`, verified, moving behind it. The payloads of those before it are not
+    /// looked at: that the frame is whole, in its place, and has the id, says enough.
+    ///
+    /// `id` is not below the next one that is due. `None`, and nothing has moved, if what stands there is not one frame after another up to it.
+    /// [`Scanner::step`] says what it is.
+    pub(crate) fn find<S: Source>(
+        &mut self,
+        source: &mut S,
+        id: u64,
+    ) -> Result<Option<Frame>, S::Error> {
+        let Extent { seed, first_id, mut offset, mut next_id, limit, .. } = self.extent;
+        loop {
+            let window = source.window(offset, FRAME_HEADER_LEN)?;
+            let Ok(frame) = frame::peek(window, offset, limit, seed) else { return Ok(None) };
+            let ids = frame.ids(first_id);
+            if frame.lost || ids.start != next_id {
+                return Ok(None);
+            }
+            if id < ids.end {
+                break;
+            }
+            (offset, next_id) = (frame.end(), ids.end);
+        }
+        let Ok(frame) = self.read(source, offset)? else { return Ok(None) };
+        self.extent.offset = frame.end();
+        self.extent.next_id = frame.ids(first_id).end;
+        Ok(Some(frame))
+    }
+
     /// Where to go on behind damage at `at`, and with which id.
     ///
     /// A proven end ahead is a boundary between frames; one that frames behind us recorded is not
@@ -482,6 +511,42 @@ mod tests {
         extent.proven_end = segment.bytes.len() as u64;
         extent.proven_id = 1007;
         assert_eq!(scan(&segment.bytes, extent), "F1000+1 D1001+5 F1006+1 E64");
+    }
+
+    /// What `find` says of each id: the offset of its frame behind the header, `-` for nothing.
+    fn find(segment: &Segment, count: u64) -> String {
+        let found = |id: u64| {
+            let mut scanner = Scanner::new(segment.extent());
+            let Ok(found) = scanner.find(&mut SliceSource(&segment.bytes), FIRST_ID + id);
+            match found {
+                Some(frame) => {
+                    let behind = (frame.end(), frame.ids(FIRST_ID).end);
+                    assert_eq!((scanner.offset(), scanner.next_id()), behind);
+                    (frame.offset - HEADER_LEN).to_string()
+                }
+                None => {
+                    assert_eq!((scanner.offset(), scanner.next_id()), (HEADER_LEN, FIRST_ID));
+                    "-".to_string()
+                }
+            }
+        };
+        (0..count).map(found).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn an_id_is_found_behind_headers_that_lead_to_it() {
+        assert_eq!(find(&Segment::new(), 1), "-");
+        assert_eq!(find(&three().zeros(100), 5), "0 32 32 64 -");
+        let mut segment = three();
+        segment.bytes[HEADER + 25] ^= 1;
+        assert_eq!(find(&segment, 4), "- 32 32 64", "the payload of another frame is damaged");
+        segment.bytes[HEADER + 32 + 9] ^= 1;
+        assert_eq!(find(&segment, 4), "- - - -", "a header on the way is damaged");
+        let lost = Segment::new().frame(&[b"a"], 0).loss(2, 48).frame(&[b"b"], 0);
+        assert_eq!(find(&lost, 4), "0 - - -");
+        let mut jump = Segment::new().frame(&[b"a"], 0);
+        jump.next_index += 2;
+        assert_eq!(find(&jump.frame(&[b"b"], 0), 4), "0 - - -");
     }
 
     #[test]

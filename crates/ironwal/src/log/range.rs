@@ -24,19 +24,21 @@ pub(crate) struct Span {
     known: Arc<Vec<Arc<Segment>>>,
     /// The one of them that was looked at last.
     near: usize,
+    /// Why it could not be found out where the stream ends; whoever asks first is told.
+    unknown_end: Option<Error>,
     over: bool,
 }
 
 impl Span {
     /// The entries from `start` to before `end`, of those that are committed now.
     pub(crate) fn new(log: Arc<Log>, start: u64, end: u64, read_len: usize) -> Self {
-        // If it fails, reading says so.
-        let _ = log.refresh();
+        let unknown_end = log.refresh().err();
         // The committed end first: every segment that it reaches into is listed by then.
         let committed = log.committed_or_lost_end();
         let known = log.segments();
         let front = Entries::new(Arc::clone(&log), start, read_len);
-        Self { front, log, back: end.min(committed), tail: None, known, near: 0, over: false }
+        let back = end.min(committed);
+        Self { front, log, back, tail: None, known, near: 0, unknown_end, over: false }
     }
 
     /// How many ids are left at most.
@@ -47,6 +49,7 @@ impl Span {
     /// The next entry from the front. Damage is returned once, by whichever end comes to it first;
     /// any other error ends the span.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, Bytes)>> {
+        self.check_end()?;
         if self.is_over_at(self.front.next_id()) {
             return self.over();
         }
@@ -65,6 +68,7 @@ impl Span {
     /// The next entry from the back.
     pub(crate) fn next_back(&mut self) -> Result<Option<(u64, Bytes)>> {
         let mut patience = Patience::default();
+        self.check_end()?;
         loop {
             let Some(id) = self.back.checked_sub(1) else { return self.over() };
             if self.is_over_at(id) || id < self.log.first_id() {
@@ -93,6 +97,16 @@ impl Span {
                     return Err(Error::Io(error));
                 }
                 Err(ReadError::Retired) => patience.wait().inspect_err(|_| self.over = true)?,
+            }
+        }
+    }
+
+    fn check_end(&mut self) -> Result<()> {
+        match self.unknown_end.take() {
+            None => Ok(()),
+            Some(error) => {
+                self.over = true;
+                Err(error)
             }
         }
     }

@@ -171,7 +171,7 @@ impl Log {
             }
             self.committed.store(reached, Ordering::Release);
         }
-        self.forget_pruned(told.first_id);
+        self.forget_pruned(state, told.first_id);
         Ok(true)
     }
 
@@ -219,7 +219,7 @@ impl Log {
         Ok(true)
     }
 
-    fn forget_pruned(&self, first_id: u64) {
+    fn forget_pruned(&self, state: &mut State, first_id: u64) {
         if first_id <= self.first_id() {
             return;
         }
@@ -228,6 +228,7 @@ impl Log {
         let freed = self.full_segments_before(first_id);
         self.set_segments(self.segments()[freed.len()..].to_vec());
         drop(change);
+        state.cuts.drain(..freed.len().min(state.cuts.len()));
         freed.iter().for_each(|segment| segment.retire(segment.next_id()));
     }
 
@@ -295,7 +296,7 @@ impl Log {
         let (cuts, known) = (&state.cuts, &before);
         let same = |surveyed: &Surveyed| {
             let (first_id, next_id) = (surveyed.segment.first_id(), surveyed.segment.next_id());
-            let at = known.iter().position(|segment| segment.first_id() == first_id)?;
+            let at = known.binary_search_by_key(&first_id, |segment| segment.first_id()).ok()?;
             if cuts.get(at) != Some(&(first_id, surveyed.cut)) || known[at].next_id() > next_id {
                 return None;
             }
@@ -305,13 +306,30 @@ impl Log {
         let kept: Vec<Option<Arc<Segment>>> = found.iter().map(same).collect();
         // A cut gives the segment that it goes through another number. What was cut off may have grown
         // again, so where in the segment it was is not known.
-        let is_cut = |it: &&Surveyed| {
+        let is_cut = |it: &Surveyed| {
             let first_id = it.segment.first_id();
-            let before = state.cuts.iter().find(|(before, _)| *before == first_id);
-            before.is_some_and(|(_, cut)| *cut != it.cut)
+            let before = cuts.binary_search_by_key(&first_id, |(before, _)| *before);
+            before.is_ok_and(|at| cuts[at].1 != it.cut)
         };
-        let cut_in = found.iter().find(is_cut).map(|cut| cut.segment.first_id());
+        let cut_in = found.iter().find(|it| is_cut(it)).map(|cut| cut.segment.first_id());
         let cut_to = cut_in.or((next_id < self.next_id()).then_some(next_id));
+        // Whoever reads one that was pruned, or that is known anew, goes on to its end. What was cut is
+        // looked up anew in what has taken its place.
+        let stays = |segment: &Arc<Segment>| {
+            let first_id = segment.first_id();
+            let at = found.binary_search_by_key(&first_id, |it| it.segment.first_id()).ok()?;
+            let end = found[at].segment.next_id().min(segment.next_id());
+            (!is_cut(&found[at])).then_some(end)
+        };
+        let is_pruned = |segment: &Arc<Segment>| segment.next_id() <= first_kept.id;
+        let readable_to: Vec<u64> = before
+            .iter()
+            .map(|segment| match stays(segment) {
+                Some(end) => end,
+                None if is_pruned(segment) => segment.next_id(),
+                None => segment.first_id(),
+            })
+            .collect();
         let cuts = found.iter().map(|it| (it.segment.first_id(), it.cut)).collect();
         let segments: Vec<Arc<Segment>> = found
             .into_iter()
@@ -333,12 +351,9 @@ impl Log {
         if let Some(end) = cut_to {
             self.followers.tell(end);
         }
-        for segment in before.iter() {
+        for (segment, readable_to) in before.iter().zip(readable_to) {
             if !segments.iter().any(|it| Arc::ptr_eq(it, segment)) {
-                // Whoever reads one that was pruned goes on to its end. What was cut is looked up
-                // anew in what has taken its place.
-                let pruned = segment.next_id() <= first_kept.id;
-                segment.retire(if pruned { segment.next_id() } else { segment.first_id() });
+                segment.retire(readable_to);
             }
         }
         state.cuts = cuts;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter, Weighter};
 
@@ -33,6 +34,9 @@ pub(crate) struct ReadContext {
     storage: Arc<dyn Storage>,
     maps: bool,
     handles: Cache<u64, Opened, UnitWeighter>,
+    /// Segments that are still written to, as far as they had frames when they were mapped; `None`: they
+    /// cannot be.
+    prefixes: Cache<u64, Option<Bytes>, UnitWeighter>,
     blocks: Option<Cache<BlockKey, Arc<Block>, BlockWeight>>,
 }
 
@@ -65,6 +69,7 @@ impl ReadContext {
             storage,
             maps: options.read_strategy == ReadStrategy::Mmap,
             handles: cache(files, files as u64, UnitWeighter),
+            prefixes: cache(files, files as u64, UnitWeighter),
             blocks,
         })
     }
@@ -94,7 +99,7 @@ impl ReadContext {
         };
         let handle = match handle {
             // Where mapping fails for whatever reason, reading says what is wrong, if anything is.
-            Handle::File(file) if self.maps && may_map => match file.map() {
+            Handle::File(file) if self.maps && may_map => match file.map(u64::MAX) {
                 Ok(Some(map)) => Handle::Map(map),
                 _ => Handle::File(file),
             },
@@ -104,14 +109,32 @@ impl ReadContext {
         Ok(handle)
     }
 
+    /// Whether segments are mapped for reading.
+    pub(super) fn maps(&self) -> bool {
+        self.maps
+    }
+
+    /// The frames of a segment that is still written to, as far as they were mapped; the inner `None`
+    /// says that they cannot be.
+    pub(super) fn prefix(&self, segment: u64) -> Option<Option<Bytes>> {
+        self.prefixes.get(&segment)
+    }
+
+    /// Keeps what was mapped of such a segment.
+    pub(super) fn keep_prefix(&self, segment: u64, prefix: Option<Bytes>) {
+        self.prefixes.insert(segment, prefix);
+    }
+
     /// Closes the file of a segment.
     pub(super) fn close(&self, segment: u64) {
         self.handles.remove(&segment);
+        self.prefixes.remove(&segment);
     }
 
     /// Closes all files and forgets all blocks.
     pub(crate) fn clear(&self) {
         self.handles.clear();
+        self.prefixes.clear();
         if let Some(blocks) = &self.blocks {
             blocks.clear();
         }

@@ -6,7 +6,7 @@ use super::block::{Block, Decoded};
 use super::reader::{ReadError, Segment};
 use super::source::FileSource;
 use crate::format::checksum::SegmentSeed;
-use crate::format::frame::{FRAME_HEADER_LEN, Fault};
+use crate::format::frame::{FRAME_HEADER_LEN, Fault, Frame};
 use crate::format::scan::{Gap, Scanner, Step};
 use crate::sync::Arc;
 
@@ -81,29 +81,48 @@ impl Finder {
         let run_len = run.end.saturating_sub(offset).min(len_max);
         let read_len = usize::try_from(run_len).unwrap_or(0).max(FRAME_HEADER_LEN);
         let source = match &mut self.source {
-            Some(source) => {
+            Some(source) if source.reaches(run.end) => {
                 source.set_read_len(read_len);
                 source.set_limit(extent.limit);
                 source
             }
-            none => none.insert(segment.source(segment.handle()?, read_len, extent.limit)),
+            source => {
+                let handle = segment.handle_below(run.end)?;
+                source.insert(segment.source(handle, read_len, extent.limit))
+            }
         };
         // So that its buffer can be used again.
         self.frame = None;
         let mut scanner = Scanner::new(extent);
+        let frame = match scanner.find(source, id)? {
+            Some(frame) => frame,
+            None => {
+                // What may have to be looked for behind it is not in the map of a part.
+                *source = segment.source(segment.handle()?, read_len, extent.limit);
+                Self::find_by_steps(&segment, &mut scanner, source, id)?
+            }
+        };
+        self.behind = Some((scanner.offset(), scanner.next_id()));
+        let decoded = Decoded::read(source, &frame, segment.first_id())?;
+        let decoded =
+            decoded.map_err(|kind| ReadError::Damaged(segment.frame_damage(&frame, kind)))?;
+        self.frame = Some(decoded);
+        Ok(())
+    }
+
+    /// The same where something on the way to the frame, or the frame itself, is damaged.
+    fn find_by_steps(
+        segment: &Segment,
+        scanner: &mut Scanner,
+        source: &mut FileSource,
+        id: u64,
+    ) -> Result<Frame, ReadError> {
         loop {
             match scanner.step(source)? {
-                Step::Frame(frame) => {
-                    if !frame.ids(segment.first_id()).contains(&id) {
-                        continue;
-                    }
-                    self.behind = Some((scanner.offset(), scanner.next_id()));
-                    let decoded = Decoded::read(source, &frame, segment.first_id())?;
-                    let decoded = decoded
-                        .map_err(|kind| ReadError::Damaged(segment.frame_damage(&frame, kind)))?;
-                    self.frame = Some(decoded);
-                    return Ok(());
+                Step::Frame(frame) if frame.ids(segment.first_id()).contains(&id) => {
+                    return Ok(frame);
                 }
+                Step::Frame(_) => {}
                 Step::Damaged(gap) if gap.ids.contains(&id) => {
                     return Err(ReadError::Damaged(segment.gap_damage(gap)));
                 }

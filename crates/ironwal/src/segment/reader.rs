@@ -4,6 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::context::ReadContext;
 use super::index::{Index, Lookup};
 use super::source::{FileSource, Handle};
@@ -17,6 +19,10 @@ use crate::format::scan::{Extent, Gap, Source};
 use crate::format::seal::{POINT_LEN, Point, SEAL_BYTES, SEAL_LEN, Seal};
 use crate::storage::File;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
+
+/// A segment that is still written to is mapped when it is this long, and again whenever it is twice as
+/// long, in bytes.
+const MAPPED_LEN_MIN: u64 = HEADER_LEN + 4096;
 
 /// The number of the next segment that this process makes or finds.
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
@@ -290,6 +296,44 @@ impl Segment {
         })
     }
 
+    /// The same for reads below `end`, which was taken before. What was committed is never changed, nor
+    /// taken from the file, so it can be mapped while others append behind it.
+    pub(super) fn handle_below(&self, end: u64) -> Result<Handle, ReadError> {
+        if self.context.maps() && !self.is_proven() {
+            let known = self.context.prefix(self.number);
+            let len = known.as_ref().map_or(0, |map| map.as_ref().map_or(u64::MAX, len_of));
+            match known.flatten().filter(|_| end <= len) {
+                Some(map) => return Ok(Handle::Map(map)),
+                None if end >= MAPPED_LEN_MIN.max(len.saturating_mul(2)) => {
+                    if let Some(map) = self.map_prefix()?.filter(|map| end <= len_of(map)) {
+                        return Ok(Handle::Map(map));
+                    }
+                }
+                None => {}
+            }
+        }
+        self.handle()
+    }
+
+    /// Maps the frames that are in the file.
+    fn map_prefix(&self) -> Result<Option<Bytes>, ReadError> {
+        // In this order: what is committed and not in the file yet was pushed before its end was
+        // published.
+        let end = self.end();
+        if !self.unwritten.is_empty() {
+            return Ok(None);
+        }
+        let Handle::File(file) = self.handle()? else { return Ok(None) };
+        // Where mapping fails for whatever reason, reading says what is wrong, if anything is.
+        let map = file.map(end).ok().flatten().filter(|map| len_of(map) == end);
+        self.context.keep_prefix(self.number, map.clone());
+        if self.is_retired() {
+            // Whoever retired it may have been through with the cache before this one was in it.
+            self.context.close(self.number);
+        }
+        Ok(map)
+    }
+
     /// The committed bytes below `limit`, which was taken before.
     pub(super) fn source(&self, handle: Handle, read_len: usize, limit: u64) -> FileSource {
         FileSource::new(handle, read_len, limit).with_unwritten(Some(Arc::clone(&self.unwritten)))
@@ -387,6 +431,10 @@ impl Segment {
             }
         }
     }
+}
+
+fn len_of(map: &Bytes) -> u64 {
+    map.len() as u64
 }
 
 /// The seal of a file, if it has a valid one; `salt` is checked if it is known.

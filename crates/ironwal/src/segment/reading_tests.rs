@@ -209,8 +209,9 @@ impl File for Mapped {
     fn sync(&self) -> io::Result<()> {
         self.file.sync()
     }
-    fn map(&self) -> io::Result<Option<Bytes>> {
-        Ok(self.of.maps.clone())
+    fn map(&self, len: u64) -> io::Result<Option<Bytes>> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        Ok(self.of.maps.as_ref().map(|map| map.slice(..len.min(map.len()))))
     }
 }
 

@@ -17,7 +17,8 @@ const SPARE_FACTOR_MAX: usize = 4;
 pub(crate) enum Handle {
     /// Read by system calls.
     File(Arc<dyn File>),
-    /// Mapped: nobody will ever write to it or shorten it. So nothing is unwritten either.
+    /// Mapped, all of it or from the beginning on: nobody will ever write to that or take it from the
+    /// file. So nothing of it is unwritten either.
     Map(Bytes),
 }
 
@@ -58,6 +59,14 @@ impl FileSource {
     /// Reads at least this many bytes at a time from now on.
     pub(crate) fn set_read_len(&mut self, read_len: usize) {
         self.read_len = read_len;
+    }
+
+    /// Whether it has all of the segment up to `end`, which is committed.
+    pub(crate) fn reaches(&self, end: u64) -> bool {
+        match &self.handle {
+            Handle::File(_) => true,
+            Handle::Map(map) => end <= map.len() as u64,
+        }
     }
 
     /// Whether slices point into a mapped file.

@@ -343,14 +343,14 @@ fn check_syncing(storage: &dyn Storage, dir: &Path) {
 fn check_mapping(storage: &dyn Storage, dir: &Path) {
     let path = dir.join("a");
     let file = create(storage, &path);
-    let Some(empty) = ok(file.map(), "map") else {
+    let Some(empty) = ok(file.map(u64::MAX), "map") else {
         return;
     };
     assert_eq!(empty, &b""[..], "an empty file");
     let pattern: Vec<u8> = (0..10_000_u32).map(|n| n.to_le_bytes()[0] ^ 0xa5).collect();
     write(&*file, &pattern, 0);
     let reader = ok(storage.open(&path, OpenMode::Read), "open");
-    let maps = [ok(file.map(), "map"), ok(reader.map(), "map while reading only")];
+    let maps = [ok(file.map(u64::MAX), "map"), ok(reader.map(u64::MAX), "map while reading only")];
     assert!(maps.iter().all(|map| map.as_deref() == Some(&pattern)), "what was written");
     ok(file.sync(), "sync");
     ok(storage.rename(&path, &dir.join("b")), "rename");
@@ -362,8 +362,11 @@ fn check_mapping(storage: &dyn Storage, dir: &Path) {
     let file = create(storage, &dir.join("reserved"));
     write(&*file, b"abc", 0);
     ok(file.reserve(0, 5_000), "reserve");
-    let map = ok(file.map(), "map").unwrap_or_default();
-    assert_eq!((map.len(), map.get(..4)), (5_000, Some(&b"abc\0"[..])), "a reserved file");
+    for (len, expected) in [(u64::MAX, 5_000), (5_000, 5_000), (4, 4), (0, 0)] {
+        let map = ok(file.map(len), "map").unwrap_or_default();
+        assert_eq!(map.len(), expected, "a part of a reserved file");
+        assert!(map.iter().zip(b"abc\0").all(|(found, due)| found == due), "a reserved file");
+    }
 }
 
 fn check_storing(storage: &dyn Storage, dir: &Path) {

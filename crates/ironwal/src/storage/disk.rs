@@ -306,8 +306,8 @@ impl File for RealFile {
         sync_file(&self.file).map_err(|e| self.name("fdatasync", e))
     }
 
-    fn map(&self) -> io::Result<Option<bytes::Bytes>> {
-        Ok(map::content(&self.file, self.len()?))
+    fn map(&self, len: u64) -> io::Result<Option<bytes::Bytes>> {
+        Ok(map::content(&self.file, len.min(self.len()?)))
     }
 
     fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {

@@ -2,7 +2,7 @@
 //!
 //! Three kinds of maps, all shared with the page cache, so nothing is copied twice:
 //!
-//! - [`content`]: a file that nobody changes any more, as [`Bytes`];
+//! - [`content`]: the part of a file that nobody changes any more, as [`Bytes`];
 //! - [`Region`]: a file that is written to;
 //! - [`Words`]: a few words that a writer changes while other processes read them.
 //!
@@ -48,14 +48,16 @@ pub(super) fn content(file: &fs::File, len: u64) -> Option<Bytes> {
         return Some(Bytes::new());
     }
     // SAFETY: the obligation is that the bytes under the slice do not change, and stay in the file,
-    // while the map lives. The contract of `File::map` passes it on: it is asked only for files that
-    // nobody will write to or shorten. In this crate those are segments that are proven to their end,
-    // whose frames, points and seal are never written again; they are only ever renamed or unlinked,
-    // and that leaves the pages. A slot of the header can be, and nothing reads a header through a map. The map is for reading only, so
-    // it cannot break the rule itself. What remains are strangers who write to the file, and a dying
-    // disk: see the module's documentation. Every byte that comes from a map is checked against a
-    // checksum before it is believed, but no check rules out that a stranger changes it afterwards:
-    // we rely on the directory being ours.
+    // while the map lives. The contract of `File::map` passes it on: it is asked only for bytes that
+    // nobody will write or take from the file. In this crate those are segments that are proven to
+    // their end, and the committed frames of others that are in the file: no frame is ever written
+    // again once it is committed, nor cut off but by another file in the place of this one, which is
+    // renamed or unlinked, and that leaves the pages. A slot of the header can be written, and nothing
+    // reads a header through a map. The map is for reading only, so it cannot break the rule itself.
+    // What remains are strangers who write to the file, and a dying disk: see the module's
+    // documentation. Every byte that comes from a map is checked against a checksum before it is
+    // believed, but no check rules out that a stranger changes it afterwards: we rely on the directory
+    // being ours.
     let map = unsafe { MmapOptions::new().len(len).map(file) }.ok()?;
     Some(Bytes::from_owner(map))
 }

@@ -225,17 +225,19 @@ pub trait File: Send + Sync + std::fmt::Debug {
     /// Makes content and length of the file durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// The whole content of the file as it is now, without copying it where that can be done;
-    /// `None` where it cannot.
+    /// The first `len` bytes of the file, or as many as it has, without copying them where that can be
+    /// done; `None` where it cannot.
     ///
-    /// Asked only for files that nobody will shorten, and of which nobody will write what the asker is
-    /// going to read, while the answer lives, which goes on when the file is closed, renamed or removed.
+    /// Asked only for bytes that nobody will take away by shortening the file, and of which nobody will
+    /// write what the asker is going to read, while the answer lives, which goes on when the file is
+    /// closed, renamed or removed.
     ///
     /// # Errors
     ///
     /// If the length cannot be found out. That a file cannot be mapped is no error, as it can still be
     /// read.
-    fn map(&self) -> io::Result<Option<bytes::Bytes>> {
+    fn map(&self, len: u64) -> io::Result<Option<bytes::Bytes>> {
+        let _ = len;
         Ok(None)
     }
 

@@ -22,7 +22,9 @@ use crate::sync::Arc;
 /// - Damage is yielded once, as [`Error::Damaged`](crate::Error::Damaged) with the ids that cannot be read, by whichever end
 ///   comes to it first, and that end goes on behind it. The ids are those of the whole damage; they
 ///   can reach beyond the range.
-/// - [`Error::Io`](crate::Error::Io) and [`Error::Closed`](crate::Error::Closed) are yielded once, and both ends are over.
+/// - [`Error::Io`](crate::Error::Io), [`Error::Closed`](crate::Error::Closed), and for a log that was
+///   opened for reading [`Error::Locked`](crate::Error::Locked), if whoever writes to it does not tell
+///   where it ends, are yielded once, and both ends are over.
 /// - Entries that are pruned meanwhile are passed over at the front, and end it at the back. Where
 ///   entries were cut off meanwhile, it ends.
 ///

@@ -162,8 +162,8 @@ impl File for HookedFile {
         (self.disk.after_sync)();
         synced
     }
-    fn map(&self) -> io::Result<Option<Bytes>> {
-        let map = self.file.map();
+    fn map(&self, len: u64) -> io::Result<Option<Bytes>> {
+        let map = self.file.map(len);
         (self.disk.after_read)();
         map
     }

@@ -188,3 +188,80 @@ fn a_reader_sees_exactly_what_is_committed() {
         }
     }
 }
+
+/// A reader knew of a pruning, and then another process opened the log. All segments were taken for
+/// new ones, as if the stream had been cut: ranges that somebody was in the middle of ended there,
+/// without an error.
+#[test]
+fn a_range_goes_on_when_the_log_is_opened_anew() {
+    opened_anew(100, None);
+    // Nor does it end where a segment cannot be opened for a moment, when it is looked up anew.
+    let failed: Vec<bool> = (1..60).map(|nth| opened_anew(1, Some(nth))).collect();
+    assert!(failed.contains(&true) && failed.contains(&false), "{failed:?}");
+}
+
+/// Returns whether anything failed.
+fn opened_anew(files: usize, fail_open: Option<u64>) -> bool {
+    let disk = SimDisk::new(1);
+    let options = WalOptions {
+        max_segment_size: 200,
+        max_open_read_segments: files,
+        ..WalOptions::new("/log")
+    };
+    let writer = open(&disk, &options).unwrap();
+    let stream = writer.stream("a").unwrap();
+    for id in 0..60_u8 {
+        stream.append(&[id; 30]).unwrap();
+    }
+    let reader = reader(&disk, &options);
+    let read = reader.stream("a").unwrap();
+    assert_eq!(read.next_id(), 60);
+    assert!(stream.truncate_before(20).unwrap() > 3);
+    let first_id = stream.first_id();
+    assert_eq!(read.first_id(), first_id);
+    let mut ranges = [read.range(..), read.range(30..), read.range(..)];
+    assert_eq!(ranges[0].next().unwrap().unwrap().0, first_id);
+    assert_eq!(ranges[1].next().unwrap().unwrap().0, 30);
+    assert_eq!(ranges[2].next_back().unwrap().unwrap().0, 59);
+    drop(stream);
+    writer.close().unwrap();
+    let writer = open(&disk, &options).unwrap();
+    writer.append("a", b"60").unwrap();
+    if let Some(nth) = fail_open {
+        disk.fail_nth(CallKind::Open, nth, std::io::ErrorKind::Other);
+    }
+    let failed = read.next_id() < 61;
+    disk.clear_faults();
+    assert_eq!(read.next_id(), 61);
+    let opened = disk.calls(CallKind::Open);
+    read.get(30).unwrap();
+    assert!(files == 1 || disk.calls(CallKind::Open) == opened, "it is the segment that was known");
+    let [all, half, back] = ranges.map(|range| range.map(|entry| entry.unwrap().0));
+    assert_eq!(all.collect::<Vec<_>>(), (first_id + 1..60).collect::<Vec<_>>());
+    assert_eq!(half.collect::<Vec<_>>(), (31..60).collect::<Vec<_>>());
+    assert_eq!(back.collect::<Vec<_>>(), (first_id..59).collect::<Vec<_>>());
+    failed
+}
+
+/// Where a stream ends cannot be found out: a range says so, from either end, and does not end early.
+#[test]
+fn a_range_of_unknown_end_says_so() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions::new("/log");
+    let writer = open(&disk, &options).unwrap();
+    writer.append("a", b"0").unwrap();
+    let reader = reader(&disk, &options);
+    let read = reader.stream("a").unwrap();
+    assert_eq!(read.next_id(), 1);
+    for turn in 0..2 {
+        writer.append("a", b"more").unwrap();
+        disk.fail_nth(CallKind::Read, 1, std::io::ErrorKind::Other);
+        let mut range = read.range(..);
+        disk.clear_faults();
+        let error = if turn == 0 { range.next() } else { range.next_back() };
+        let error = error.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Io(_)), "{error}");
+        assert!(range.next().is_none() && range.next_back().is_none());
+        assert_eq!(read.range(..).count() as u64, 2 + turn);
+    }
+}

@@ -500,3 +500,59 @@ fn readers_and_writers_of_full_segments_do_not_disturb_each_other() {
         }
     });
 }
+
+/// What was committed of a segment that is still written to is read through a map of that, which is made
+/// anew when there is twice as much; what came since is read from the file.
+#[test]
+fn a_segment_that_grows_is_mapped_again_and_again() {
+    for mode in [SyncMode::Strict, SyncMode::Async] {
+        let disk = SimDisk::new(1);
+        let options = WalOptions {
+            read_strategy: ReadStrategy::Mmap,
+            sync_mode: mode,
+            ..WalOptions::new(ROOT)
+        };
+        let wal = open(&disk, &options).unwrap();
+        let stream = wal.stream("s").unwrap();
+        let append = |ids: std::ops::Range<u64>| {
+            ids.for_each(|id| assert_eq!(stream.append(&entry(id)).unwrap(), id));
+        };
+        let read = |id: u64| {
+            let before = [CallKind::Map, CallKind::Read].map(|kind| disk.calls(kind));
+            assert_eq!(stream.get(id).unwrap(), Some(Bytes::from(entry(id))), "{mode:?}: {id}");
+            [disk.calls(CallKind::Map) - before[0], disk.calls(CallKind::Read) - before[1]]
+        };
+        append(0..50);
+        assert_eq!(read(20), [0, 1], "it is short");
+        append(50..1000);
+        assert_eq!(read(100), [1, 0]);
+        (0..1000).for_each(|id| assert_eq!(read(id), [0, 0], "{id}"));
+        append(1000..1100);
+        assert_eq!(read(1099), [0, 1], "it is not worth another map yet");
+        assert_eq!(read(900), [0, 0]);
+        append(1100..3000);
+        assert_eq!(read(2999), [1, 0]);
+        (0..3000).for_each(|id| assert_eq!(read(id), [0, 0], "{id}"));
+        stream.truncate_after(Some(499)).unwrap();
+        assert_eq!(stream.get(500).unwrap(), None);
+        stream.append(b"another").unwrap();
+        assert_eq!(stream.get(500).unwrap().unwrap(), &b"another"[..]);
+        (0..500).for_each(|id| _ = read(id));
+        assert_eq!(wal.get_batch("s", &[499, 500, 0]).unwrap().iter().flatten().count(), 3);
+    }
+}
+
+/// A disk that cannot map is asked once for each segment.
+#[test]
+fn what_cannot_be_mapped_is_read() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions { read_strategy: ReadStrategy::Mmap, ..options() };
+    let wal = open(&disk, &options).unwrap();
+    let stream = stream_of(&wal, 1000);
+    disk.fail_nth(CallKind::Map, 1, std::io::ErrorKind::OutOfMemory);
+    let before = disk.calls(CallKind::Map);
+    for id in [999, 0, 500] {
+        assert_eq!(stream.get(id).unwrap(), Some(Bytes::from(entry(id))));
+    }
+    assert_eq!(disk.calls(CallKind::Map), before + 1);
+}

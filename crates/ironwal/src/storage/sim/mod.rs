@@ -534,9 +534,13 @@ impl File for SimFile {
         })
     }
 
-    fn map(&self) -> io::Result<Option<Bytes>> {
+    fn map(&self, len: u64) -> io::Result<Option<Bytes>> {
         self.call(CallKind::Map, "mmap", String::new, |state, _| {
-            Ok(state.tree.file(self.inode)?.content().map(Bytes::from))
+            let content = state.tree.file(self.inode)?.content();
+            Ok(content.map(|mut content| {
+                content.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+                Bytes::from(content)
+            }))
         })
     }
 
@@ -886,7 +890,7 @@ mod tests {
             process.remove_file(Path::new("/a")).unwrap_err();
             process.lock(Path::new("/b")).unwrap_err();
             process.is_locked(Path::new("/a")).unwrap_err();
-            file.map().unwrap_err();
+            file.map(u64::MAX).unwrap_err();
             assert!(!disk.is_locked(Path::new("/a")).unwrap());
             let next = disk.process();
             let new_lock = next.lock(Path::new("/a")).unwrap();
@@ -956,10 +960,10 @@ mod tests {
             disk.replace(Path::new("/a"), b"content!").unwrap();
             let file = disk.open(Path::new("/a"), OpenMode::Read).unwrap();
             disk.fail_nth(CallKind::Map, 1, io::ErrorKind::OutOfMemory);
-            let error = file.map().unwrap_err();
+            let error = file.map(u64::MAX).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
             assert_eq!(error.to_string(), "mmap /a: injected fault");
-            assert_eq!(file.map().unwrap().unwrap(), &b"content!"[..]);
+            assert_eq!(file.map(u64::MAX).unwrap().unwrap(), &b"content!"[..]);
             for path in ["/a", "/b"].map(Path::new) {
                 disk.fail_nth(CallKind::Share, 1, io::ErrorKind::StorageFull);
                 let error = disk.share(path, 100).unwrap_err();

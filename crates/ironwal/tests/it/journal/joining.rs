@@ -261,3 +261,20 @@ fn large_and_small_appends_of_one_stream_stand_in_their_order() {
         }
     }
 }
+
+/// What is committed and in the journal only is not in the file: a map of that would show zeros.
+#[test]
+fn what_is_only_in_the_journal_is_not_read_from_a_map() {
+    let disk = disk(1);
+    let options =
+        WalOptions { read_strategy: ironwal::ReadStrategy::Mmap, ..options(SyncMode::Strict) };
+    let wal = super::try_open(&disk, &options, super::LARGE).unwrap();
+    let a = wal.stream("a").unwrap();
+    for nth in 0..100_u8 {
+        super::append_together(&wal, &[("a", &[nth; 200]), ("b", &[nth; 20])]).unwrap();
+        for id in [0, u64::from(nth / 2), u64::from(nth)] {
+            assert_eq!(a.get(id).unwrap().unwrap(), vec![id as u8; 200], "after {nth}");
+        }
+    }
+    assert!(super::live_frames(&disk) > 0);
+}

@@ -182,8 +182,8 @@ impl File for TurnsFile {
     fn sync(&self) -> io::Result<()> {
         self.disk.call(|| self.file.sync())
     }
-    fn map(&self) -> io::Result<Option<Bytes>> {
-        self.disk.call(|| self.file.map())
+    fn map(&self, len: u64) -> io::Result<Option<Bytes>> {
+        self.disk.call(|| self.file.map(len))
     }
     fn map_writable(&self, len: u64) -> io::Result<Option<Box<dyn WritableMap>>> {
         self.disk.call(|| self.file.map_writable(len))
