@@ -1,8 +1,46 @@
 //! CRC-32C (Castagnoli, as in RFC 3720 appendix B.4), and the seed that ties a frame to its place.
 
+use crc_fast::{CrcAlgorithm, Digest};
+
+/// The polynomial, its bits reversed.
+const POLYNOMIAL: u32 = 0x82F6_3B78;
+
+/// What each value of each byte of a word adds to its checksum: the first byte's are in the last table.
+const TABLES: [[u32; 256]; 8] = tables();
+
 /// A CRC-32C that can be continued: `append(append(0, a), b)` is the checksum of `a ‖ b`.
 pub(crate) fn append(checksum: u32, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(checksum, bytes)
+    let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(!checksum));
+    digest.update(bytes);
+    let [a, b, c, d, ..] = digest.finalize().to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// The same for the bytes of one word, in little-endian order, which is all that many seeds need.
+fn append_word(checksum: u32, word: u64) -> u32 {
+    let bytes = (word ^ u64::from(!checksum)).to_le_bytes();
+    let terms = bytes.iter().zip(TABLES.iter().rev());
+    !terms.fold(0, |sum, (byte, table)| sum ^ table[usize::from(*byte)])
+}
+
+const fn tables() -> [[u32; 256]; 8] {
+    let mut tables = [[0; 256]; 8];
+    let (mut value, mut first) = (0, 0);
+    while value < 256 {
+        let mut sum = first;
+        let mut table = 0;
+        while table < 8 {
+            let mut bit = 0;
+            while bit < 8 {
+                sum = if sum & 1 == 1 { sum >> 1 ^ POLYNOMIAL } else { sum >> 1 };
+                bit += 1;
+            }
+            tables[table][value] = sum;
+            table += 1;
+        }
+        (value, first) = (value + 1, first + 1);
+    }
+    tables
 }
 
 /// The checksum of `bytes`.
@@ -18,14 +56,13 @@ pub(crate) struct SegmentSeed(u32);
 impl SegmentSeed {
     /// The seed of the segment of stream `stream_number` that begins with `first_id`.
     pub(crate) fn new(salt: u64, stream_number: u64, first_id: u64) -> Self {
-        let seed = append(0, &salt.to_le_bytes());
-        let seed = append(seed, &stream_number.to_le_bytes());
-        Self(append(seed, &first_id.to_le_bytes()))
+        let seed = append_word(append_word(0, salt), stream_number);
+        Self(append_word(seed, first_id))
     }
 
     /// The seed of the frame that begins `offset` bytes into the segment.
     pub(crate) fn at(self, offset: u64) -> u32 {
-        append(self.0, &offset.to_le_bytes())
+        append_word(self.0, offset)
     }
 }
 
@@ -57,6 +94,21 @@ mod tests {
     #[test]
     fn is_the_castagnoli_polynomial() {
         assert_eq!(of(b"123456789"), 0xE306_9283);
+    }
+
+    #[test]
+    fn can_be_continued_byte_by_byte_and_word_by_word() {
+        let bytes: Vec<u8> = (0..200_u8).map(|nth| nth.wrapping_mul(37)).collect();
+        for len in 0..bytes.len() {
+            let (start, rest) = bytes.split_at(len);
+            assert_eq!(append(of(start), rest), of(&bytes), "{len}");
+            let by_byte = start.iter().fold(0, |sum, byte| append(sum, &[*byte]));
+            assert_eq!(by_byte, of(start), "{len}");
+            assert_eq!(of(start), crc32c::crc32c(start), "{len}");
+        }
+        let (words, _) = bytes.as_chunks::<8>();
+        let by_word = words.iter().fold(0, |sum, word| append_word(sum, u64::from_le_bytes(*word)));
+        assert_eq!(by_word, of(&bytes));
     }
 
     #[test]

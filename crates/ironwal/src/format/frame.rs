@@ -356,10 +356,28 @@ pub(crate) fn peek(
     limit: u64,
     seed: SegmentSeed,
 ) -> Result<Frame, Fault> {
-    if window.len() < FRAME_HEADER_LEN {
+    let Some(header) = window.get(..FRAME_HEADER_LEN) else { return Err(Fault::Short) };
+    let frame = decode(header, offset).ok_or(Fault::Header)?;
+    if check_of(header, seed.at(offset)).0 != u16_at(header, 22) {
+        return Err(Fault::Header);
+    }
+    if frame.end() > limit {
         return Err(Fault::Short);
     }
-    let header = &window[..FRAME_HEADER_LEN];
+    Ok(frame)
+}
+
+/// The frame at the start of `window`, if all of it is there and it is valid: the same as [`peek`] and
+/// [`verify`], at once.
+pub(crate) fn whole(window: &[u8], offset: u64, limit: u64, seed: SegmentSeed) -> Option<Frame> {
+    let frame = decode(window.get(..FRAME_HEADER_LEN)?, offset)?;
+    // The checksum covers the header's own check.
+    let is_there = frame.end() <= limit && verify(window, &frame, seed).is_ok();
+    is_there.then_some(frame)
+}
+
+/// What the fields of a header say, if it can be true.
+fn decode(header: &[u8], offset: u64) -> Option<Frame> {
     let frame = Frame {
         offset,
         checksum: u32_at(header, 0),
@@ -374,21 +392,14 @@ pub(crate) fn peek(
     // The table of a compressed payload is compared with the raw length, behind the header; a loss
     // frame has none.
     let table_len = if frame.compressed || frame.lost { 0 } else { table_len(frame.count) };
-    if frame.count == 0
-        || !matches!(header[20], KIND_ENTRIES | KIND_LOSS)
-        || header[21] & !flags_known != 0
-        || frame.len() > MAX_FRAME_LEN
-        || frame.synced_to > offset
-        || table_len > u64::from(frame.payload_len)
-        || frame.index.checked_add(frame.count).is_none()
-        || check_of(header, seed.at(offset)).0 != u16_at(header, 22)
-    {
-        return Err(Fault::Header);
-    }
-    if frame.end() > limit {
-        return Err(Fault::Short);
-    }
-    Ok(frame)
+    let is_possible = frame.count > 0
+        && matches!(header[20], KIND_ENTRIES | KIND_LOSS)
+        && header[21] & !flags_known == 0
+        && frame.len() <= MAX_FRAME_LEN
+        && frame.synced_to <= offset
+        && table_len <= u64::from(frame.payload_len)
+        && frame.index.checked_add(frame.count).is_some();
+    is_possible.then_some(frame)
 }
 
 /// Whether `bytes` are the whole of `frame`, which [`peek`] returned for their beginning.

@@ -146,9 +146,7 @@ impl Scanner {
                 Ok(frame) => {
                     let ids = frame.ids(self.extent.first_id);
                     if ids.start == self.extent.next_id {
-                        self.extent.offset = frame.end();
-                        self.extent.next_id = ids.end;
-                        self.extent.proven_end = self.extent.proven_end.max(frame.synced_to);
+                        self.pass(&frame);
                         if !frame.lost {
                             return Ok(Step::Frame(frame));
                         }
@@ -180,6 +178,24 @@ impl Scanner {
         }
     }
 
+    /// The next frame, if all of it is in `window`, which begins where it does, and nothing is wrong
+    /// with it: what [`Scanner::step`] would say. Nothing moves until it is [passed](Scanner::pass).
+    #[inline]
+    pub(crate) fn at_hand(&self, window: &[u8]) -> Option<Frame> {
+        let Extent { seed, first_id, offset, next_id, limit, .. } = self.extent;
+        let frame = frame::whole(window, offset, limit, seed)?;
+        let is_due = !frame.lost && frame.ids(first_id).start == next_id;
+        is_due.then_some(frame)
+    }
+
+    /// Moves behind a frame that stands where the scanner does.
+    #[inline]
+    pub(crate) fn pass(&mut self, frame: &Frame) {
+        self.extent.offset = frame.end();
+        self.extent.next_id = frame.ids(self.extent.first_id).end;
+        self.extent.proven_end = self.extent.proven_end.max(frame.synced_to);
+    }
+
     /// The frame that holds `id`, verified, moving behind it. The payloads of those before it are not
     /// looked at: that the frame is whole, in its place, and has the id, says enough.
     ///
@@ -204,8 +220,7 @@ impl Scanner {
             (offset, next_id) = (frame.end(), ids.end);
         }
         let Ok(frame) = self.read(source, offset)? else { return Ok(None) };
-        self.extent.offset = frame.end();
-        self.extent.next_id = frame.ids(first_id).end;
+        self.pass(&frame);
         Ok(Some(frame))
     }
 
@@ -233,6 +248,10 @@ impl Scanner {
             return Ok(Err(Fault::Short));
         }
         let window = source.window(offset, FRAME_HEADER_LEN)?;
+        // Mostly all of it has been read by now.
+        if let Some(frame) = frame::whole(window, offset, self.extent.limit, self.extent.seed) {
+            return Ok(Ok(frame));
+        }
         let frame = match frame::peek(window, offset, self.extent.limit, self.extent.seed) {
             Ok(frame) => frame,
             Err(fault) => return Ok(Err(fault)),
@@ -547,6 +566,30 @@ mod tests {
         let mut jump = Segment::new().frame(&[b"a"], 0);
         jump.next_index += 2;
         assert_eq!(find(&jump.frame(&[b"b"], 0), 4), "0 - - -");
+    }
+
+    #[test]
+    fn what_is_at_hand_is_what_a_step_says() {
+        let at_hand = |segment: &Segment, extent: Extent| {
+            let found = Scanner::new(extent).at_hand(&segment.bytes[extent.offset as usize..]);
+            found.map(|frame| frame.ids(FIRST_ID).start)
+        };
+        let segment = three();
+        let second = Extent { offset: HEADER_LEN + 32, next_id: 1001, ..segment.extent() };
+        assert_eq!(at_hand(&segment, segment.extent()), Some(1000));
+        assert_eq!(at_hand(&segment, second), Some(1001));
+        assert_eq!(at_hand(&segment, Extent { next_id: 1000, ..second }), None, "a gap of ids");
+        assert_eq!(at_hand(&segment, Extent { offset: HEADER_LEN + 8, ..second }), None);
+        let limit = segment.offsets[2];
+        assert_eq!(at_hand(&segment, Extent { limit, ..second }), Some(1001));
+        let short = Extent { limit: limit - 8, ..second };
+        assert_eq!(at_hand(&segment, short), None, "it ends behind the limit");
+        assert_eq!(
+            scan(&segment.bytes, Extent { offset: HEADER_LEN, next_id: 1000, ..short }),
+            "F1000+1 T32"
+        );
+        let lost = Segment::new().loss(2, 48);
+        assert_eq!(at_hand(&lost, lost.extent()), None);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) struct Following {
 impl Following {
     pub(crate) fn new(log: &Arc<Log>, from: u64, read_len: usize) -> Self {
         let cut_to = log.followers.add();
-        let entries = Entries::new(Arc::clone(log), from, read_len);
+        let entries = Entries::new(Arc::clone(log), from, read_len).learning();
         Self { log: Arc::clone(log), entries, read_len, from, next: from, read_to: 0, cut_to }
     }
 
@@ -135,6 +135,6 @@ impl Following {
     fn go_to(&mut self, id: u64) {
         self.next = id;
         self.read_to = self.read_to.min(id);
-        self.entries = Entries::new(Arc::clone(&self.log), id, self.read_len);
+        self.entries = Entries::new(Arc::clone(&self.log), id, self.read_len).learning();
     }
 }

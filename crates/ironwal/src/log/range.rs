@@ -1,5 +1,7 @@
 //! Reading a range of a stream from both ends.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::Log;
@@ -24,26 +26,38 @@ pub(crate) struct Span {
     known: Arc<Vec<Arc<Segment>>>,
     /// The one of them that was looked at last.
     near: usize,
+    /// What ids that one had then.
+    near_ids: Range<u64>,
     /// Why it could not be found out where the stream ends; whoever asks first is told.
-    unknown_end: Option<Error>,
+    unknown_end: Option<Box<Error>>,
     over: bool,
 }
 
 impl Span {
     /// The entries from `start` to before `end`, of those that are committed now.
     pub(crate) fn new(log: Arc<Log>, start: u64, end: u64, read_len: usize) -> Self {
-        let unknown_end = log.refresh().err();
+        let unknown_end = log.refresh().err().map(Box::new);
         // The committed end first: every segment that it reaches into is listed by then.
         let committed = log.committed_or_lost_end();
         let known = log.segments();
         let front = Entries::new(Arc::clone(&log), start, read_len);
         let back = end.min(committed);
-        Self { front, log, back, tail: None, known, near: 0, unknown_end, over: false }
+        let (near, near_ids) = (0, 0..0);
+        Self { front, log, back, tail: None, known, near, near_ids, unknown_end, over: false }
     }
 
     /// How many ids are left at most.
     pub(crate) fn ids_left(&self) -> u64 {
         if self.over { 0 } else { self.back.saturating_sub(self.front.next_id()) }
+    }
+
+    /// The next entry from the front, if it has been read by now and there is nothing else to be said.
+    #[inline]
+    pub(crate) fn at_hand(&mut self) -> Option<(u64, Bytes)> {
+        if self.unknown_end.is_some() || self.is_over_at(self.front.next_id()) {
+            return None;
+        }
+        self.front.at_hand(|bytes, range| bytes.slice(range))
     }
 
     /// The next entry from the front. Damage is returned once, by whichever end comes to it first;
@@ -106,7 +120,7 @@ impl Span {
             None => Ok(()),
             Some(error) => {
                 self.over = true;
-                Err(error)
+                Err(*error)
             }
         }
     }
@@ -129,19 +143,27 @@ impl Span {
     }
 
     /// Whether the span ends at this id, where one of its ends stands.
+    #[inline]
     fn is_over_at(&mut self, id: u64) -> bool {
         self.over || self.front.next_id() >= self.back || self.was_cut_off(id)
     }
 
+    /// Looks at the segment that had this id, if there was one.
+    fn come_near(&mut self, id: u64) {
+        let behind = self.known.partition_point(|segment| segment.first_id() <= id);
+        self.near = behind.saturating_sub(1);
+        let near = self.known.get(self.near);
+        self.near_ids = near.map_or(0..0, |segment| segment.first_id()..segment.next_id());
+    }
+
     /// Whether what had this id when the span was made was cut off since.
+    #[inline]
     fn was_cut_off(&mut self, id: u64) -> bool {
-        let holds = |segment: &Arc<Segment>| (segment.first_id()..segment.next_id()).contains(&id);
-        if !self.known.get(self.near).is_some_and(holds) {
-            let behind = self.known.partition_point(|segment| segment.first_id() <= id);
-            self.near = behind.saturating_sub(1);
+        if !self.near_ids.contains(&id) {
+            self.come_near(id);
         }
-        let segment = self.known.get(self.near).filter(|segment| holds(segment));
-        segment.is_some_and(|segment| segment.retired_from() <= id)
+        self.near_ids.contains(&id)
+            && self.known.get(self.near).is_some_and(|segment| segment.retired_from() <= id)
     }
 }
 

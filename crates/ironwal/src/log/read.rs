@@ -1,6 +1,7 @@
 //! Reading a stream: entries by id, or all of them in order.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -192,6 +193,8 @@ impl Log {
 pub(crate) struct Entries {
     log: Arc<Log>,
     read_len: usize,
+    /// Whether entries will be asked for by id later.
+    learns: bool,
     cursor: Option<Cursor>,
     /// The next id.
     next: u64,
@@ -205,7 +208,12 @@ impl Entries {
     /// The entries from `start` on, or from the first one that is kept.
     pub(crate) fn new(log: Arc<Log>, start: u64, read_len: usize) -> Self {
         let next = start.max(log.first_id());
-        Self { log, read_len, cursor: None, next, end: 0 }
+        Self { log, read_len, learns: false, cursor: None, next, end: 0 }
+    }
+
+    /// The same, and takes note of where entries are, so that nothing is read for that again.
+    pub(super) fn learning(self) -> Self {
+        Self { learns: true, ..self }
     }
 
     /// The id of the next entry, if it is not pruned before it is read.
@@ -217,19 +225,49 @@ impl Entries {
     ///
     /// Damage is returned once, and the next call goes on behind it. After any other error the next
     /// call tries the same entry again.
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u64, Bytes)>> {
+        self.next_as(|bytes, range| bytes.slice(range))
+    }
+
+    /// The same, made of the bytes that it is in, and where.
+    #[inline]
+    pub(crate) fn next_as<T>(
+        &mut self,
+        make: impl Fn(&Bytes, Range<usize>) -> T,
+    ) -> Result<Option<(u64, T)>> {
+        loop {
+            if let Some(entry) = self.at_hand(&make) {
+                return Ok(Some(entry));
+            }
+            if !self.advance()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next entry, if it has been read by now and there is nothing else to be said.
+    #[inline]
+    pub(crate) fn at_hand<T>(
+        &mut self,
+        make: impl Fn(&Bytes, Range<usize>) -> T,
+    ) -> Option<(u64, T)> {
+        let (id, entry) = self.cursor.as_mut()?.take(self.end, make)?;
+        self.next = id + 1;
+        Some((id, entry))
+    }
+
+    /// Gets the next entry at hand; `false` if there is none yet.
+    fn advance(&mut self) -> Result<bool> {
         let mut patience = Patience::default();
         loop {
             if let Some(cursor) = &mut self.cursor {
                 if self.next >= self.end {
                     self.end = self.log.next_id();
                 }
-                match cursor.next(self.end) {
-                    Ok(Some((id, entry))) => {
-                        self.next = id + 1;
-                        return Ok(Some((id, entry)));
-                    }
-                    Ok(None) => self.next = cursor.next_id(),
+                match cursor.advance(self.end) {
+                    Ok(true) => return Ok(true),
+                    Ok(false) => self.next = cursor.next_id(),
                     Err(error) => {
                         self.next = cursor.next_id();
                         if let ReadError::Io(_) = error {
@@ -242,7 +280,7 @@ impl Entries {
                     && !self.at_lost_end()
                     && !self.log.has_grown_to(self.next)?
                 {
-                    return Ok(None);
+                    return Ok(false);
                 }
                 self.cursor = None;
             }
@@ -252,7 +290,7 @@ impl Entries {
                     // It was pruned or not there yet when it was looked for, and is there now.
                     _ if self.next < self.log.next_id() => {}
                     _ if self.log.has_grown_to(self.next)? => {}
-                    _ => return Ok(None),
+                    _ => return Ok(false),
                 },
                 Place::Lost(damage) if self.log.is_changed(self.next, &damage)? => {
                     patience.wait()?;
@@ -262,7 +300,10 @@ impl Entries {
                     return Err(self.log.damaged(&damage));
                 }
                 Place::In(segment) => match segment.cursor(self.next, self.read_len) {
-                    Ok(cursor) => {
+                    Ok(mut cursor) => {
+                        if self.learns {
+                            cursor.learn();
+                        }
                         self.cursor = Some(cursor);
                         // An earlier look may have been before a cut, and the segment from after it.
                         self.end = self.log.next_id();

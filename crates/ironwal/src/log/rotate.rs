@@ -227,14 +227,8 @@ impl<'a> Lead<'a> {
         if in_strict {
             reader.set_proven();
         } else {
-            let full = FullSegment {
-                writer,
-                reader,
-                proof,
-                _permit: permit,
-                _mapped: mapped,
-                failed: false,
-            };
+            let full =
+                FullSegment { writer, reader, proof, _permit: permit, mapped, failed: false };
             lock(&log.unproven).push_back(full);
             log.new_full_segment.store(true, Ordering::Relaxed);
         }

@@ -74,8 +74,9 @@ pub(crate) struct FullSegment {
     pub(super) reader: Arc<Segment>,
     pub(super) proof: Proof,
     pub(super) _permit: Option<Permit>,
-    /// Unmapped off the append path.
-    pub(super) _mapped: Option<Mapped>,
+    /// Unmapped off the append path, and before the sync: otherwise that has to tell every core about
+    /// every page that it writes.
+    pub(super) mapped: Option<Mapped>,
     /// A sync failed. The next one would say OK, and somebody may be waiting to try it.
     pub(super) failed: bool,
 }
@@ -159,6 +160,7 @@ impl FullSegment {
     }
 
     fn try_prove(&mut self, first_kept: FirstKept) -> io::Result<()> {
+        self.mapped = None;
         self.writer.sync()?;
         let slot = Slot { proof: self.proof, first_kept, ..*self.writer.slot() };
         self.writer.write_slot(slot)?;

@@ -35,7 +35,7 @@ const BLOCK_OVERHEAD: u64 = 128;
 pub(super) struct Decoded {
     pub(super) ids: Range<u64>,
     count: u32,
-    payload: Bytes,
+    pub(super) payload: Bytes,
     /// Whether the payload is memory of its own, and no slice of what was read.
     pub(super) unpacked: bool,
 }
@@ -101,6 +101,19 @@ pub(super) struct Run {
     pub(super) end_id: u64,
     /// Whether nothing will ever be added.
     closed: bool,
+}
+
+impl Run {
+    /// Where the frame of the entry `id` begins if all frames of the run have one entry and the same
+    /// length, which is returned too; `None` if they cannot.
+    pub(super) fn place_if_even(&self, id: u64) -> Option<(u64, u64)> {
+        let (len, count) = (self.end - self.offset, self.end_id.checked_sub(self.first_id)?);
+        if count < 2 || len % (8 * count) != 0 {
+            return None;
+        }
+        let frame_len = len / count;
+        Some((self.offset + frame_len * id.checked_sub(self.first_id)?, frame_len))
+    }
 }
 
 /// A piece of a run: whole, or not.

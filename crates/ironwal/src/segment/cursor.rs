@@ -1,13 +1,19 @@
 //! Reading the entries of a segment in order.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::block::Decoded;
+use super::index::PointPicker;
 use super::reader::{Damage, ReadError, Segment};
 use super::source::FileSource;
 use crate::format::checksum::SegmentSeed;
-use crate::format::frame::Fault;
+use crate::format::fields::u32_at;
+use crate::format::frame::{Fault, Frame, has_whole_table};
+use crate::format::header::HEADER_LEN;
 use crate::format::scan::{Gap, Scanner, Step};
+use crate::format::seal::Point;
 use crate::sync::Arc;
 
 /// Reads the entries of a segment in order, also while it grows.
@@ -17,81 +23,256 @@ pub(crate) struct Cursor {
     seed: SegmentSeed,
     scanner: Scanner,
     source: FileSource,
-    frame: Option<Decoded>,
+    read_len: usize,
+    held: Held,
+    learner: Option<Learner>,
     next: u64,
+}
+
+/// The points of a segment that are met on the way, for an index that has not been read.
+#[derive(Debug)]
+struct Learner {
+    picker: PointPicker,
+    points: Vec<Point>,
+    /// Where the points end that are wanted.
+    end: u64,
+}
+
+/// The rest of a frame: entries that are read and not handed out yet.
+#[derive(Debug, Default)]
+struct Held {
+    /// The payload, if it is not a piece of what the source has read.
+    own: Option<Bytes>,
+    /// Where in those bytes the field of the next entry's end is, and where the data begins.
+    field: usize,
+    data: usize,
+    /// The next entry and the end of the last one, in the data.
+    start: usize,
+    end: usize,
+    /// How many entries are left.
+    left: u32,
 }
 
 impl Segment {
     /// A cursor at the entry `id`, or at the end if there is none yet.
     pub(crate) fn cursor(self: &Arc<Self>, id: u64, read_len: usize) -> Result<Cursor, ReadError> {
         let seed = self.seed_or_damage()?;
-        let run = self.run(id, seed)?;
-        let extent = self.extent(seed, run.offset, run.first_id);
-        let source = self.source(self.handle()?, read_len, extent.limit);
+        let (offset, next_id) = if id == self.first_id() {
+            (HEADER_LEN, id)
+        } else {
+            let run = self.run(id, seed)?;
+            (run.offset, run.first_id)
+        };
+        let extent = self.extent(seed, offset, next_id);
+        let source = self.source(self.handle_below(extent.limit)?, read_len, extent.limit);
         let (segment, scanner) = (Arc::clone(self), Scanner::new(extent));
-        Ok(Cursor { segment, seed, scanner, source, frame: None, next: id })
+        let (held, learner) = (Held::default(), None);
+        Ok(Cursor { segment, seed, scanner, source, read_len, held, learner, next: id })
+    }
+}
+
+impl Learner {
+    fn meet(&mut self, frame: &Frame) {
+        self.points.extend(self.picker.pick(frame.index, frame.offset));
+    }
+}
+
+impl Held {
+    /// The entries from `skipped` on of a payload with so many, whose table is whole. It stands at
+    /// `start` in its bytes.
+    fn new(
+        own: Option<Bytes>,
+        bytes: &[u8],
+        (start, len): (usize, usize),
+        count: u32,
+        skipped: u32,
+    ) -> Self {
+        let table = 4 * (count as usize).saturating_sub(1);
+        let field = start + 4 * skipped as usize;
+        let first = match skipped {
+            0 => 0,
+            _ => u32_at(bytes, field - 4) as usize,
+        };
+        Self {
+            own,
+            field,
+            data: start + table,
+            start: first,
+            end: len - table,
+            left: count - skipped,
+        }
+    }
+
+    /// Where the next entry is in these bytes, moving behind it.
+    #[inline]
+    fn take(&mut self, bytes: &[u8]) -> Range<usize> {
+        self.left -= 1;
+        let end = if self.left == 0 { self.end } else { u32_at(bytes, self.field) as usize };
+        let range = self.data + self.start..self.data + end;
+        (self.start, self.field) = (end, self.field + 4);
+        range
     }
 }
 
 impl Cursor {
+    /// Takes note of where frames are, for reads by id, if that is not known yet and it begins with the
+    /// first one.
+    pub(crate) fn learn(&mut self) {
+        if self.scanner.offset() == HEADER_LEN
+            && let Some(end) = self.segment.unread_index()
+        {
+            self.learner = Some(Learner { picker: PointPicker::new(), points: Vec::new(), end });
+        }
+    }
+
+    /// It has moved behind a frame.
+    #[inline]
+    fn met(&mut self, frame: &Frame) {
+        if self.learner.is_some() {
+            self.teach(frame);
+        }
+    }
+
+    fn teach(&mut self, frame: &Frame) {
+        let Some(learner) = &mut self.learner else { return };
+        learner.meet(frame);
+        if frame.end() >= learner.end {
+            self.segment.fill_index(std::mem::take(&mut learner.points));
+            self.learner = None;
+        }
+    }
+
     /// The id of the next entry.
     pub(crate) fn next_id(&self) -> u64 {
         self.next
     }
 
-    /// The next entry that is committed, if its id is below `below`; `None`: there is none in this segment
-    /// yet.
+    /// The next entry, if it is at hand and its id is below `below`; `make` makes it of the bytes that
+    /// it is in, and where.
+    #[inline]
+    pub(crate) fn take<T>(
+        &mut self,
+        below: u64,
+        make: impl FnOnce(&Bytes, Range<usize>) -> T,
+    ) -> Option<(u64, T)> {
+        let id = self.next;
+        if id >= below || id >= self.segment.retired_from() {
+            return None;
+        }
+        if self.held.left == 0 && !self.hold_at_hand() {
+            return None;
+        }
+        self.next = id + 1;
+        match self.held.own.take() {
+            None => {
+                let bytes = self.source.bytes();
+                let range = self.held.take(bytes);
+                Some((id, make(bytes, range)))
+            }
+            Some(own) => {
+                let range = self.held.take(&own);
+                let entry = make(&own, range);
+                self.held.own = Some(own);
+                Some((id, entry))
+            }
+        }
+    }
+
+    /// The next entry, if its id is below `below` and it is committed; damage as [`Cursor::advance`]
+    /// returns it.
+    pub(crate) fn next(&mut self, below: u64) -> Result<Option<(u64, Bytes)>, ReadError> {
+        loop {
+            if let Some(entry) = self.take(below, |bytes, range| bytes.slice(range)) {
+                return Ok(Some(entry));
+            }
+            if !self.advance(below)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Gets the next entry at hand, if it is committed and its id is below `below`. `false`: there is
+    /// none in this segment yet.
     ///
     /// Damage is returned once, and the cursor goes on behind it. It begins below `below`, and may end
     /// behind.
-    pub(crate) fn next(&mut self, below: u64) -> Result<Option<(u64, Bytes)>, ReadError> {
+    pub(crate) fn advance(&mut self, below: u64) -> Result<bool, ReadError> {
         loop {
-            if let Some(frame) = &self.frame
-                && self.next < self.segment.retired_from()
-                && let Some(entry) = frame.entry(self.next)
-            {
-                if self.next >= below {
-                    // The frame stays: the scanner has passed it.
-                    return Ok(None);
-                }
-                let id = self.next;
-                self.next += 1;
-                return Ok(Some((id, entry)));
+            if self.held.left > 0 && self.next < self.segment.retired_from() {
+                // What is not below stays: the scanner has passed it.
+                return Ok(self.next < below);
             }
             // So that its buffer can be used again.
-            self.frame = None;
+            self.held = Held::default();
             let due = self.scanner.next_id().max(self.next);
             let end = self.segment.next_id().min(self.segment.retired_from());
             if due >= end.min(below) {
-                return Ok(None);
+                return Ok(false);
             }
             match self.scanner.step(&mut self.source)? {
                 Step::Frame(frame) => {
+                    self.met(&frame);
                     let ids = frame.ids(self.segment.first_id());
-                    if ids.end <= self.next {
-                        continue;
-                    }
-                    match Decoded::read(&mut self.source, &frame, self.segment.first_id())? {
-                        Ok(decoded) => self.frame = Some(decoded),
-                        Err(kind) => {
-                            self.next = ids.end;
-                            let damage = self.segment.frame_damage(&frame, kind);
-                            return Err(ReadError::Damaged(damage));
-                        }
+                    if ids.end > self.next
+                        && let Err(damage) = self.hold(&frame, ids.start)?
+                    {
+                        self.next = ids.end;
+                        return Err(ReadError::Damaged(damage));
                     }
                 }
                 Step::Damaged(gap) if gap.ids.end > self.next => {
+                    self.learner = None;
                     self.next = gap.ids.end;
                     return Err(ReadError::Damaged(self.segment.gap_damage(gap)));
                 }
-                Step::Damaged(_) => {}
+                Step::Damaged(_) => self.learner = None,
                 Step::Torn | Step::End => {
-                    if !self.follow() {
+                    if !self.follow()? {
                         return Err(ReadError::Damaged(self.missing_rest()));
                     }
                 }
             }
         }
+    }
+
+    /// Holds the entries of the next frame, if it is at hand and there is nothing to be said of it.
+    #[inline]
+    fn hold_at_hand(&mut self) -> bool {
+        let Some(frame) = self.scanner.at_hand(self.source.rest(self.scanner.offset())) else {
+            return false;
+        };
+        let Some(place) = self.source.payload_at_hand(&frame) else { return false };
+        let bytes = self.source.bytes();
+        let is_plain = !frame.compressed
+            && frame.ids(self.segment.first_id()).start == self.next
+            && has_whole_table(&bytes[place.0..place.0 + place.1], frame.count);
+        if is_plain {
+            self.held = Held::new(None, bytes, place, frame.count, 0);
+            self.scanner.pass(&frame);
+            self.met(&frame);
+        }
+        is_plain
+    }
+
+    /// Holds the entries of a frame that the scanner has found, from the next one on.
+    fn hold(&mut self, frame: &Frame, first: u64) -> Result<Result<(), Damage>, ReadError> {
+        let skipped = u32::try_from(self.next.saturating_sub(first)).unwrap_or(u32::MAX);
+        let whole = (!frame.compressed).then(|| self.source.payload_at_hand(frame)).flatten();
+        if let Some(place) = whole {
+            let bytes = self.source.bytes();
+            if has_whole_table(&bytes[place.0..place.0 + place.1], frame.count) {
+                self.held = Held::new(None, bytes, place, frame.count, skipped);
+                return Ok(Ok(()));
+            }
+        }
+        let decoded = match Decoded::read(&mut self.source, frame, self.segment.first_id())? {
+            Ok(decoded) => decoded,
+            Err(kind) => return Ok(Err(self.segment.frame_damage(frame, kind))),
+        };
+        let payload = decoded.payload;
+        let place = (0, payload.len());
+        self.held = Held::new(Some(payload.clone()), &payload, place, frame.count, skipped);
+        Ok(Ok(()))
     }
 
     /// The ids that the segment should hold behind its last byte.
@@ -104,10 +285,16 @@ impl Cursor {
     }
 
     /// Takes note of what has been committed since, and returns whether there is any.
-    fn follow(&mut self) -> bool {
+    fn follow(&mut self) -> Result<bool, ReadError> {
         let now = self.segment.extent(self.seed, self.scanner.offset(), self.scanner.next_id());
         self.scanner.extend(now.limit, now.proven_id);
-        self.source.set_limit(now.limit);
-        self.scanner.offset() < now.limit
+        if self.source.reaches(now.limit) {
+            self.source.set_limit(now.limit);
+        } else {
+            // It is behind the part that was mapped.
+            let handle = self.segment.handle_below(now.limit)?;
+            self.source = self.segment.source(handle, self.read_len, now.limit);
+        }
+        Ok(self.scanner.offset() < now.limit)
     }
 }

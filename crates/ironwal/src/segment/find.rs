@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::block::{Block, Decoded};
+use super::block::{Block, Decoded, Run};
 use super::reader::{ReadError, Segment};
 use super::source::FileSource;
 use crate::format::checksum::SegmentSeed;
-use crate::format::frame::{FRAME_HEADER_LEN, Fault, Frame};
-use crate::format::scan::{Gap, Scanner, Step};
+use crate::format::frame::{self, FRAME_HEADER_LEN, Fault, Frame};
+use crate::format::scan::{Gap, Scanner, Source, Step};
 use crate::sync::Arc;
 
 /// The most that a read by id asks for at once, unless one frame is longer, in bytes. Only the last
@@ -71,28 +71,19 @@ impl Finder {
     fn find(&mut self, id: u64) -> Result<(), ReadError> {
         let segment = Arc::clone(&self.segment);
         let run = segment.run(id, self.seed)?;
-        let (offset, next_id) = match self.behind {
-            Some((offset, next_id)) if offset >= run.offset && next_id <= id => (offset, next_id),
-            _ => (run.offset, run.first_id),
-        };
+        let behind = self.behind.filter(|(offset, next)| *offset >= run.offset && *next <= id);
+        if behind.is_none() && self.find_even(&segment, run, id)? {
+            return Ok(());
+        }
+        let (offset, next_id) = behind.unwrap_or((run.offset, run.first_id));
         let extent = segment.extent(self.seed, offset, next_id);
         let is_last = id.checked_add(1) == Some(run.end_id);
         let len_max = if is_last { LAST_LOOKUP_LEN_MAX } else { LOOKUP_LEN_MAX };
         let run_len = run.end.saturating_sub(offset).min(len_max);
         let read_len = usize::try_from(run_len).unwrap_or(0).max(FRAME_HEADER_LEN);
-        let source = match &mut self.source {
-            Some(source) if source.reaches(run.end) => {
-                source.set_read_len(read_len);
-                source.set_limit(extent.limit);
-                source
-            }
-            source => {
-                let handle = segment.handle_below(run.end)?;
-                source.insert(segment.source(handle, read_len, extent.limit))
-            }
-        };
         // So that its buffer can be used again.
         self.frame = None;
+        let source = Self::source(&mut self.source, &segment, run, read_len, extent.limit)?;
         let mut scanner = Scanner::new(extent);
         let frame = match scanner.find(source, id)? {
             Some(frame) => frame,
@@ -108,6 +99,45 @@ impl Finder {
             decoded.map_err(|kind| ReadError::Damaged(segment.frame_damage(&frame, kind)))?;
         self.frame = Some(decoded);
         Ok(())
+    }
+
+    /// Reads the frame that holds this id if it stands where it would if all frames of the run had the
+    /// same length. Otherwise nothing is said of what stands there.
+    fn find_even(&mut self, segment: &Segment, run: Run, id: u64) -> Result<bool, ReadError> {
+        let Some((offset, len)) = run.place_if_even(id) else { return Ok(false) };
+        let read_len = usize::try_from(len).unwrap_or(usize::MAX);
+        self.frame = None;
+        let source = Self::source(&mut self.source, segment, run, read_len, run.end)?;
+        let window = source.window(offset, read_len)?;
+        let Some(frame) = frame::whole(window, offset, run.end, self.seed) else {
+            return Ok(false);
+        };
+        let ids = frame.ids(segment.first_id());
+        if frame.lost || !ids.contains(&id) {
+            return Ok(false);
+        }
+        self.behind = Some((frame.end(), ids.end));
+        // What contradicts a checksum that matches is reported by the other way.
+        self.frame = Decoded::read(source, &frame, segment.first_id())?.ok();
+        Ok(self.frame.is_some())
+    }
+
+    /// The bytes of a run.
+    fn source<'a>(
+        kept: &'a mut Option<FileSource>,
+        segment: &Segment,
+        run: Run,
+        read_len: usize,
+        limit: u64,
+    ) -> Result<&'a mut FileSource, ReadError> {
+        let reusable = kept.take().filter(|source| source.reaches(run.end));
+        let source = kept.insert(match reusable {
+            Some(source) => source,
+            None => segment.source(segment.handle_below(run.end)?, read_len, limit),
+        });
+        source.set_read_len(read_len);
+        source.set_limit(limit);
+        Ok(source)
     }
 
     /// The same where something on the way to the frame, or the frame itself, is damaged.

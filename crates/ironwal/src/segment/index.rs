@@ -62,6 +62,11 @@ impl Index {
         self.recent.extend_from_slice(points);
     }
 
+    /// Up to which offset the points have not been read.
+    pub(crate) fn unread_to(&self) -> Option<u64> {
+        self.earlier.is_none().then_some(self.known_from)
+    }
+
     /// Hands in the points below `known_from`.
     pub(crate) fn fill(&mut self, points: Vec<Point>) {
         self.earlier.get_or_insert(points);
@@ -69,14 +74,14 @@ impl Index {
 
     /// Where to begin for the entry with this index.
     pub(crate) fn lookup(&self, index: u32) -> Lookup {
-        let recent = self.recent.partition_point(|point| point.index <= index);
+        let recent = behind(&self.recent, index);
         if recent > 0 {
             return Lookup::At(Some(self.recent[recent - 1]), self.recent.get(recent).copied());
         }
         let Some(earlier) = &self.earlier else {
             return Lookup::Unread(self.known_from);
         };
-        let position = earlier.partition_point(|point| point.index <= index);
+        let position = behind(earlier, index);
         let next = earlier.get(position).or(self.recent.first()).copied();
         Lookup::At(position.checked_sub(1).map(|position| earlier[position]), next)
     }
@@ -93,6 +98,21 @@ impl Index {
             None => Err(self.known_from),
         }
     }
+}
+
+/// How many of these points, which are in order, are at or before `index`. Points have nearly the same
+/// distance if entries have nearly the same size, so it is looked for first where it would be then.
+fn behind(points: &[Point], index: u32) -> usize {
+    const NEAR: usize = 8;
+    let before = |points: &[Point]| points.partition_point(|point| point.index <= index);
+    let [first, .., last] = points else { return before(points) };
+    let step = u64::from(last.index - first.index) / (points.len() as u64 - 1);
+    let distance = u64::from(index.saturating_sub(first.index)) / step.max(1);
+    let guess = usize::try_from(distance).unwrap_or(usize::MAX).min(points.len() - 1);
+    let near = guess.saturating_sub(NEAR)..(guess + NEAR).min(points.len());
+    let found = near.start + before(&points[near.clone()]);
+    // At a border of what was looked at, it may be beyond.
+    if found > near.start && found < near.end { found } else { before(points) }
 }
 
 #[cfg(test)]
@@ -121,6 +141,21 @@ mod tests {
         assert_eq!(index.lookup(9), Lookup::At(Some(first), Some(second)));
         assert_eq!(index.lookup(10), Lookup::At(Some(second), None));
         assert_eq!(index.lookup(99), Lookup::At(Some(second), None));
+    }
+
+    #[test]
+    fn a_point_is_found_wherever_it_is() {
+        let even = |count: u32| (0..count).map(|nth| point(nth * 20, 8192 + 8 * u64::from(nth)));
+        let skewed = |nth: u32| point(nth * nth, 8192 + 8 * u64::from(nth));
+        for count in [0, 1, 2, 3, 17, 1000] {
+            for points in [even(count).collect::<Vec<_>>(), (0..count).map(skewed).collect()] {
+                let last = points.last().map_or(5, |point| point.index + 5);
+                for index in (0..last).step_by(1 + last as usize / 3000) {
+                    let expected = points.iter().filter(|point| point.index <= index).count();
+                    assert_eq!(behind(&points, index), expected, "{index} of {count}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -270,6 +270,7 @@ impl Segment {
     }
 
     /// Cursors stop before this id; `u64::MAX` while the segment is part of the stream.
+    #[inline]
     pub(crate) fn retired_from(&self) -> u64 {
         self.retired_from.load(Ordering::SeqCst)
     }
@@ -384,6 +385,16 @@ impl Segment {
             Lookup::At(point, next) => Ok((point, next)),
             Lookup::Unread(_) => Ok((None, None)),
         }
+    }
+
+    /// Up to which offset the points of the index have not been read.
+    pub(super) fn unread_index(&self) -> Option<u64> {
+        lock(&self.index).unread_to()
+    }
+
+    /// Hands in all of those.
+    pub(super) fn fill_index(&self, points: Vec<Point>) {
+        lock(&self.index).fill(points);
     }
 
     /// The points below `known_from`: from the seal if there is a whole one, else from the frames.

@@ -5,6 +5,7 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 
 use super::unwritten::{Piece, Unwritten, end_of};
+use crate::format::frame::{FRAME_HEADER_BYTES, Frame};
 use crate::format::scan::Source;
 use crate::storage::{self, File};
 use crate::sync::Arc;
@@ -91,6 +92,37 @@ impl FileSource {
         };
         let skipped = usize::try_from(offset - start).unwrap_or(usize::MAX);
         Ok(Some(bytes.slice(skipped..skipped + len)))
+    }
+
+    /// What was read last, or all that is mapped.
+    pub(super) fn bytes(&self) -> &Bytes {
+        match &self.handle {
+            Handle::Map(map) => map,
+            Handle::File(_) => &self.bytes,
+        }
+    }
+
+    /// What is at hand from `offset` on, of what may be read.
+    #[inline]
+    pub(super) fn rest(&self, offset: u64) -> &[u8] {
+        let (bytes, start) = match &self.handle {
+            Handle::Map(map) => (map, 0),
+            Handle::File(_) => (&self.bytes, self.start),
+        };
+        let skipped = offset.checked_sub(start).and_then(|skipped| usize::try_from(skipped).ok());
+        skipped.and_then(|skipped| bytes.get(skipped..)).unwrap_or_default()
+    }
+
+    /// Where in these bytes the payload of a frame is, and its length, if it is all there.
+    pub(super) fn payload_at_hand(&self, frame: &Frame) -> Option<(usize, usize)> {
+        let start = match &self.handle {
+            Handle::Map(_) => 0,
+            Handle::File(_) => self.start,
+        };
+        let payload = (frame.offset + FRAME_HEADER_BYTES).checked_sub(start)?;
+        let (payload, len) =
+            (usize::try_from(payload).ok()?, usize::try_from(frame.payload_len).ok()?);
+        (payload.checked_add(len)? <= self.bytes().len()).then_some((payload, len))
     }
 
     /// How many bytes from `offset` on are at hand.

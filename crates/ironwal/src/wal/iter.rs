@@ -1,5 +1,9 @@
 //! Iterators over a stream.
 
+use std::ops::Range;
+
+use bytes::Bytes;
+
 use super::{Wal, without_details};
 use crate::commit;
 use crate::error::{Error, Result};
@@ -28,14 +32,25 @@ impl WalIdIterator {
     }
 }
 
-impl Iterator for WalIdIterator {
-    type Item = Result<(u64, Vec<u8>)>;
+/// A copy, without a count of who else has a part of the same memory.
+fn copied(bytes: &Bytes, range: Range<usize>) -> Vec<u8> {
+    bytes[range].to_vec()
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
+impl WalIdIterator {
+    /// The next entry, if it has been read by now and there is nothing else to be said.
+    #[inline]
+    fn at_hand(&mut self) -> Option<(u64, Vec<u8>)> {
+        if self.wal.is_closed() {
+            return None;
+        }
+        self.entries.as_mut()?.at_hand(copied)
+    }
+
+    fn further(&mut self) -> Option<Result<(u64, Vec<u8>)>> {
         let entries = self.entries.as_mut()?;
-        let next = self.wal.check_open().and_then(|()| entries.next());
-        match next {
-            Ok(Some((id, entry))) => Some(Ok((id, Vec::from(entry)))),
+        match self.wal.check_open().and_then(|()| entries.next_as(copied)) {
+            Ok(Some((id, entry))) => Some(Ok((id, entry))),
             Ok(None) => {
                 self.entries = None;
                 None
@@ -45,6 +60,18 @@ impl Iterator for WalIdIterator {
                 self.entries = None;
                 Some(Err(error))
             }
+        }
+    }
+}
+
+impl Iterator for WalIdIterator {
+    type Item = Result<(u64, Vec<u8>)>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.at_hand() {
+            Some(entry) => Some(Ok(entry)),
+            None => self.further(),
         }
     }
 }
@@ -64,6 +91,9 @@ impl Iterator for WalIterator {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.entries.next().map(|entry| entry.map(|(_, entry)| entry))
+        match self.entries.at_hand() {
+            Some((_, entry)) => Some(Ok(entry)),
+            None => self.entries.further().map(|entry| entry.map(|(_, entry)| entry)),
+        }
     }
 }

@@ -69,7 +69,13 @@ impl Range {
 impl Iterator for Range {
     type Item = Result<(u64, Bytes)>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        if !self.wal.is_closed()
+            && let Some(entry) = self.span.at_hand()
+        {
+            return Some(Ok(entry));
+        }
         self.take(Span::next)
     }
 

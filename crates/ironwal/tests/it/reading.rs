@@ -527,11 +527,22 @@ fn a_segment_that_grows_is_mapped_again_and_again() {
         append(50..1000);
         assert_eq!(read(100), [1, 0]);
         (0..1000).for_each(|id| assert_eq!(read(id), [0, 0], "{id}"));
+        // One that reads in order goes on behind what was mapped when it began.
+        let mut follower = stream.follow(0);
+        let mut follow = |ids: std::ops::Range<u64>| {
+            for id in ids {
+                assert_eq!(follower.try_next().unwrap(), Some((id, Bytes::from(entry(id)))));
+            }
+            assert_eq!(follower.try_next().unwrap(), None);
+        };
+        follow(0..1000);
         append(1000..1100);
+        follow(1000..1100);
         assert_eq!(read(1099), [0, 1], "it is not worth another map yet");
         assert_eq!(read(900), [0, 0]);
         append(1100..3000);
         assert_eq!(read(2999), [1, 0]);
+        follow(1100..3000);
         (0..3000).for_each(|id| assert_eq!(read(id), [0, 0], "{id}"));
         stream.truncate_after(Some(499)).unwrap();
         assert_eq!(stream.get(500).unwrap(), None);
