@@ -62,7 +62,7 @@ impl Checkpoints {
         let offsets = cut()?;
         let timestamp = u64::try_from(self.wal.now().as_nanos()).unwrap_or(u64::MAX);
         let data = CheckpointData { offsets, timestamp, shard_count: self.shard_count };
-        self.add(Record::Checkpoint(Checkpoint { id: id.to_vec(), data }))
+        self.add(Record::Checkpoint(Checkpoint { id: id.into(), data }))
     }
 
     /// The checkpoint with this id.
@@ -185,7 +185,7 @@ impl Checkpoints {
         for (entry, known) in checkpoints {
             match self.data_of(entry, &known) {
                 Ok(Some(data)) => {
-                    let (id, data) = (known.id.to_vec(), CheckpointData::clone(&data));
+                    let (id, data) = (Arc::clone(&known.id), CheckpointData::clone(&data));
                     self.add(Record::Copy(Checkpoint { id, data }))?;
                 }
                 Ok(None) => {}
@@ -306,7 +306,7 @@ impl Checkpoints {
             Err(error) => return Err(error),
         };
         match read {
-            Some(Record::Checkpoint(read) | Record::Copy(read)) if read.id == *known.id => {
+            Some(Record::Checkpoint(read) | Record::Copy(read)) if read.id == known.id => {
                 Ok(Some(Arc::new(read.data)))
             }
             _ => {

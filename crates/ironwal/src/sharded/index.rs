@@ -1,6 +1,6 @@
 //! Which checkpoints there are, in memory: their ids, and the offsets of the newest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::CheckpointData;
@@ -37,7 +37,7 @@ struct Checkpoints {
     /// By the id of their entry.
     entries: BTreeMap<u64, Known>,
     /// The entry of each checkpoint.
-    by_id: BTreeMap<Arc<[u8]>, u64>,
+    by_id: HashMap<Arc<[u8]>, u64>,
     /// Checkpoints from this entry on have their data in memory.
     newest_from: u64,
     newest_len: usize,
@@ -162,7 +162,6 @@ impl Index {
 
 impl Checkpoints {
     fn insert(&mut self, entry: u64, Checkpoint { id, data }: Checkpoint) {
-        let id: Arc<[u8]> = id.into();
         if let Some(replaced) = self.by_id.insert(Arc::clone(&id), entry) {
             self.remove(replaced);
         }
@@ -230,7 +229,7 @@ mod tests {
 
     fn checkpoint(id: &str, shards: usize) -> Checkpoint {
         let data = CheckpointData { offsets: vec![1; shards], timestamp: 0, shard_count: 1 };
-        Checkpoint { id: id.into(), data }
+        Checkpoint { id: id.as_bytes().into(), data }
     }
 
     fn created(id: &str) -> Record {

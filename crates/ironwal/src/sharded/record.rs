@@ -28,6 +28,7 @@
 //! record names has been dropped.
 
 use super::CheckpointData;
+use crate::sync::Arc;
 
 /// The longest id, in bytes.
 pub(super) const ID_LEN_MAX: usize = 65_535;
@@ -53,7 +54,7 @@ pub(super) enum Record {
 /// A checkpoint and its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Checkpoint {
-    pub(super) id: Vec<u8>,
+    pub(super) id: Arc<[u8]>,
     pub(super) data: CheckpointData,
 }
 
@@ -87,7 +88,7 @@ impl Record {
                 let (offsets, _) = offsets.as_chunks::<OFFSET_LEN>();
                 let offsets = offsets.iter().map(|offset| u64::from_le_bytes(*offset)).collect();
                 let data = CheckpointData { offsets, timestamp: last, shard_count };
-                let checkpoint = Checkpoint { id: id.to_vec(), data };
+                let checkpoint = Checkpoint { id: id.into(), data };
                 Some(match kind {
                     CHECKPOINT => Self::Checkpoint(checkpoint),
                     _ => Self::Copy(checkpoint),
@@ -130,7 +131,8 @@ mod tests {
         let checkpoint = (proptest::collection::vec(any::<u8>(), 1..40), data);
         let checkpoint = checkpoint.prop_map(|(id, (offsets, timestamp))| {
             let shard_count = offsets.len() as u16;
-            Checkpoint { id, data: CheckpointData { offsets, timestamp, shard_count } }
+            let data = CheckpointData { offsets, timestamp, shard_count };
+            Checkpoint { id: id.into(), data }
         });
         prop_oneof![
             checkpoint.clone().prop_map(Record::Checkpoint),
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn the_bytes_are_these() {
         let data = CheckpointData { offsets: vec![7, 0x0102], timestamp: 9, shard_count: 2 };
-        let checkpoint = Checkpoint { id: b"ab".to_vec(), data };
+        let checkpoint = Checkpoint { id: b"ab"[..].into(), data };
         let mut expected = vec![1, 0, 2, 0, 2, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
         expected.extend([7, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0]);
         expected.extend(b"ab");

@@ -34,7 +34,8 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{SharedWords, WORD_LEN, WritableMap};
+use super::{Pages, SharedWords, WORD_LEN, WritableMap};
+use crate::sync::Arc;
 
 /// Whether words can be shared here: loads from memory that is mapped for reading only are promised
 /// to work up to the size of a pointer.
@@ -65,7 +66,7 @@ pub(super) fn content(file: &fs::File, len: u64) -> Option<Bytes> {
 /// Part of a file that is written to.
 #[derive(Debug)]
 pub(super) struct Region {
-    map: MmapRaw,
+    map: Arc<MmapRaw>,
     /// The bytes that may be stored to: their pages are there, with blocks on the disk.
     prepared: Range<usize>,
 }
@@ -75,14 +76,32 @@ impl Region {
     pub(super) fn writable(file: &fs::File, len: u64) -> Option<Self> {
         let len = usize::try_from(len).ok().filter(|len| *len > 0)?;
         let map = MmapOptions::new().len(len).map_raw(file).ok()?;
-        Some(Self { map, prepared: 0..0 })
+        Some(Self { map: Arc::new(map), prepared: 0..0 })
+    }
+}
+
+/// Two offsets, if both are inside of a map.
+fn inside(map: &MmapRaw, start: u64, end: u64) -> Option<(usize, usize)> {
+    let inside = |at: u64| usize::try_from(at).ok().filter(|at| *at <= map.len());
+    Some((inside(start)?, inside(end)?))
+}
+
+/// The pages of a region; they stay mapped while this lives.
+#[derive(Debug)]
+struct RegionPages(Arc<MmapRaw>);
+
+impl Pages for RegionPages {
+    fn fetch(&self, start: u64, end: u64) {
+        if let Some((start, end)) = inside(&self.0, start, end) {
+            // Preparing says what is wrong, if anything is.
+            let _ = populate(&self.0, start, end.saturating_sub(start));
+        }
     }
 }
 
 impl WritableMap for Region {
     fn prepare(&mut self, start: u64, end: u64) -> io::Result<()> {
-        let inside = |at: u64| usize::try_from(at).ok().filter(|at| *at <= self.map.len());
-        let (Some(start), Some(end)) = (inside(start), inside(end)) else {
+        let Some((start, end)) = inside(&self.map, start, end) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         populate(&self.map, start, end.saturating_sub(start))?;
@@ -108,6 +127,10 @@ impl WritableMap for Region {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
         }
         Ok(())
+    }
+
+    fn pages(&self) -> Option<Arc<dyn Pages>> {
+        Some(Arc::new(RegionPages(Arc::clone(&self.map))))
     }
 }
 
