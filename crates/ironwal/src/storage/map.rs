@@ -29,13 +29,13 @@
 use std::fs;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::{Pages, SharedWords, WORD_LEN, WritableMap};
-use crate::sync::Arc;
 
 /// Whether words can be shared here: loads from memory that is mapped for reading only are promised
 /// to work up to the size of a pointer.
