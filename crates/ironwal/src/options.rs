@@ -43,9 +43,9 @@ pub enum ReadStrategy {
     /// By positioned reads.
     StandardIo,
     /// Through memory that is mapped to the file: faster for random reads, and entries are handed
-    /// out as [`Bytes`](bytes::Bytes) without copying. Full segments that are durable are mapped whole, and
-    /// for reads by id the others too, as far as they are committed; where mapping is not possible,
-    /// and for what was committed since, positioned reads are used.
+    /// out as [`Bytes`](bytes::Bytes) without copying. Full segments that are durable are mapped
+    /// whole, and the others as far as they are committed; where mapping is not possible, and for what
+    /// was committed since, positioned reads are used.
     ///
     /// A disk that dies, or somebody else who shortens a segment file, shows up as an error with
     /// [`ReadStrategy::StandardIo`] and ends the process by a signal with this one.

@@ -199,8 +199,8 @@ impl Scanner {
     /// The frame that holds `id`, verified, moving behind it. The payloads of those before it are not
     /// looked at: that the frame is whole, in its place, and has the id, says enough.
     ///
-    /// `id` is not below the next one that is due. `None`, and nothing has moved, if what stands there is not one frame after another up to it.
-    /// [`Scanner::step`] says what it is.
+    /// `id` is not below the next one that is due. `None`, and nothing has moved, if what stands there is
+    /// not one frame after another up to it. [`Scanner::step`] says what it is.
     pub(crate) fn find<S: Source>(
         &mut self,
         source: &mut S,

@@ -71,12 +71,6 @@ impl Segment {
     }
 }
 
-impl Learner {
-    fn meet(&mut self, frame: &Frame) {
-        self.points.extend(self.picker.pick(frame.index, frame.offset));
-    }
-}
-
 impl Held {
     /// The entries from `skipped` on of a payload with so many, whose table is whole. It stands at
     /// `start` in its bytes.
@@ -135,7 +129,7 @@ impl Cursor {
 
     fn teach(&mut self, frame: &Frame) {
         let Some(learner) = &mut self.learner else { return };
-        learner.meet(frame);
+        learner.points.extend(learner.picker.pick(frame.index, frame.offset));
         if frame.end() >= learner.end {
             self.segment.fill_index(std::mem::take(&mut learner.points));
             self.learner = None;

@@ -1,15 +1,11 @@
 //! Frames of the journal that are lost, where nothing of it counts any more, or a segment is gone.
 
 use ironwal::storage::SimDisk;
-use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
+use ironwal::{Error, SyncMode, Wal};
 
 use super::{
-    LARGE, append_together, disk, entries, frames_in, journal, options, segment, try_open,
+    LARGE, append_together, disk, entries, frames_in, journal, options, segment, strictly, try_open,
 };
-
-fn strictly() -> WalOptions {
-    WalOptions { on_corruption: CorruptionPolicy::Error, ..options(SyncMode::Strict) }
-}
 
 fn refused(disk: &SimDisk) -> String {
     match try_open(&disk.snapshot(), &strictly(), LARGE) {

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use ironwal::storage::sim::SimConfig;
 use ironwal::storage::{SimDisk, Storage};
-use ironwal::{Environment, Journal, Maintenance, SyncMode, Wal, WalOptions};
+use ironwal::{CorruptionPolicy, Environment, Journal, Maintenance, SyncMode, Wal, WalOptions};
 
 /// The smallest size of a journal's file: a handful of rounds of one stream, one round of several.
 const SMALL: u64 = 64 * 1024;
@@ -40,6 +40,11 @@ fn disk(seed: u64) -> SimDisk {
 
 fn options(sync_mode: SyncMode) -> WalOptions {
     WalOptions { sync_mode, ..WalOptions::new("/log") }
+}
+
+/// In `Strict`, and damage is an error.
+fn strictly() -> WalOptions {
+    WalOptions { on_corruption: CorruptionPolicy::Error, ..options(SyncMode::Strict) }
 }
 
 fn environment(storage: Arc<dyn Storage>, journal: Journal) -> Environment {

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::CallKind;
-use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
+use ironwal::{Error, SyncMode, Wal, WalOptions};
 
 use super::{
     append_together, at_every_call, disk, entries, frames_in, generations, journal, live_frames,
-    options, segment, turn_over,
+    options, segment, strictly, turn_over,
 };
 
 fn try_open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
@@ -18,10 +18,6 @@ fn try_open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
 
 fn open(disk: &SimDisk, options: &WalOptions) -> Wal {
     try_open(disk, options).unwrap()
-}
-
-fn strictly() -> WalOptions {
-    WalOptions { on_corruption: CorruptionPolicy::Error, ..options(SyncMode::Strict) }
 }
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
