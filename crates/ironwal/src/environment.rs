@@ -39,9 +39,9 @@ impl Maintenance {
 #[non_exhaustive]
 pub enum Journal {
     /// Those that are made durable together with appends to other streams. An append that has
-    /// nothing to share a sync with, and one of 16 KiB or more, goes straight to its segment.
+    /// nothing to share a sync with, and one of 8 KiB or more, goes straight to its segment.
     Auto,
-    /// Every append of less than 16 KiB that must be durable when it returns.
+    /// Every append of less than 8 KiB that must be durable when it returns.
     On,
     /// None: every stream is synced on its own.
     Off,

@@ -7,7 +7,7 @@
 //!  one stream      written back and synced, as if it were alone
 //!  several         one frame in the journal, one sync; published together; the leads are given up;
 //!                  then each share is written to its segment, unsynced
-//!  left out        shares of 16 KiB and more, and streams that have something below their share
+//!  left out        shares of 8 KiB and more, and streams that have something below their share
 //!                  which is durable nowhere: whoever waits for those writes them back, in parallel
 //! ```
 //!

@@ -24,7 +24,7 @@ use crate::sync::{Arc, Ordering, lock};
 
 /// A share of this many bytes or more is written to its segment at once: to write it twice would cost
 /// more than a sync of its own. `docs/benchmarks.md` has the measurement.
-pub(crate) const LARGE_LEN: usize = 16 * 1024;
+pub(crate) const LARGE_LEN: usize = 8 * 1024;
 
 /// What a stream brings into a round of several.
 #[derive(Debug)]

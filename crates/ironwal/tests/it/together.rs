@@ -129,7 +129,7 @@ impl Simulation {
                     stream.power_safe < stream.entries.len()
                 });
                 let lens = parts.values().map(|entries| entries.iter().map(Vec::len).sum());
-                let is_large = lens.max().is_some_and(|len: usize| len > 16 * 1024);
+                let is_large = lens.max().is_some_and(|len: usize| len > 8 * 1024);
                 self.watch(|ways, _| {
                     if above {
                         ways.count("batch above unsynced entries");

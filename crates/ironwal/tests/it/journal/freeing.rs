@@ -8,7 +8,10 @@ use std::time::Duration;
 use ironwal::storage::sim::CallKind;
 use ironwal::{CorruptionPolicy, Error, Journal, Maintenance, SyncMode, Wal, WalOptions};
 
-use super::{append_together, at_every_call, disk, entries, environment, open, options, turn_over};
+use super::{
+    SMALL_ROUNDS, append_together, at_every_call, disk, entries, environment, frames_in, open,
+    options, turn_over,
+};
 
 /// Does something that must end.
 pub(super) fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -140,7 +143,7 @@ fn a_slot_that_says_more_than_is_durable_hides_nothing() {
         let wal = open(&disk, &options(SyncMode::Strict));
         let mut acknowledged = 0;
         // The next one goes on to the other file, and frees this one.
-        while super::frames_in(&disk, 0).len() < 6 {
+        while frames_in(&disk, 0).len() < SMALL_ROUNDS {
             wal.append("a", &[acknowledged; 400]).unwrap();
             acknowledged += 1;
         }

@@ -227,7 +227,7 @@ fn what_the_journal_holds_has_its_room_after_power_loss_on_a_full_disk() {
     }
 }
 
-/// Shares of 16 KiB and more are written back by their own callers, small ones go to the journal, in
+/// Shares of 8 KiB and more are written back by their own callers, small ones go to the journal, in
 /// one stream and at one time.
 #[test]
 fn large_and_small_appends_of_one_stream_stand_in_their_order() {

@@ -29,6 +29,9 @@ use ironwal::{CorruptionPolicy, Environment, Journal, Maintenance, SyncMode, Wal
 /// The smallest size of a journal's file: a handful of rounds of one stream, one round of several.
 const SMALL: u64 = 64 * 1024;
 
+/// How many rounds of one block such a file takes.
+const SMALL_ROUNDS: usize = 10;
+
 /// Enough for the rounds of a test.
 const LARGE: u64 = 1024 * 1024;
 

@@ -8,8 +8,8 @@ use ironwal::storage::sim::CallKind;
 use ironwal::{Error, SyncMode, Wal, WalOptions};
 
 use super::{
-    append_together, at_every_call, disk, entries, frames_in, generations, journal, live_frames,
-    options, segment, strictly, turn_over,
+    SMALL_ROUNDS, append_together, at_every_call, disk, entries, frames_in, generations, journal,
+    live_frames, options, segment, strictly, turn_over,
 };
 
 fn try_open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
@@ -395,7 +395,7 @@ fn the_last_frame_of_a_file_is_proven_by_the_next_file() {
         |seed| {
             let disk = disk(seed);
             let wal = super::open(&disk, &strictly());
-            for nth in 0..6_u8 {
+            for nth in 0..SMALL_ROUNDS as u8 {
                 wal.append("a", &[nth; 50]).unwrap();
             }
             (disk, wal)
@@ -403,7 +403,7 @@ fn the_last_frame_of_a_file_is_proven_by_the_next_file() {
         |wal| wal.append("b", b"0").and_then(|_| wal.append("b", b"1")).is_ok(),
         |disk, _, call| {
             let frames = [frames_in(disk, 0), frames_in(disk, 1)];
-            if frames[0].len() < 6 || frames[1].is_empty() {
+            if frames[0].len() < SMALL_ROUNDS || frames[1].is_empty() {
                 return;
             }
             let snapshot = disk.snapshot();
