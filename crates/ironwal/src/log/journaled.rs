@@ -188,7 +188,7 @@ impl Lead<'_> {
         }
         let writer = self.open_idle(idle)?;
         reader.keep_open(Arc::clone(writer.file()));
-        self.writer.active = Some(Active { writer, reader, permit: None });
+        self.writer.active = Some(Active::new(writer, reader, None));
         self.writer.idle = None;
         Ok(true)
     }

@@ -86,7 +86,7 @@ impl<'a> Lead<'a> {
         let Some(permit) = self.take_permit() else { return Ok(false) };
         let writer = self.open_idle(idle)?;
         reader.keep_open(Arc::clone(writer.file()));
-        self.set_active(Active { writer, reader, permit: Some(permit) });
+        self.set_active(Active::new(writer, reader, Some(permit)));
         self.writer.idle = None;
         self.map_active();
         self.resume_staging();
@@ -204,7 +204,7 @@ impl<'a> Lead<'a> {
             return Ok(());
         };
         let mapped = self.unmap();
-        let Some(Active { mut writer, reader, permit }) = self.writer.active.take() else {
+        let Some(Active { mut writer, reader, permit, .. }) = self.writer.active.take() else {
             return Ok(());
         };
         self.set_has_file(false);
@@ -301,7 +301,7 @@ impl<'a> Lead<'a> {
         let mut segments = log.segments().to_vec();
         segments.push(Arc::clone(&reader));
         log.set_segments(segments);
-        self.set_active(Active { writer, reader, permit: Some(permit) });
+        self.set_active(Active::new(writer, reader, Some(permit)));
         self.map_active();
         log.tail().set_segment(Some(open));
         self.allow_staging(HEADER_LEN + frame_len);

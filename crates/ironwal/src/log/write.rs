@@ -13,6 +13,10 @@ use crate::format::header::{FirstKept, Proof, Slot, SlotPlace};
 use crate::segment::{Segment, SegmentWriter};
 use crate::sync::{Arc, MutexGuard, Ordering, Weak, lock};
 
+/// When so much has been synced since a slot was written, it is written again: an opening after a crash
+/// reads and rewrites what no slot speaks of, and another block under one sync in so many bytes is cheap.
+const UNPROVEN_LEN: u64 = 1024 * 1024;
+
 /// What only the leader touches.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -49,6 +53,8 @@ pub(super) struct Active {
     pub(super) reader: Arc<Segment>,
     /// `None`: it is open for a moment only, and closed by whoever opened it.
     pub(super) permit: Option<Permit>,
+    /// What was synced last since it was opened.
+    synced: Option<Proof>,
 }
 
 /// An active segment whose file is not open.
@@ -79,6 +85,25 @@ pub(crate) struct FullSegment {
     pub(super) mapped: Option<Mapped>,
     /// A sync failed. The next one would say OK, and somebody may be waiting to try it.
     pub(super) failed: bool,
+}
+
+impl Active {
+    pub(super) fn new(writer: SegmentWriter, reader: Arc<Segment>, permit: Option<Permit>) -> Self {
+        Self { writer, reader, permit, synced: None }
+    }
+
+    /// Syncs what was written. From time to time, a slot that says what was durable before goes with it,
+    /// so that an opening after a crash has little to read.
+    fn sync(&mut self, first_kept: FirstKept) -> io::Result<()> {
+        let Self { writer, synced, .. } = self;
+        let recorded = writer.slot().proof.synced_to;
+        if let Some(proof) = synced.filter(|proof| proof.synced_to >= recorded + UNPROVEN_LEN)
+            && writer.may_write_slot()
+        {
+            writer.write_slot(Slot { proof, first_kept, ..*writer.slot() })?;
+        }
+        writer.sync()
+    }
 }
 
 impl Writer {
@@ -253,7 +278,7 @@ impl Lead<'_> {
         if (self.writer.frames_unsynced || self.writer.gap)
             && let Some(active) = &mut self.writer.active
         {
-            active.writer.sync()?;
+            active.sync(self.log.first_kept())?;
             self.writer.frames_unsynced = false;
             self.writer.gap = false;
         }
@@ -279,13 +304,14 @@ impl Lead<'_> {
 
     /// Everything up to `end` has been synced by an operation that waited for it. Frames that are staged
     /// from now on say so.
-    fn note_synced(&self, end: Option<Proof>) {
+    fn note_synced(&mut self, end: Option<Proof>) {
         let next_id = end.map_or_else(|| self.log.next_id(), |end| end.next_id);
         self.log.durable.store(next_id, Ordering::Release);
-        if let (Some(end), Some(_), Some(open)) =
-            (end, &self.writer.active, self.log.tail().segment())
+        if let (Some(end), Some(active), Some(open)) =
+            (end, &mut self.writer.active, self.log.tail().segment())
         {
             open.synced_to = end.synced_to;
+            active.synced = Some(end);
         }
     }
 

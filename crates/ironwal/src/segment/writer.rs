@@ -222,6 +222,11 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// Whether a slot can be written without a sync before it.
+    pub(crate) fn may_write_slot(&self) -> bool {
+        !self.slot_unsynced
+    }
+
     /// Records in one slot how far the segment had been synced. Durable after the next sync.
     pub(crate) fn write_slot(&mut self, slot: Slot) -> io::Result<()> {
         if self.slot_unsynced {

@@ -53,6 +53,38 @@ fn opening_after_a_clean_close_reads_no_frames() {
     }
 }
 
+/// What is durable is recorded as a segment grows, so the tail is a part of it.
+#[test]
+fn a_kill_of_a_long_segment_costs_its_end_only() {
+    const MIB: u64 = 1024 * 1024;
+    for mode in [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async] {
+        for seed in 0..3 {
+            let disk =
+                SimDisk::with_config(SimConfig { seed, trace: true, ..SimConfig::default() });
+            let wal = open(&disk, &options(mode)).unwrap();
+            for nth in 0..100_u8 {
+                wal.append_batch("s", &[&[nth; 100_000][..]]).unwrap();
+                wal.sync_all().unwrap();
+            }
+            let end = 100 * 100_000;
+            disk.crash();
+            let from = disk.trace().len();
+            let wal = open(&disk, &options(mode)).unwrap();
+            // From the read that begins furthest to the front on.
+            let first = frame_reads(&disk, from).iter().filter_map(|line| offset_of(line)).min();
+            let first = first.expect("some frames are read");
+            assert!(first > end - 2 * MIB, "{mode:?}, seed {seed}: from {first}");
+            let expected = |nth: u8| wal.get("s", nth.into()).unwrap().unwrap()[0] == nth;
+            assert!((0..100).all(expected), "{mode:?}, seed {seed}");
+        }
+    }
+}
+
+/// Where a traced read begins.
+fn offset_of(line: &str) -> Option<u64> {
+    line.split_once(" at ")?.1.split_once(':')?.0.parse().ok()
+}
+
 #[test]
 fn a_kill_costs_the_unproven_tail_only() {
     let disk = disk();
