@@ -9,7 +9,7 @@ use super::record::{Checkpoint, ID_LEN_MAX, Record};
 use super::{CheckpointData, CompactionStats};
 use crate::error::{Error, Result};
 use crate::options::CorruptionPolicy;
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Mutex, lock};
 use crate::wal::follow::Follower;
 use crate::wal::{Stream, Wal};
 
@@ -52,17 +52,20 @@ impl Checkpoints {
 
     /// Records a checkpoint, which is `cut` under the lock that gives it its place.
     pub(super) fn create(&self, id: &[u8], cut: impl FnOnce() -> Result<Vec<u64>>) -> Result<()> {
-        if id.is_empty() || id.len() > ID_LEN_MAX {
+        let invalid = || {
             let len = id.len();
-            return Err(Error::InvalidCheckpointId(format!(
+            Error::InvalidCheckpointId(format!(
                 "it has {len} bytes, and must have 1 to {ID_LEN_MAX}"
-            )));
+            ))
+        };
+        if id.is_empty() || id.len() > ID_LEN_MAX {
+            return Err(invalid());
         }
         let _writing = lock(&self.writing);
         let offsets = cut()?;
         let timestamp = u64::try_from(self.wal.now().as_nanos()).unwrap_or(u64::MAX);
         let data = CheckpointData { offsets, timestamp, shard_count: self.shard_count };
-        self.add(Record::Checkpoint(Checkpoint { id: id.into(), data }))
+        self.add(Record::Checkpoint(Checkpoint::new(id, &data).ok_or_else(invalid)?))
     }
 
     /// The checkpoint with this id.
@@ -72,7 +75,7 @@ impl Checkpoints {
             let (entry, known) = self.find(id)?;
             // Otherwise it was compacted meanwhile.
             if let Some(data) = self.data_of(entry, &known)? {
-                return self.checked(&data);
+                return self.checked(data);
             }
         }
     }
@@ -100,13 +103,13 @@ impl Checkpoints {
             match self.data_of(entry, &known) {
                 Ok(Some(data)) => {
                     if let Some(newer) = damaged.filter(|damaged| damaged.entries.end > entry) {
-                        let (taken, reason) = (String::from_utf8_lossy(&known.id), newer.reason);
+                        let (taken, reason) = (String::from_utf8_lossy(known.id()), newer.reason);
                         tracing::error!(
                             %taken,
                             "the latest checkpoint is damaged, an older one is taken: {reason}"
                         );
                     }
-                    return Ok((known.id.to_vec(), self.checked(&data)?));
+                    return Ok((known.id().to_vec(), self.checked(data)?));
                 }
                 // It was compacted meanwhile.
                 Ok(None) => {
@@ -138,7 +141,7 @@ impl Checkpoints {
         // What could be read before is listed.
         let _ = self.look();
         let index = lock(&self.index);
-        index.iter().map(|(_, known)| (known.id.to_vec(), known.timestamp)).collect()
+        index.iter().map(|(_, known)| (known.id().to_vec(), known.timestamp())).collect()
     }
 
     /// How many there are.
@@ -183,11 +186,8 @@ impl Checkpoints {
     /// count.
     fn copy(&self, checkpoints: Vec<(u64, Known)>, first: u64) -> Result<()> {
         for (entry, known) in checkpoints {
-            match self.data_of(entry, &known) {
-                Ok(Some(data)) => {
-                    let (id, data) = (Arc::clone(&known.id), CheckpointData::clone(&data));
-                    self.add(Record::Copy(Checkpoint { id, data }))?;
-                }
+            match self.checkpoint_of(entry, known) {
+                Ok(Some(checkpoint)) => self.add(Record::Copy(checkpoint))?,
                 Ok(None) => {}
                 Err(Error::CheckpointCorrupted { reason, .. }) => {
                     tracing::error!("a damaged checkpoint is dropped by a compaction: {reason}");
@@ -292,10 +292,22 @@ impl Checkpoints {
     }
 
     /// The data of a checkpoint, from memory or from the disk; `None`: it is not there any more.
-    fn data_of(&self, entry: u64, known: &Known) -> Result<Option<Arc<CheckpointData>>> {
-        if let Some(data) = &known.data {
-            return Ok(Some(Arc::clone(data)));
+    fn data_of(&self, entry: u64, known: &Known) -> Result<Option<CheckpointData>> {
+        match known.data() {
+            Some(data) => Ok(Some(data)),
+            None => Ok(self.read(entry, known.id())?.map(|checkpoint| checkpoint.data())),
         }
+    }
+
+    /// The whole checkpoint, in the same way.
+    fn checkpoint_of(&self, entry: u64, known: Known) -> Result<Option<Checkpoint>> {
+        match known {
+            Known::Whole(checkpoint) => Ok(Some(checkpoint)),
+            Known::Named { id, .. } => self.read(entry, &id),
+        }
+    }
+
+    fn read(&self, entry: u64, id: &[u8]) -> Result<Option<Checkpoint>> {
         let read = match self.log.get(entry) {
             Ok(None) => return Ok(None),
             Ok(Some(bytes)) => Record::decode(&bytes),
@@ -306,8 +318,8 @@ impl Checkpoints {
             Err(error) => return Err(error),
         };
         match read {
-            Some(Record::Checkpoint(read) | Record::Copy(read)) if read.id == known.id => {
-                Ok(Some(Arc::new(read.data)))
+            Some(Record::Checkpoint(read) | Record::Copy(read)) if read.id() == id => {
+                Ok(Some(read))
             }
             _ => {
                 let reason = format!("entry {entry} is not the record that it was");
@@ -317,12 +329,12 @@ impl Checkpoints {
     }
 
     /// Refuses a checkpoint over another number of shards.
-    fn checked(&self, data: &CheckpointData) -> Result<CheckpointData> {
+    fn checked(&self, data: CheckpointData) -> Result<CheckpointData> {
         if data.shard_count != self.shard_count {
             let (expected, found) = (self.shard_count, data.shard_count);
             return Err(Error::ShardCountMismatch { expected, found });
         }
-        Ok(data.clone())
+        Ok(data)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Which checkpoints there are, in memory: their ids, and the offsets of the newest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
+
+use hashbrown::HashTable;
 
 use super::CheckpointData;
 use super::record::{Checkpoint, Record};
@@ -10,8 +13,11 @@ use crate::sync::Arc;
 /// The newest checkpoints are kept in memory as far as they take this many bytes together.
 const NEWEST_LEN_MAX: usize = 16 * 1024 * 1024;
 
-/// What a checkpoint in memory takes beside its offsets and its id, in bytes.
+/// What a checkpoint in memory takes beside its record, in bytes.
 const OVERHEAD: usize = 128;
+
+/// So many places of checkpoints that were replaced are always kept.
+const FREE_MIN: usize = 64;
 
 /// What is known of the log of checkpoints up to one of its entries.
 #[derive(Debug, Default)]
@@ -34,22 +40,25 @@ pub(super) struct Index {
 /// Checkpoints in the order of their creation.
 #[derive(Debug, Default)]
 struct Checkpoints {
-    /// By the id of their entry.
-    entries: BTreeMap<u64, Known>,
-    /// The entry of each checkpoint.
-    by_id: HashMap<Arc<[u8]>, u64>,
-    /// Checkpoints from this entry on have their data in memory.
+    /// By the id of their entry; `None` if a newer one has the same id.
+    entries: VecDeque<(u64, Option<Known>)>,
+    /// How many of these there are.
+    count: usize,
+    /// The hash of each id, and the entry.
+    by_id: HashTable<(u64, u64)>,
+    hasher: RandomState,
+    /// Checkpoints from this entry on are held whole.
     newest_from: u64,
     newest_len: usize,
 }
 
 /// A checkpoint.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
-    pub(super) id: Arc<[u8]>,
-    pub(super) timestamp: u64,
-    /// If it is one of the newest.
-    pub(super) data: Option<Arc<CheckpointData>>,
+pub(super) enum Known {
+    /// One of the newest.
+    Whole(Checkpoint),
+    /// What is known of the others without a look at the disk.
+    Named { id: Arc<[u8]>, timestamp: u64 },
 }
 
 /// Entries of the log of checkpoints that cannot be read.
@@ -77,7 +86,7 @@ impl Index {
             Record::Checkpoint(checkpoint) => self.live.insert(entry, checkpoint),
             Record::Copy(checkpoint) => {
                 // One that is there already is of a later compaction, which may not be complete.
-                self.begins_with_copies &= !self.live.by_id.contains_key(&checkpoint.id[..]);
+                self.begins_with_copies &= self.live.find(checkpoint.id()).is_none();
                 let counts = self.begins_with_copies;
                 let copies = if counts { &mut self.live } else { &mut self.copies };
                 copies.insert(entry, checkpoint);
@@ -129,29 +138,30 @@ impl Index {
 
     /// How many entries between `first` and `next` a compaction that drops no checkpoint would save.
     pub(super) fn useless(&self) -> u64 {
-        let needed = self.live.entries.len() as u64 + u64::from(self.closing.is_some());
+        let needed = self.live.count as u64 + u64::from(self.closing.is_some());
         (self.next - self.first).saturating_sub(needed)
     }
 
     /// How many checkpoints there are.
     pub(super) fn len(&self) -> usize {
-        self.live.entries.len()
+        self.live.count
     }
 
     /// The entry of a checkpoint, and what is known of it.
     pub(super) fn find(&self, id: &[u8]) -> Option<(u64, &Known)> {
-        let entry = *self.live.by_id.get(id)?;
-        self.live.entries.get(&entry).map(|known| (entry, known))
+        let entry = self.live.find(id)?;
+        self.live.get(entry).map(|known| (entry, known))
     }
 
     /// The newest checkpoint before an entry.
     pub(super) fn newest_before(&self, entry: u64) -> Option<(u64, &Known)> {
-        self.live.entries.range(..entry).next_back().map(|(entry, known)| (*entry, known))
+        let before = self.live.entries.range(..self.live.place_of(entry));
+        before.rev().find_map(|(entry, known)| Some((*entry, known.as_ref()?)))
     }
 
     /// The checkpoints in the order of their creation.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &Known)> {
-        self.live.entries.iter().map(|(entry, known)| (*entry, known))
+        self.live.entries.iter().filter_map(|(entry, known)| Some((*entry, known.as_ref()?)))
     }
 
     /// The newest entry that cannot be read.
@@ -161,65 +171,121 @@ impl Index {
 }
 
 impl Checkpoints {
-    fn insert(&mut self, entry: u64, Checkpoint { id, data }: Checkpoint) {
-        if let Some(replaced) = self.by_id.insert(Arc::clone(&id), entry) {
+    fn insert(&mut self, entry: u64, checkpoint: Checkpoint) {
+        let hash = self.hasher.hash_one(checkpoint.id());
+        if let Some(replaced) = self.find_hashed(hash, checkpoint.id()) {
             self.remove(replaced);
         }
-        let (timestamp, data) = (data.timestamp, Some(Arc::new(data)));
-        let known = Known { id, timestamp, data };
+        self.by_id.insert_unique(hash, (hash, entry), |(hash, _)| *hash);
+        let known = Known::Whole(checkpoint);
         self.newest_len += known.len();
-        self.entries.insert(entry, known);
+        self.entries.push_back((entry, Some(known)));
+        self.count += 1;
         self.keep_newest();
     }
 
     /// Lets go of the data of the oldest.
     fn keep_newest(&mut self) {
-        if self.newest_len <= NEWEST_LEN_MAX {
-            return;
-        }
-        for (entry, known) in self.entries.range_mut(self.newest_from..) {
-            self.newest_len -= known.len();
-            known.data = None;
+        while self.newest_len > NEWEST_LEN_MAX {
+            let place = self.place_of(self.newest_from);
+            let Some((entry, known)) = self.entries.get_mut(place) else { return };
             self.newest_from = *entry + 1;
-            if self.newest_len <= NEWEST_LEN_MAX {
-                return;
+            if let Some(known) = known {
+                self.newest_len -= known.len();
+                *known = Known::Named { id: known.id().into(), timestamp: known.timestamp() };
             }
         }
     }
 
-    fn forget_from(&mut self, end: u64) {
-        for (_, known) in self.entries.split_off(&end) {
-            self.by_id.remove(&known.id);
-            self.newest_len -= known.len();
-        }
+    /// The entry of the checkpoint with this id.
+    fn find(&self, id: &[u8]) -> Option<u64> {
+        self.find_hashed(self.hasher.hash_one(id), id)
+    }
+
+    fn find_hashed(&self, hash: u64, id: &[u8]) -> Option<u64> {
+        let is_it = |(its_hash, entry): &(u64, u64)| {
+            *its_hash == hash && self.get(*entry).is_some_and(|known| known.id() == id)
+        };
+        self.by_id.find(hash, is_it).map(|(_, entry)| *entry)
+    }
+
+    fn get(&self, entry: u64) -> Option<&Known> {
+        let (found, known) = self.entries.get(self.place_of(entry))?;
+        known.as_ref().filter(|_| *found == entry)
+    }
+
+    /// How many entries stand before this one.
+    fn place_of(&self, entry: u64) -> usize {
+        self.entries.partition_point(|(other, _)| *other < entry)
     }
 
     fn first(&self) -> Option<u64> {
-        self.entries.first_key_value().map(|(entry, _)| *entry)
+        self.entries.iter().find_map(|(entry, known)| known.as_ref().map(|_| *entry))
     }
 
+    /// A newer one has the same id.
     fn remove(&mut self, entry: u64) {
-        if let Some(known) = self.entries.remove(&entry) {
-            self.newest_len -= known.len();
+        let place = self.place_of(entry);
+        let removed = self.entries.get_mut(place).and_then(|(_, known)| known.take());
+        self.forget(entry, removed);
+        if self.entries.len() > 2 * self.count + FREE_MIN {
+            self.entries.retain(|(_, known)| known.is_some());
         }
     }
 
     fn forget_before(&mut self, first: u64) {
-        while let Some((&entry, known)) = self.entries.first_key_value() {
-            if entry >= first {
-                break;
-            }
-            self.by_id.remove(&known.id);
-            self.remove(entry);
+        let kept = self.entries.split_off(self.place_of(first));
+        for (entry, known) in std::mem::replace(&mut self.entries, kept) {
+            self.forget(entry, known);
+        }
+    }
+
+    fn forget_from(&mut self, end: u64) {
+        for (entry, known) in self.entries.split_off(self.place_of(end)) {
+            self.forget(entry, known);
+        }
+    }
+
+    fn forget(&mut self, entry: u64, known: Option<Known>) {
+        let Some(known) = known else { return };
+        self.count -= 1;
+        self.newest_len -= known.len();
+        let hash = self.hasher.hash_one(known.id());
+        if let Ok(found) = self.by_id.find_entry(hash, |(_, other)| *other == entry) {
+            found.remove();
         }
     }
 }
 
 impl Known {
-    /// The bytes that its data takes in memory.
+    pub(super) fn id(&self) -> &[u8] {
+        match self {
+            Self::Whole(checkpoint) => checkpoint.id(),
+            Self::Named { id, .. } => id,
+        }
+    }
+
+    pub(super) fn timestamp(&self) -> u64 {
+        match self {
+            Self::Whole(checkpoint) => checkpoint.timestamp(),
+            Self::Named { timestamp, .. } => *timestamp,
+        }
+    }
+
+    /// The data, if it is held in memory.
+    pub(super) fn data(&self) -> Option<CheckpointData> {
+        match self {
+            Self::Whole(checkpoint) => Some(checkpoint.data()),
+            Self::Named { .. } => None,
+        }
+    }
+
+    /// The bytes that it takes in memory because it is one of the newest.
     fn len(&self) -> usize {
-        let offsets = self.data.as_ref().map(|data| size_of_val(data.offsets.as_slice()));
-        offsets.map_or(0, |offsets| OVERHEAD + self.id.len() + offsets)
+        match self {
+            Self::Whole(checkpoint) => OVERHEAD + checkpoint.len(),
+            Self::Named { .. } => 0,
+        }
     }
 }
 
@@ -229,7 +295,7 @@ mod tests {
 
     fn checkpoint(id: &str, shards: usize) -> Checkpoint {
         let data = CheckpointData { offsets: vec![1; shards], timestamp: 0, shard_count: 1 };
-        Checkpoint { id: id.as_bytes().into(), data }
+        Checkpoint::new(id.as_bytes(), &data).unwrap()
     }
 
     fn created(id: &str) -> Record {
@@ -257,7 +323,7 @@ mod tests {
     }
 
     fn ids(index: &Index) -> String {
-        let ids = index.iter().map(|(_, known)| String::from_utf8_lossy(&known.id).into_owned());
+        let ids = index.iter().map(|(_, known)| String::from_utf8_lossy(known.id()).into_owned());
         ids.collect::<Vec<_>>().join(" ")
     }
 
@@ -331,22 +397,22 @@ mod tests {
     #[test]
     fn the_newest_have_their_offsets_in_memory() {
         let shards = 65_535;
-        let fit = NEWEST_LEN_MAX / (shards * 8 + OVERHEAD + 10);
+        let fit = NEWEST_LEN_MAX / (OVERHEAD + checkpoint("0123456789", shards).len());
         let mut index = Index::default();
         for nth in 0..100 {
             // One of them comes again and again.
             let id = if nth % 4 == 0 { "again".into() } else { format!("{nth:010}") };
             index.add(nth, Record::Checkpoint(checkpoint(&id, shards)));
         }
-        let held: Vec<bool> = index.iter().map(|(_, known)| known.data.is_some()).collect();
+        let held: Vec<bool> = index.iter().map(|(_, known)| known.data().is_some()).collect();
         let expected: Vec<bool> = (0..held.len()).map(|nth| nth + fit >= held.len()).collect();
         assert_eq!(held, expected);
         index.forget_before(90);
-        assert!(index.iter().all(|(_, known)| known.data.is_some()));
+        assert!(index.iter().all(|(_, known)| known.data().is_some()));
         for nth in 100..200 {
             index.add(nth, Record::Checkpoint(checkpoint(&format!("{nth:010}"), shards)));
         }
-        let held = index.iter().filter(|(_, known)| known.data.is_some()).count();
+        let held = index.iter().filter(|(_, known)| known.data().is_some()).count();
         assert_eq!(held, fit, "what was forgotten is not counted any more");
     }
 }

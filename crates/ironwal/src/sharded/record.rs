@@ -51,18 +51,19 @@ pub(super) enum Record {
     Closing { first: u64 },
 }
 
-/// A checkpoint and its id.
+/// A checkpoint and its id, as the record of one that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Checkpoint {
-    pub(super) id: Arc<[u8]>,
-    pub(super) data: CheckpointData,
-}
+pub(super) struct Checkpoint(Arc<[u8]>);
 
 impl Record {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Checkpoint(checkpoint) => checkpoint.encode(CHECKPOINT),
-            Self::Copy(checkpoint) => checkpoint.encode(COPY),
+            Self::Checkpoint(checkpoint) => checkpoint.0.to_vec(),
+            Self::Copy(checkpoint) => {
+                let mut bytes = checkpoint.0.to_vec();
+                bytes[0] = COPY;
+                bytes
+            }
             Self::Closing { first } => {
                 let mut bytes = vec![CLOSING, 0, 0, 0, 0, 0, 0, 0];
                 bytes.extend_from_slice(&first.to_le_bytes());
@@ -75,27 +76,23 @@ impl Record {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>()?;
         let [kind, zero, a, b, c, d, e, f, last @ ..] = *header;
-        let last = u64::from_le_bytes(last);
         match (kind, [zero, e, f]) {
             (CHECKPOINT | COPY, [0, 0, 0]) => {
                 let (id_len, shard_count) =
                     (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
-                let offsets_len = usize::from(shard_count) * OFFSET_LEN;
-                let (offsets, id) = rest.split_at_checked(offsets_len)?;
-                if id_len == 0 || shard_count == 0 || id.len() != usize::from(id_len) {
+                let due = usize::from(shard_count) * OFFSET_LEN + usize::from(id_len);
+                if id_len == 0 || shard_count == 0 || rest.len() != due {
                     return None;
                 }
-                let (offsets, _) = offsets.as_chunks::<OFFSET_LEN>();
-                let offsets = offsets.iter().map(|offset| u64::from_le_bytes(*offset)).collect();
-                let data = CheckpointData { offsets, timestamp: last, shard_count };
-                let checkpoint = Checkpoint { id: id.into(), data };
-                Some(match kind {
-                    CHECKPOINT => Self::Checkpoint(checkpoint),
-                    _ => Self::Copy(checkpoint),
-                })
+                if kind == CHECKPOINT {
+                    return Some(Self::Checkpoint(Checkpoint(bytes.into())));
+                }
+                let mut created = bytes.to_vec();
+                created[0] = CHECKPOINT;
+                Some(Self::Copy(Checkpoint(created.into())))
             }
             (CLOSING, [0, 0, 0]) if [a, b, c, d] == [0; 4] && rest.is_empty() => {
-                Some(Self::Closing { first: last })
+                Some(Self::Closing { first: u64::from_le_bytes(last) })
             }
             _ => None,
         }
@@ -103,20 +100,55 @@ impl Record {
 }
 
 impl Checkpoint {
-    fn encode(&self, kind: u8) -> Vec<u8> {
-        let id_len = u16::try_from(self.id.len()).unwrap_or(u16::MAX);
-        let mut bytes =
-            Vec::with_capacity(HEADER_LEN + self.data.offsets.len() * OFFSET_LEN + self.id.len());
-        bytes.extend_from_slice(&[kind, 0]);
+    /// `None` if the id is empty or too long, or there are no offsets or too many.
+    pub(super) fn new(id: &[u8], data: &CheckpointData) -> Option<Self> {
+        let (id_len, shard_count) =
+            (u16::try_from(id.len()).ok()?, u16::try_from(data.offsets.len()).ok()?);
+        if id_len == 0 || shard_count == 0 {
+            return None;
+        }
+        let offsets_len = data.offsets.len() * OFFSET_LEN;
+        let mut bytes = Vec::with_capacity(HEADER_LEN + offsets_len + id.len());
+        bytes.extend_from_slice(&[CHECKPOINT, 0]);
         bytes.extend_from_slice(&id_len.to_le_bytes());
-        bytes.extend_from_slice(&self.data.shard_count.to_le_bytes());
+        bytes.extend_from_slice(&shard_count.to_le_bytes());
         bytes.extend_from_slice(&[0, 0]);
-        bytes.extend_from_slice(&self.data.timestamp.to_le_bytes());
-        for offset in &self.data.offsets {
+        bytes.extend_from_slice(&data.timestamp.to_le_bytes());
+        for offset in &data.offsets {
             bytes.extend_from_slice(&offset.to_le_bytes());
         }
-        bytes.extend_from_slice(&self.id);
-        bytes
+        bytes.extend_from_slice(id);
+        Some(Self(bytes.into()))
+    }
+
+    pub(super) fn id(&self) -> &[u8] {
+        &self.0[HEADER_LEN + self.offsets_len()..]
+    }
+
+    pub(super) fn timestamp(&self) -> u64 {
+        self.0[8..].first_chunk().map_or(0, |timestamp| u64::from_le_bytes(*timestamp))
+    }
+
+    pub(super) fn data(&self) -> CheckpointData {
+        let (offsets, _) = self.0[HEADER_LEN..][..self.offsets_len()].as_chunks::<OFFSET_LEN>();
+        CheckpointData {
+            offsets: offsets.iter().map(|offset| u64::from_le_bytes(*offset)).collect(),
+            timestamp: self.timestamp(),
+            shard_count: self.shard_count(),
+        }
+    }
+
+    /// The bytes of the record.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn shard_count(&self) -> u16 {
+        u16::from_le_bytes([self.0[4], self.0[5]])
+    }
+
+    fn offsets_len(&self) -> usize {
+        usize::from(self.shard_count()) * OFFSET_LEN
     }
 }
 
@@ -132,7 +164,7 @@ mod tests {
         let checkpoint = checkpoint.prop_map(|(id, (offsets, timestamp))| {
             let shard_count = offsets.len() as u16;
             let data = CheckpointData { offsets, timestamp, shard_count };
-            Checkpoint { id: id.into(), data }
+            Checkpoint::new(&id, &data).unwrap()
         });
         prop_oneof![
             checkpoint.clone().prop_map(Record::Checkpoint),
@@ -168,7 +200,8 @@ mod tests {
     #[test]
     fn the_bytes_are_these() {
         let data = CheckpointData { offsets: vec![7, 0x0102], timestamp: 9, shard_count: 2 };
-        let checkpoint = Checkpoint { id: b"ab"[..].into(), data };
+        let checkpoint = Checkpoint::new(b"ab", &data).unwrap();
+        assert_eq!((checkpoint.id(), checkpoint.data()), (&b"ab"[..], data));
         let mut expected = vec![1, 0, 2, 0, 2, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
         expected.extend([7, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0]);
         expected.extend(b"ab");
