@@ -6,16 +6,17 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::files::Permit;
-use super::tail::{Mapped, Pending, State, Tail, Taken};
+use super::tail::{Limits, Mapped, Pending, State, Tail, Taken};
 use super::{Log, shared_error};
 use crate::error::{Error, Result};
 use crate::format::header::{FirstKept, Proof, Slot, SlotPlace};
 use crate::segment::{Segment, SegmentWriter};
 use crate::sync::{Arc, MutexGuard, Ordering, Weak, lock};
 
-/// When so much has been synced since a slot was written, it is written again: an opening after a crash
-/// reads and rewrites what no slot speaks of, and another block under one sync in so many bytes is cheap.
-const UNPROVEN_LEN: u64 = 1024 * 1024;
+/// When so much has been synced since a slot was written, or an eighth of a segment, it is written again:
+/// an opening after a crash reads what no slot speaks of, and another block under one sync in so many
+/// bytes is cheap.
+const UNPROVEN_LEN_MAX: u64 = 1024 * 1024;
 
 /// What only the leader touches.
 #[derive(Debug)]
@@ -94,10 +95,11 @@ impl Active {
 
     /// Syncs what was written. From time to time, a slot that says what was durable before goes with it,
     /// so that an opening after a crash has little to read.
-    fn sync(&mut self, first_kept: FirstKept) -> io::Result<()> {
+    fn sync(&mut self, first_kept: FirstKept, limits: &Limits) -> io::Result<()> {
         let Self { writer, synced, .. } = self;
-        let recorded = writer.slot().proof.synced_to;
-        if let Some(proof) = synced.filter(|proof| proof.synced_to >= recorded + UNPROVEN_LEN)
+        let unproven_len = (limits.segment_len_max / 8).min(UNPROVEN_LEN_MAX);
+        let due = writer.slot().proof.synced_to + unproven_len;
+        if let Some(proof) = synced.filter(|proof| proof.synced_to > due)
             && writer.may_write_slot()
         {
             writer.write_slot(Slot { proof, first_kept, ..*writer.slot() })?;
@@ -278,7 +280,7 @@ impl Lead<'_> {
         if (self.writer.frames_unsynced || self.writer.gap)
             && let Some(active) = &mut self.writer.active
         {
-            active.sync(self.log.first_kept())?;
+            active.sync(self.log.first_kept(), &self.log.limits)?;
             self.writer.frames_unsynced = false;
             self.writer.gap = false;
         }
