@@ -45,7 +45,6 @@ use crate::sync::{
 };
 use files::OpenFiles;
 use follow::Followers;
-use in_place::WantedPages;
 use mark::{Mark, Marks};
 use remote::Remote;
 use root_syncs::RootSyncs;
@@ -130,8 +129,6 @@ pub(crate) struct Log {
     unproven: Mutex<write::Unproven>,
     /// Whether one was added that nobody has been told of.
     new_full_segment: AtomicBool,
-    /// Pages of the active segment that are going to be stored to.
-    wanted_pages: WantedPages,
     /// Whether somebody looks after the stream until it is idle.
     watched: AtomicBool,
     /// All segments, in id order.
@@ -186,7 +183,6 @@ impl Log {
             writer: Mutex::new(Writer::new()),
             unproven: Mutex::default(),
             new_full_segment: AtomicBool::new(false),
-            wanted_pages: WantedPages::default(),
             watched: AtomicBool::new(false),
             segments: RwLock::default(),
             committed: AtomicU64::new(0),

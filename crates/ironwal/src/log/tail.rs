@@ -163,10 +163,6 @@ pub(crate) struct Mapped {
     pub(crate) reader: Arc<Segment>,
     /// Frames can be stored up to here.
     pub(crate) prepared_to: u64,
-    /// From here on, another thread fetches pages ahead.
-    pub(crate) fetch_from: u64,
-    /// It was asked for those up to here.
-    pub(crate) fetched_to: u64,
 }
 
 /// What a leader takes: the staged frames in one piece, and where they go.

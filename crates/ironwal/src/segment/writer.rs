@@ -215,6 +215,18 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// Fills the blocks from `start` to `end` with zeros, of which no frame has a byte.
+    pub(crate) fn zero(&mut self, start: u64, end: u64) -> io::Result<()> {
+        let mut at = start.next_multiple_of(BLOCK_LEN);
+        let end = end / BLOCK_LEN * BLOCK_LEN;
+        while at < end {
+            let len = (end - at).min(ZERO_STEP_MAX);
+            storage::write_all_at(&*self.file, &ZEROS[..usize::try_from(len).unwrap_or(0)], at)?;
+            at += len;
+        }
+        Ok(())
+    }
+
     /// Makes everything durable that has been written.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.file.sync()?;

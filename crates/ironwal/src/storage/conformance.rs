@@ -388,13 +388,6 @@ fn check_storing(storage: &dyn Storage, dir: &Path) {
     ok(map.prepare(10_000, 20_000), "prepare more");
     ok(map.store(b"three", 9_998), "a store over two pieces that were prepared");
     write(&*file, b"four", 15_000);
-    if let Some(pages) = map.pages() {
-        // Whatever range it is, and no matter how often.
-        for (start, end) in [(0, 20_000), (6, 9_000), (20_000, 1 << 20), (9, 3), (0, u64::MAX)] {
-            pages.fetch(start, end);
-        }
-        ok(map.store(b"three", 9_998), "a store where pages were fetched");
-    }
     let reader = ok(storage.open(&path, OpenMode::Read), "open");
     for (offset, expected) in [(0, &b"headerone"[..]), (9_996, b"\0tthree\0"), (15_000, b"four")] {
         assert_eq!(read(&*reader, offset, expected.len()), expected, "what was stored at {offset}");

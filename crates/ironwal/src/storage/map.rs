@@ -29,13 +29,12 @@
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{Pages, SharedWords, WORD_LEN, WritableMap};
+use super::{SharedWords, WORD_LEN, WritableMap};
 
 /// Whether words can be shared here: loads from memory that is mapped for reading only are promised
 /// to work up to the size of a pointer.
@@ -66,7 +65,7 @@ pub(super) fn content(file: &fs::File, len: u64) -> Option<Bytes> {
 /// Part of a file that is written to.
 #[derive(Debug)]
 pub(super) struct Region {
-    map: Arc<MmapRaw>,
+    map: MmapRaw,
     /// The bytes that may be stored to: their pages are there, with blocks on the disk.
     prepared: Range<usize>,
 }
@@ -76,32 +75,14 @@ impl Region {
     pub(super) fn writable(file: &fs::File, len: u64) -> Option<Self> {
         let len = usize::try_from(len).ok().filter(|len| *len > 0)?;
         let map = MmapOptions::new().len(len).map_raw(file).ok()?;
-        Some(Self { map: Arc::new(map), prepared: 0..0 })
-    }
-}
-
-/// Two offsets, if both are inside of a map.
-fn inside(map: &MmapRaw, start: u64, end: u64) -> Option<(usize, usize)> {
-    let inside = |at: u64| usize::try_from(at).ok().filter(|at| *at <= map.len());
-    Some((inside(start)?, inside(end)?))
-}
-
-/// The pages of a region; they stay mapped while this lives.
-#[derive(Debug)]
-struct RegionPages(Arc<MmapRaw>);
-
-impl Pages for RegionPages {
-    fn fetch(&self, start: u64, end: u64) {
-        if let Some((start, end)) = inside(&self.0, start, end) {
-            // Preparing says what is wrong, if anything is.
-            let _ = populate(&self.0, start, end.saturating_sub(start));
-        }
+        Some(Self { map, prepared: 0..0 })
     }
 }
 
 impl WritableMap for Region {
     fn prepare(&mut self, start: u64, end: u64) -> io::Result<()> {
-        let Some((start, end)) = inside(&self.map, start, end) else {
+        let inside = |at: u64| usize::try_from(at).ok().filter(|at| *at <= self.map.len());
+        let (Some(start), Some(end)) = (inside(start), inside(end)) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         populate(&self.map, start, end.saturating_sub(start))?;
@@ -127,10 +108,6 @@ impl WritableMap for Region {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
         }
         Ok(())
-    }
-
-    fn pages(&self) -> Option<Arc<dyn Pages>> {
-        Some(Arc::new(RegionPages(Arc::clone(&self.map))))
     }
 }
 

@@ -275,19 +275,6 @@ pub trait WritableMap: Send + Sync + std::fmt::Debug {
     ///
     /// [`io::ErrorKind::InvalidInput`] if not all of them have been prepared: nothing has changed.
     fn store(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
-
-    /// What other threads can do ahead; `None` if preparing is no work.
-    fn pages(&self) -> Option<Arc<dyn Pages>> {
-        None
-    }
-}
-
-/// The pages of a [`WritableMap`].
-pub trait Pages: Send + Sync + std::fmt::Debug {
-    /// Does most of the work of [preparing](WritableMap::prepare) the bytes from `start` to `end`, so that
-    /// it takes little time then; it has to be done all the same. Space for them must have been
-    /// [reserved](File::reserve). May block on the disk. What fails here will fail there.
-    fn fetch(&self, start: u64, end: u64);
 }
 
 /// A lock that is held until it is dropped.

@@ -32,8 +32,6 @@ pub(super) struct Maintainer {
     worker: Mutex<Worker>,
     /// Writes to the segments what is in the journal.
     writer: super::worker::Worker,
-    /// Fetches memory that appends are going to be stored to.
-    fetcher: super::worker::Worker,
 }
 
 /// What the thread and everybody else share.
@@ -90,10 +88,8 @@ impl Maintainer {
             more: Condvar::new(),
             deleting: Mutex::default(),
         };
-        let worker = Mutex::new(Worker::Idle);
-        let (writer, fetcher) =
-            (super::worker::Worker::writer(how), super::worker::Worker::fetcher(how));
-        Self { how, shared: Arc::new(shared), worker, writer, fetcher }
+        let (worker, writer) = (Mutex::new(Worker::Idle), super::worker::Worker::writer(how));
+        Self { how, shared: Arc::new(shared), worker, writer }
     }
 
     /// Takes note that something was appended to a stream.
@@ -103,9 +99,6 @@ impl Maintainer {
         let later = group.written_later();
         if !later.is_empty() {
             self.writer.hand_over(later);
-        }
-        if log.has_wanted_pages() && self.how == Maintenance::Thread {
-            self.fetcher.hand_over(vec![Arc::clone(stream)]);
         }
         if group.journal().has_new_full_file() {
             let work = |agenda: &mut Agenda| agenda.journal = Some(Arc::clone(group));
@@ -179,7 +172,6 @@ impl Maintainer {
     /// Ends the thread for good. What is left on the agenda is done by closing the streams, except
     /// for deletions, which are done now.
     pub(super) fn stop(&self) {
-        self.fetcher.stop();
         self.writer.stop();
         lock(&self.shared.agenda).stopping = true;
         self.shared.more.notify_one();

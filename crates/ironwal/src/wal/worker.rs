@@ -51,12 +51,6 @@ impl Worker {
         Self { name: "ironwal-writer", work, pause: Some(WRITER_PAUSE), how, ..Self::idle() }
     }
 
-    /// Fetches memory ahead of appends. Where there is no thread for it, they get it when they need it.
-    pub(super) fn fetcher(how: Maintenance) -> Self {
-        let work: Work = |stream| stream.log().fetch_pages();
-        Self { name: "ironwal-fetcher", work, how, ..Self::idle() }
-    }
-
     fn idle() -> Self {
         let (shared, thread) = (Arc::default(), Mutex::default());
         Self { name: "", work: |_| (), pause: None, how: Maintenance::Inline, shared, thread }

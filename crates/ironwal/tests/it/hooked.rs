@@ -7,13 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ironwal::storage::{
-    DirEntry, File, Lock, OpenMode, Pages, SharedWords, SimDisk, Storage, WritableMap,
+    DirEntry, File, Lock, OpenMode, SharedWords, SimDisk, Storage, WritableMap,
 };
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
 type PathHook = Arc<dyn Fn(&Path) + Send + Sync>;
-/// Given what was prepared of a map, or what is to be fetched.
-pub(crate) type PagesHook = Arc<dyn Fn(&'static str, u64, u64) + Send + Sync>;
 
 /// Calls hooks around the calls of a simulated disk.
 #[derive(Clone)]
@@ -25,7 +23,6 @@ pub(crate) struct Hooked {
     after_sync: Hook,
     before_sync_dir: Hook,
     maps_fail: bool,
-    pages: Option<PagesHook>,
     before_remove: PathHook,
     after_create_dir: Hook,
 }
@@ -41,7 +38,6 @@ impl Hooked {
             before_sync: Arc::clone(&nothing),
             after_sync: Arc::clone(&nothing),
             maps_fail: false,
-            pages: None,
             before_sync_dir: Arc::clone(&nothing),
             after_create_dir: nothing,
             before_remove: Arc::new(|_| {}),
@@ -71,11 +67,6 @@ impl Hooked {
     /// Memory to write to cannot be made ready.
     pub(crate) fn with_maps_that_fail(self) -> Self {
         Self { maps_fail: true, ..self }
-    }
-
-    /// Calls this for each range of memory that is made ready or fetched.
-    pub(crate) fn with_pages(self, hook: PagesHook) -> Self {
-        Self { pages: Some(hook), ..self }
     }
 
     /// Calls this before each sync of a directory.
@@ -180,47 +171,7 @@ impl File for HookedFile {
         if self.disk.maps_fail {
             return Ok(Some(Box::new(NoMemory)));
         }
-        let map = self.file.map_writable(len)?;
-        let Some(hook) = self.disk.pages.clone() else { return Ok(map) };
-        Ok(map.map(|map| Box::new(WithPages { map, hook }) as Box<dyn WritableMap>))
-    }
-}
-
-struct WithPages {
-    map: Box<dyn WritableMap>,
-    hook: PagesHook,
-}
-
-impl fmt::Debug for WithPages {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("WithPages").field(&self.map).finish()
-    }
-}
-
-impl WritableMap for WithPages {
-    fn prepare(&mut self, start: u64, end: u64) -> io::Result<()> {
-        (self.hook)("prepare", start, end);
-        self.map.prepare(start, end)
-    }
-    fn store(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.map.store(bytes, offset)
-    }
-    fn pages(&self) -> Option<Arc<dyn Pages>> {
-        Some(Arc::new(Fetched(Arc::clone(&self.hook))))
-    }
-}
-
-struct Fetched(PagesHook);
-
-impl fmt::Debug for Fetched {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Fetched")
-    }
-}
-
-impl Pages for Fetched {
-    fn fetch(&self, start: u64, end: u64) {
-        (self.0)("fetch", start, end);
+        self.file.map_writable(len)
     }
 }
 

@@ -2,7 +2,7 @@
 //! called durable that is not, and nothing that overtakes.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ironwal::storage::sim::{CallKind, SimConfig};
@@ -12,7 +12,7 @@ use ironwal::{
     WriteStrategy,
 };
 
-use crate::hooked::{Hooked, PagesHook};
+use crate::hooked::Hooked;
 
 const UNSYNCED: [SyncMode; 3] = [SyncMode::Async, SyncMode::BatchOnly, SyncMode::Interval(HOUR)];
 const HOUR: Duration = Duration::from_secs(3600);
@@ -225,46 +225,4 @@ fn what_comes_while_an_idle_stream_is_synced_is_not_proven() {
         lost += u64::from(found < 2 + intruder.intrusions.load(Ordering::Relaxed));
     }
     assert!(lost > 20, "what came was lost {lost} times");
-}
-
-/// A stream that fills step after step has the memory fetched that it will need, by another thread; one
-/// that does not, has not.
-#[test]
-fn memory_is_fetched_ahead_of_a_stream_that_goes_on() {
-    for (count, is_fetched) in [(20, false), (3000, true)] {
-        let disk = SimDisk::new(1);
-        type Calls = Vec<(&'static str, u64, u64)>;
-        let calls: Arc<Mutex<Calls>> = Arc::default();
-        let noted = Arc::clone(&calls);
-        let hook: PagesHook =
-            Arc::new(move |what, start, end| noted.lock().unwrap().push((what, start, end)));
-        let environment = Environment::default()
-            .with_storage(Arc::new(Hooked::new(&disk).with_pages(hook)))
-            .with_maintenance(Maintenance::Thread);
-        let wal = Wal::open_with(options(SyncMode::Async), environment).unwrap();
-        let stream = wal.stream("s").unwrap();
-        for n in 0..count {
-            assert_eq!(stream.append(&[n as u8; 1000]).unwrap(), n);
-        }
-        drop(stream);
-        wal.close().unwrap();
-        let calls = calls.lock().unwrap();
-        let of = |kind| calls.iter().filter(move |(what, ..)| *what == kind);
-        assert_eq!(of("fetch").count() > 0, is_fetched, "{calls:?}");
-        let mut fetched_to = 0;
-        for (_, start, end) in of("fetch") {
-            assert!(start >= &fetched_to && start < end, "twice, or nothing: {calls:?}");
-            let prepared_to =
-                of("prepare").filter(|(_, from, _)| from < start).map(|it| it.2).max();
-            assert!(prepared_to.is_some_and(|to| *end <= to + (1 << 20)), "too far: {calls:?}");
-            fetched_to = *end;
-        }
-        // Whatever was fetched, an append is stored only to what was prepared.
-        let mut prepared_to = None;
-        for (_, start, end) in of("prepare") {
-            assert_eq!(*start, prepared_to.unwrap_or(*start));
-            prepared_to = Some(*end);
-        }
-        assert_eq!(entries(&open(disk.process(), SyncMode::Async), "s").len() as u64, count);
-    }
 }
