@@ -6,6 +6,7 @@ mod compat;
 mod contract;
 mod documents;
 mod following;
+mod golden;
 mod hooked;
 mod in_place;
 mod iterating;
