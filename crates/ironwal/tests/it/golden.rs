@@ -227,8 +227,8 @@ fn write_journal(disk: &SimDisk) {
     let wal = open(disk, &strict(), Journal::On);
     for nth in 0..5 {
         let mut batch = wal.batch();
-        batch.append("a", &entry(nth));
-        batch.append("b", &entry(nth + 100));
+        batch.append("a", entry(nth));
+        batch.append("b", entry(nth + 100));
         batch.commit().unwrap();
     }
     disk.crash();
