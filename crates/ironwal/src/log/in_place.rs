@@ -45,8 +45,11 @@ impl Lead<'_> {
         if end > mapped.prepared_to {
             let start = mapped.prepared_to;
             let to = end.max(start + PREPARE_STEP).min(room_to).max(end);
-            let zeroed =
-                if zeroes(self.log.limits.sync_mode) { writer.zero(start, to) } else { Ok(()) };
+            let zeroed = if zeroes(self.log.limits.sync_mode) {
+                writer.zero_blocks(start, to)
+            } else {
+                Ok(())
+            };
             if zeroed.and_then(|()| mapped.map.prepare(start, to)).is_err() {
                 // It cannot be stored to. A write will say what is wrong, if anything is.
                 return Some(room_to);

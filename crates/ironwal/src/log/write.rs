@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::files::Permit;
-use super::tail::{Limits, Mapped, Pending, State, Tail, Taken};
+use super::tail::{Mapped, Pending, State, Tail, Taken};
 use super::{Log, shared_error};
 use crate::error::{Error, Result};
 use crate::format::header::{FirstKept, Proof, Slot, SlotPlace};
@@ -95,13 +95,14 @@ impl Active {
 
     /// Syncs what was written. From time to time, a slot that says what was durable before goes with it,
     /// so that an opening after a crash has little to read.
-    fn sync(&mut self, first_kept: FirstKept, limits: &Limits) -> io::Result<()> {
+    fn sync(&mut self, log: &Log) -> io::Result<()> {
         let Self { writer, synced, .. } = self;
-        let unproven_len = (limits.segment_len_max / 8).min(UNPROVEN_LEN_MAX);
+        let unproven_len = (log.limits.segment_len_max / 8).min(UNPROVEN_LEN_MAX);
         let due = writer.slot().proof.synced_to + unproven_len;
         if let Some(proof) = synced.filter(|proof| proof.synced_to > due)
             && writer.may_write_slot()
         {
+            let first_kept = log.first_kept();
             writer.write_slot(Slot { proof, first_kept, ..*writer.slot() })?;
         }
         writer.sync()
@@ -280,7 +281,7 @@ impl Lead<'_> {
         if (self.writer.frames_unsynced || self.writer.gap)
             && let Some(active) = &mut self.writer.active
         {
-            active.sync(self.log.first_kept(), &self.log.limits)?;
+            active.sync(self.log)?;
             self.writer.frames_unsynced = false;
             self.writer.gap = false;
         }

@@ -208,21 +208,23 @@ impl SegmentWriter {
             let step = (end - HEADER_LEN).next_power_of_two().clamp(BLOCK_LEN, ZERO_STEP_MAX);
             let zero_to = (end + step) / BLOCK_LEN * BLOCK_LEN;
             let zero_to = zero_to.min(self.reserved_to).max(end);
-            let len = usize::try_from(zero_to - end).unwrap_or(0);
-            storage::write_all_at(&*self.file, &ZEROS[..len], end)?;
+            self.write_zeros(end, zero_to)?;
             self.written_to = zero_to;
         }
         Ok(())
     }
 
     /// Fills the blocks from `start` to `end` with zeros, of which no frame has a byte.
-    pub(crate) fn zero(&mut self, start: u64, end: u64) -> io::Result<()> {
-        let mut at = start.next_multiple_of(BLOCK_LEN);
-        let end = end / BLOCK_LEN * BLOCK_LEN;
+    pub(crate) fn zero_blocks(&mut self, start: u64, end: u64) -> io::Result<()> {
+        self.write_zeros(start.next_multiple_of(BLOCK_LEN), end / BLOCK_LEN * BLOCK_LEN)
+    }
+
+    fn write_zeros(&self, start: u64, end: u64) -> io::Result<()> {
+        let mut at = start;
         while at < end {
-            let len = (end - at).min(ZERO_STEP_MAX);
-            storage::write_all_at(&*self.file, &ZEROS[..usize::try_from(len).unwrap_or(0)], at)?;
-            at += len;
+            let zeros = &ZEROS[..ZEROS.len().min(usize::try_from(end - at).unwrap_or(usize::MAX))];
+            storage::write_all_at(&*self.file, zeros, at)?;
+            at += zeros.len() as u64;
         }
         Ok(())
     }

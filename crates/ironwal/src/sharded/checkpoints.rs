@@ -74,8 +74,8 @@ impl Checkpoints {
             self.look()?;
             let (entry, known) = self.find(id)?;
             // Otherwise it was compacted meanwhile.
-            if let Some(data) = self.data_of(entry, &known)? {
-                return self.checked(data);
+            if let Some(checkpoint) = self.checkpoint_of(entry, known)? {
+                return self.checked(checkpoint.data());
             }
         }
     }
@@ -100,16 +100,17 @@ impl Checkpoints {
         let mut damaged = lock(&self.index).newest_damaged().cloned();
         let mut before = u64::MAX;
         while let Some((entry, known)) = self.newest_before(before) {
-            match self.data_of(entry, &known) {
-                Ok(Some(data)) => {
+            match self.checkpoint_of(entry, known) {
+                Ok(Some(checkpoint)) => {
                     if let Some(newer) = damaged.filter(|damaged| damaged.entries.end > entry) {
-                        let (taken, reason) = (String::from_utf8_lossy(known.id()), newer.reason);
+                        let (taken, reason) =
+                            (String::from_utf8_lossy(checkpoint.id()), newer.reason);
                         tracing::error!(
                             %taken,
                             "the latest checkpoint is damaged, an older one is taken: {reason}"
                         );
                     }
-                    return Ok((known.id().to_vec(), self.checked(data)?));
+                    return Ok((checkpoint.id().to_vec(), self.checked(checkpoint.data())?));
                 }
                 // It was compacted meanwhile.
                 Ok(None) => {
@@ -291,15 +292,7 @@ impl Checkpoints {
         }
     }
 
-    /// The data of a checkpoint, from memory or from the disk; `None`: it is not there any more.
-    fn data_of(&self, entry: u64, known: &Known) -> Result<Option<CheckpointData>> {
-        match known.data() {
-            Some(data) => Ok(Some(data)),
-            None => Ok(self.read(entry, known.id())?.map(|checkpoint| checkpoint.data())),
-        }
-    }
-
-    /// The whole checkpoint, in the same way.
+    /// A whole checkpoint, from memory or from the disk; `None`: it is not there any more.
     fn checkpoint_of(&self, entry: u64, known: Known) -> Result<Option<Checkpoint>> {
         match known {
             Known::Whole(checkpoint) => Ok(Some(checkpoint)),

@@ -6,7 +6,6 @@ use std::ops::Range;
 
 use hashbrown::HashTable;
 
-use super::CheckpointData;
 use super::record::{Checkpoint, Record};
 use crate::sync::Arc;
 
@@ -96,7 +95,7 @@ impl Index {
                 self.forget_before(first);
                 // Empty, if the log began with them.
                 let copies = std::mem::take(&mut self.copies);
-                if copies.first().is_some() {
+                if copies.count > 0 {
                     self.live = copies;
                 }
             }
@@ -219,10 +218,6 @@ impl Checkpoints {
         self.entries.partition_point(|(other, _)| *other < entry)
     }
 
-    fn first(&self) -> Option<u64> {
-        self.entries.iter().find_map(|(entry, known)| known.as_ref().map(|_| *entry))
-    }
-
     /// A newer one has the same id.
     fn remove(&mut self, entry: u64) {
         let place = self.place_of(entry);
@@ -272,14 +267,6 @@ impl Known {
         }
     }
 
-    /// The data, if it is held in memory.
-    pub(super) fn data(&self) -> Option<CheckpointData> {
-        match self {
-            Self::Whole(checkpoint) => Some(checkpoint.data()),
-            Self::Named { .. } => None,
-        }
-    }
-
     /// The bytes that it takes in memory because it is one of the newest.
     fn len(&self) -> usize {
         match self {
@@ -292,10 +279,15 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sharded::CheckpointData;
 
     fn checkpoint(id: &str, shards: usize) -> Checkpoint {
         let data = CheckpointData { offsets: vec![1; shards], timestamp: 0, shard_count: 1 };
         Checkpoint::new(id.as_bytes(), &data).unwrap()
+    }
+
+    fn is_whole(known: &Known) -> bool {
+        matches!(known, Known::Whole(_))
     }
 
     fn created(id: &str) -> Record {
@@ -404,15 +396,15 @@ mod tests {
             let id = if nth % 4 == 0 { "again".into() } else { format!("{nth:010}") };
             index.add(nth, Record::Checkpoint(checkpoint(&id, shards)));
         }
-        let held: Vec<bool> = index.iter().map(|(_, known)| known.data().is_some()).collect();
+        let held: Vec<bool> = index.iter().map(|(_, known)| is_whole(known)).collect();
         let expected: Vec<bool> = (0..held.len()).map(|nth| nth + fit >= held.len()).collect();
         assert_eq!(held, expected);
         index.forget_before(90);
-        assert!(index.iter().all(|(_, known)| known.data().is_some()));
+        assert!(index.iter().all(|(_, known)| is_whole(known)));
         for nth in 100..200 {
             index.add(nth, Record::Checkpoint(checkpoint(&format!("{nth:010}"), shards)));
         }
-        let held = index.iter().filter(|(_, known)| known.data().is_some()).count();
+        let held = index.iter().filter(|(_, known)| is_whole(known)).count();
         assert_eq!(held, fit, "what was forgotten is not counted any more");
     }
 }

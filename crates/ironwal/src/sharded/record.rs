@@ -84,12 +84,13 @@ impl Record {
                 if id_len == 0 || shard_count == 0 || rest.len() != due {
                     return None;
                 }
-                if kind == CHECKPOINT {
-                    return Some(Self::Checkpoint(Checkpoint(bytes.into())));
-                }
-                let mut created = bytes.to_vec();
-                created[0] = CHECKPOINT;
-                Some(Self::Copy(Checkpoint(created.into())))
+                let mut created: Arc<[u8]> = bytes.into();
+                Arc::make_mut(&mut created)[0] = CHECKPOINT;
+                let checkpoint = Checkpoint(created);
+                Some(match kind {
+                    CHECKPOINT => Self::Checkpoint(checkpoint),
+                    _ => Self::Copy(checkpoint),
+                })
             }
             (CLOSING, [0, 0, 0]) if [a, b, c, d] == [0; 4] && rest.is_empty() => {
                 Some(Self::Closing { first: u64::from_le_bytes(last) })

@@ -4,7 +4,6 @@
 //! `IRONWAL_BLESS=1 cargo test -p ironwal golden` writes those that are missing. One that is there is
 //! never written again: a change that cannot open it needs a new version.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::sync::Arc;
 use ironwal::storage::SimDisk;
 use ironwal::{CorruptionPolicy, Error, Journal, Wal, WalOptions, WriteStrategy};
 
+use crate::journal::{journal, segment};
 use crate::model::{Setup, open_with_setup};
 
 const ROW_LEN: usize = 32;
@@ -77,15 +77,15 @@ fn look_at(kind: &Kind) {
     let text = std::fs::read_to_string(&path).unwrap();
     let disk = from_text(&text);
     assert_eq!(to_text(&disk), text, "{}: the text is not what it says", kind.name);
-    let segments = |disk: &SimDisk| {
+    let segments = || {
         let files = disk.files().into_iter();
         let of_segments = files.filter(|path| path.extension().is_some_and(|ext| ext == "wal"));
         of_segments.map(|path| (disk.contents(&path).unwrap(), path)).collect::<Vec<_>>()
     };
-    let before = segments(&disk);
+    let before = segments();
     (kind.check)(&disk);
     if kind.is_closed {
-        assert!(segments(&disk) == before, "{}: there was something to mend", kind.name);
+        assert!(segments() == before, "{}: there was something to mend", kind.name);
     }
     disk.crash();
     // What an opening has repaired is the same.
@@ -113,26 +113,21 @@ fn to_text(disk: &SimDisk) -> String {
 }
 
 fn from_text(text: &str) -> SimDisk {
-    let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
-    let mut current = Vec::new();
-    let mut path = PathBuf::new();
+    let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     for line in text.lines() {
         if let Some(row) = line.strip_prefix("  ") {
             let (at, digits) = row.split_once(' ').unwrap();
-            let digits: Vec<u8> = digits.bytes().filter(|digit| *digit != b' ').collect();
-            for (nth, pair) in digits.chunks(2).enumerate() {
-                let pair = std::str::from_utf8(pair).unwrap();
-                current[at.parse::<usize>().unwrap() + nth] = u8::from_str_radix(pair, 16).unwrap();
+            let at: usize = at.parse().unwrap();
+            let digits = digits.replace(' ', "");
+            let (_, bytes) = files.last_mut().unwrap();
+            for (nth, byte) in bytes[at..].iter_mut().take(digits.len() / 2).enumerate() {
+                *byte = u8::from_str_radix(&digits[2 * nth..][..2], 16).unwrap();
             }
         } else {
-            files.insert(std::mem::take(&mut path), std::mem::take(&mut current));
             let (len, name) = line.split_once(' ').unwrap();
-            (path, current) = (name.into(), vec![0; len.parse().unwrap()]);
+            files.push((name.into(), vec![0; len.parse().unwrap()]));
         }
     }
-    files.insert(path, current);
-    files.remove(Path::new(""));
-
     let disk = SimDisk::new(2);
     files.iter().for_each(|(path, bytes)| disk.replace(path, bytes).unwrap());
     disk
@@ -151,6 +146,12 @@ fn open(disk: &SimDisk, options: &WalOptions, journal: Journal) -> Wal {
 
 fn reopen(disk: &SimDisk) -> Wal {
     open(disk, &strict(), Journal::Auto)
+}
+
+/// The same with damage in it.
+fn open_lenient(disk: &SimDisk) -> Wal {
+    let lenient = WalOptions { on_corruption: CorruptionPolicy::Truncate, ..strict() };
+    open(disk, &lenient, Journal::Auto)
 }
 
 /// Entry number `nth`: of any length, and of bytes that differ.
@@ -233,7 +234,7 @@ fn write_journal(disk: &SimDisk) {
     }
     disk.crash();
     for stream in ["a", "b"] {
-        let file = PathBuf::from(format!("/log/{stream}/00000000000000000000.wal"));
+        let file = segment(stream, 0);
         let len = disk.contents(&file).unwrap().len();
         disk.overwrite(&file, 8192, &vec![0; len - 8192]).unwrap();
     }
@@ -248,15 +249,13 @@ fn check_journal(disk: &SimDisk) {
 /// The same, and the first frame of the journal is lost. An opening has told, and left marks.
 fn write_journal_lost(disk: &SimDisk) {
     write_journal(disk);
-    disk.overwrite(Path::new("/log/.journal.0"), 8192 + 100, &[0xEE; 40]).unwrap();
-    let lenient = WalOptions { on_corruption: CorruptionPolicy::Truncate, ..strict() };
-    drop(open(disk, &lenient, Journal::Auto));
+    disk.overwrite(&journal(0), 8192 + 100, &[0xEE; 40]).unwrap();
+    drop(open_lenient(disk));
     disk.crash();
 }
 
 fn check_journal_lost(disk: &SimDisk) {
-    let lenient = WalOptions { on_corruption: CorruptionPolicy::Truncate, ..strict() };
-    let wal = open(disk, &lenient, Journal::Auto);
+    let wal = open_lenient(disk);
     for (stream, first) in [("a", 0), ("b", 100)] {
         let error = wal.stream(stream).unwrap().get(0).unwrap_err();
         assert!(matches!(&error, Error::Damaged { ids, .. } if *ids == (0..1)), "{error}");
@@ -268,7 +267,7 @@ fn check_journal_lost(disk: &SimDisk) {
 /// A frame of a full segment was hit.
 fn write_damaged(disk: &SimDisk) {
     write_closed(disk);
-    disk.overwrite(Path::new("/log/ledger/00000000000000000000.wal"), 8192 + 60, &[0xEE]).unwrap();
+    disk.overwrite(&segment("ledger", 0), 8192 + 60, &[0xEE]).unwrap();
 }
 
 fn check_damaged(disk: &SimDisk) {

@@ -71,7 +71,7 @@ fn open(disk: &SimDisk, options: &WalOptions) -> Wal {
 }
 
 /// One of the journal's files.
-fn journal(nth: usize) -> PathBuf {
+pub(crate) fn journal(nth: usize) -> PathBuf {
     Path::new("/log").join(format!(".journal.{nth}"))
 }
 
@@ -84,7 +84,7 @@ fn generations(disk: &SimDisk) -> [Option<u64>; 2] {
 }
 
 /// A segment.
-fn segment(stream: &str, first_id: u64) -> PathBuf {
+pub(crate) fn segment(stream: &str, first_id: u64) -> PathBuf {
     Path::new("/log").join(stream).join(format!("{first_id:020}.wal"))
 }
 
