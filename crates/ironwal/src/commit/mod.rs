@@ -103,6 +103,16 @@ impl Stream {
         Ok(ids)
     }
 
+    /// Appends one entry that need not be durable, and returns its id, if nothing has to be waited for.
+    /// Otherwise nothing is done, and [`Stream::append`] is the way.
+    pub(crate) fn append_in_place(self: &Arc<Self>, entry: &[u8]) -> Option<u64> {
+        self.stage_queued();
+        let id = self.log.place(entry)?;
+        self.use_now();
+        self.watchers.wake();
+        Some(id)
+    }
+
     /// Stages an append, making room for it, and waiting for rounds that are full.
     fn stage_in_turn(
         self: &Arc<Self>,

@@ -16,11 +16,20 @@ pub(crate) fn append(checksum: u32, bytes: &[u8]) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
-/// The same for the bytes of one word, in little-endian order, which is all that many seeds need.
-fn append_word(checksum: u32, word: u64) -> u32 {
-    let bytes = (word ^ u64::from(!checksum)).to_le_bytes();
-    let terms = bytes.iter().zip(TABLES.iter().rev());
-    !terms.fold(0, |sum, (byte, table)| sum ^ table[usize::from(*byte)])
+/// The same for at most 8 bytes, which is all that many seeds and headers need.
+#[inline]
+pub(crate) fn append_short(checksum: u32, bytes: &[u8]) -> u32 {
+    let (state, len) = (!checksum, bytes.len().min(8));
+    let rest = if len < 4 { state >> (8 * len) } else { 0 };
+    let state = u64::from(state).to_le_bytes();
+    let terms = bytes.iter().zip(state).zip(TABLES[..len].iter().rev());
+    !terms.fold(rest, |sum, ((byte, state), table)| sum ^ table[usize::from(byte ^ state)])
+}
+
+/// The same for one word, in little-endian order.
+#[inline]
+pub(crate) fn append_word(checksum: u32, word: u64) -> u32 {
+    append_short(checksum, &word.to_le_bytes())
 }
 
 const fn tables() -> [[u32; 256]; 8] {
@@ -106,9 +115,12 @@ mod tests {
             assert_eq!(by_byte, of(start), "{len}");
             assert_eq!(of(start), crc32c::crc32c(start), "{len}");
         }
-        let (words, _) = bytes.as_chunks::<8>();
-        let by_word = words.iter().fold(0, |sum, word| append_word(sum, u64::from_le_bytes(*word)));
-        assert_eq!(by_word, of(&bytes));
+        for len in 1..=8 {
+            let by_few = bytes.chunks(len).fold(0, append_short);
+            assert_eq!(by_few, of(&bytes), "{len}");
+        }
+        assert_eq!(append_word(7, u64::from_le_bytes(*b"89abcdef")), append(7, b"89abcdef"));
+        assert_eq!(append_short(7, b""), 7);
     }
 
     #[test]

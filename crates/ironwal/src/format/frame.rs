@@ -40,7 +40,7 @@
 use std::ops::Range;
 
 use super::checksum::{self, SegmentSeed};
-use super::fields::{put, u16_at, u32_at};
+use super::fields::{put, u16_at, u32_at, u64_at};
 use super::{ALIGN, MAX_FRAME_LEN};
 
 /// The bytes before the payload.
@@ -278,11 +278,20 @@ pub(crate) fn encode(
     let start = out.len();
     out.reserve(usize::try_from(frame_len).ok()?);
     let partial = put_header(out, place, (KIND_ENTRIES, flags), count, length, synced);
-    match packed {
-        Some(packed) => out.extend_from_slice(&packed.payload),
-        None => put_payload(out, entries)?,
+    match (packed, entries) {
+        (Some(packed), _) => out.extend_from_slice(&packed.payload),
+        (None, [entry]) => out.extend_from_slice(entry),
+        (None, entries) => put_payload(out, entries)?,
     }
+    let end = out.len();
     out.resize(start + usize::try_from(frame_len).ok()?, 0);
+    if let (None, [entry]) = (packed, entries) {
+        // Of the entry itself: what was stored a moment ago is slow to load.
+        let partial = checksum::append_short(partial, &out[start + 22..start + FRAME_HEADER_LEN]);
+        let checksum = checksum::append_short(checksum::append(partial, entry), &out[end..]);
+        put(&mut out[start..], 0, checksum.to_le_bytes());
+        return Some(checksum);
+    }
     Some(put_checksum(&mut out[start..], partial))
 }
 
@@ -313,17 +322,20 @@ fn put_header(
     length: u32,
     synced: u32,
 ) -> u32 {
-    let start = out.len();
-    out.extend_from_slice(&[0; FRAME_HEADER_LEN]);
-    let header = &mut out[start..];
-    put(header, 4, length.to_le_bytes());
-    put(header, 8, place.index.to_le_bytes());
-    put(header, 12, count.to_le_bytes());
-    put(header, 16, synced.to_le_bytes());
-    put(header, 20, [kind, flags]);
-    let (check, partial) = check_of(header, place.seed.at(place.offset));
-    put(header, 22, check.to_le_bytes());
+    let mut header = [0; FRAME_HEADER_LEN];
+    let words = [word_of(length, place.index), word_of(count, synced)];
+    let (check, partial) = check_with(place.seed.at(place.offset), words, [kind, flags]);
+    put(&mut header, 4, words[0].to_le_bytes());
+    put(&mut header, 12, words[1].to_le_bytes());
+    put(&mut header, 20, [kind, flags]);
+    put(&mut header, 22, check.to_le_bytes());
+    out.extend_from_slice(&header);
     partial
+}
+
+/// Two fields that stand side by side.
+fn word_of(first: u32, second: u32) -> u64 {
+    u64::from(first) | u64::from(second) << 32
 }
 
 /// Puts the checksum of a whole frame, of which `partial` is the checksum so far.
@@ -460,7 +472,13 @@ pub(crate) fn entry(payload: &[u8], count: u32, nth: u32) -> Option<Range<usize>
 
 /// The header's own check, and the checksum so far for the whole frame to go on from.
 fn check_of(header: &[u8], seed: u32) -> (u16, u32) {
-    let partial = checksum::append(seed, &header[4..22]);
+    check_with(seed, [u64_at(header, 4), u64_at(header, 12)], [header[20], header[21]])
+}
+
+/// The same of the fields.
+fn check_with(seed: u32, words: [u64; 2], kind_and_flags: [u8; 2]) -> (u16, u32) {
+    let of_words = words.into_iter().fold(seed, checksum::append_word);
+    let partial = checksum::append_short(of_words, &kind_and_flags);
     let [_, _, low, high] = partial.to_le_bytes();
     (u16::from_le_bytes([low, high]), partial)
 }

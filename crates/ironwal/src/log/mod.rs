@@ -432,8 +432,3 @@ pub(crate) fn shared_error(error: &Arc<io::Error>) -> io::Error {
 fn frame_len(entries: &[&[u8]]) -> u64 {
     frame::padded_len(frame::payload_len(entries))
 }
-
-/// The ids of `count` entries from `start` on.
-fn ids_from(start: u64, count: usize) -> Range<u64> {
-    start..start + count as u64
-}

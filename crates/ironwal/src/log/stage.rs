@@ -33,14 +33,32 @@ impl Log {
         let committed = self.committed.load(Ordering::Relaxed);
         let staged = tail.stage(append, &self.limits, committed, enter);
         if let Staged::InPlace { ids } = &staged {
-            self.committed.store(ids.end, Ordering::Release);
-            if let Some(mark) = self.mark() {
-                mark.committed(ids.end);
-            }
+            self.committed_in_place(ids.end);
         } else {
             self.staged.store(tail.staged(), Ordering::Relaxed);
         }
         Ok(staged)
+    }
+
+    /// Commits one entry in place and returns its id, if that needs no room, turn or sync. Otherwise
+    /// nothing is done, and [`Log::stage`] says why.
+    pub(crate) fn place(&self, entry: &[u8]) -> Option<u64> {
+        let mut tail = self.tail();
+        if self.end_lost.get().is_some() {
+            return None;
+        }
+        let committed = self.committed.load(Ordering::Relaxed);
+        let id = tail.place(entry, &self.limits, committed)?;
+        self.committed_in_place(id + 1);
+        Some(id)
+    }
+
+    /// Shows what was committed in place, under the lock of the tail.
+    fn committed_in_place(&self, next_id: u64) {
+        self.committed.store(next_id, Ordering::Release);
+        if let Some(mark) = self.mark() {
+            mark.committed(next_id);
+        }
     }
 
     /// Whether an append is possible, but for the room that it takes.

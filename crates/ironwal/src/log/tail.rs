@@ -7,7 +7,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::{frame_len, ids_from};
+use super::frame_len;
 use crate::format::checksum::SegmentSeed;
 use crate::format::frame::{self, Packed, Place};
 use crate::format::header::{HEADER_LEN, Proof};
@@ -196,6 +196,18 @@ pub(crate) struct Tail {
     placed: Option<Proof>,
 }
 
+/// A frame behind what is staged, before its ids are given out.
+#[derive(Debug)]
+struct Encoded {
+    ids: Range<u64>,
+    /// The first id, less the first id of the segment.
+    index: u32,
+    /// Where it begins in the segment, and where it ends.
+    offset: u64,
+    end: u64,
+    checksum: u32,
+}
+
 /// A round that was taken.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -373,40 +385,78 @@ impl Tail {
         if self.pending.appends > 0 && staged_len > limits.staged_len_max as u64 {
             return Staged::Full { round: self.round_of(append, None) };
         }
-        let is_placed = self.can_place(append, committed);
-        let Some(segment) = &mut self.segment else {
-            return Staged::NoRoom;
-        };
-        let Ok(index) = u32::try_from(self.next_id - segment.first_id) else {
-            return Staged::NoRoom;
-        };
-        let place =
-            Place { seed: segment.seed, offset: segment.end, index, synced_to: segment.synced_to };
-        let frames = &mut self.pending.frames;
-        let Some(checksum) = frame::encode(frames, place, append.entries, append.packed) else {
-            return Staged::NoRoom;
-        };
-        let point = segment.picker.pick(index, segment.end);
-        let offset = segment.end;
-        segment.digest = extend_digest(segment.digest, checksum);
-        segment.end += append.frame_len();
-        let ids = ids_from(self.next_id, append.entries.len());
-        self.next_id = ids.end;
-        if is_placed
-            && let Some(mapped) = &mut self.mapped
-            && mapped.map.store(&self.pending.frames, offset).is_ok()
-        {
-            mapped.reader.publish(segment.end, ids.end, point.as_slice());
-            self.pending.frames.clear();
-            self.pending.first_id = ids.end;
-            self.placed = self.proof();
+        let can_place = self.can_place(append, committed);
+        let Some(next) = self.encode_next(append) else { return Staged::NoRoom };
+        let ids = next.ids.clone();
+        if can_place && self.store(&next) {
+            self.commit_in_place(next);
             return Staged::InPlace { ids };
         }
+        let point = self.advance(next);
         self.pending.points.extend(point);
         self.pending.appends += 1;
         self.pending.sync |= append.sync;
         let len = self.pending.frames.len();
         Staged::InRound { ids, round: self.round_of(append, enter), len }
+    }
+
+    /// Commits one entry in place and returns its id, or does nothing. It is the short way for what
+    /// [`Tail::stage`] would do as well.
+    pub(crate) fn place(&mut self, entry: &[u8], limits: &Limits, committed: u64) -> Option<u64> {
+        let entries = &[entry];
+        let append = Append { entries, batch: false, sync: false, expected: None, packed: None };
+        let is_possible = matches!(self.state, State::Open)
+            && self.can_place(&append, committed)
+            && self.lacks(&append, limits) == Lack::Nothing;
+        let next = if is_possible { self.encode_next(&append)? } else { return None };
+        if !self.store(&next) {
+            self.pending.frames.clear();
+            return None;
+        }
+        let id = next.ids.start;
+        self.commit_in_place(next);
+        Some(id)
+    }
+
+    /// Encodes an append behind what is staged; `None`, with nothing changed, if a field would overflow.
+    fn encode_next(&mut self, append: &Append<'_>) -> Option<Encoded> {
+        let segment = self.segment.as_ref()?;
+        let ids = self.next_id..self.next_id.checked_add(append.entries.len() as u64)?;
+        let index = u32::try_from(ids.start - segment.first_id).ok()?;
+        let offset = segment.end;
+        let place = Place { seed: segment.seed, offset, index, synced_to: segment.synced_to };
+        let frames = &mut self.pending.frames;
+        let start = frames.len();
+        let checksum = frame::encode(frames, place, append.entries, append.packed)?;
+        let end = offset + (frames.len() - start) as u64;
+        Some(Encoded { ids, index, offset, end, checksum })
+    }
+
+    /// Copies what was encoded into the mapped segment, if it is all that is staged.
+    fn store(&mut self, next: &Encoded) -> bool {
+        let Some(mapped) = &mut self.mapped else { return false };
+        mapped.map.store(&self.pending.frames, next.offset).is_ok()
+    }
+
+    /// Gives what was encoded its ids; returns its point of the index, if it has one.
+    fn advance(&mut self, next: Encoded) -> Option<Point> {
+        self.next_id = next.ids.end;
+        let segment = self.segment.as_mut()?;
+        segment.digest = extend_digest(segment.digest, next.checksum);
+        segment.end = next.end;
+        segment.picker.pick(next.index, next.offset)
+    }
+
+    /// Gives what was stored its ids, and commits it.
+    fn commit_in_place(&mut self, next: Encoded) {
+        let (end, next_id) = (next.end, next.ids.end);
+        let point = self.advance(next);
+        if let Some(mapped) = &self.mapped {
+            mapped.reader.publish(end, next_id, point.as_slice());
+        }
+        self.pending.frames.clear();
+        self.pending.first_id = next_id;
+        self.placed = self.proof();
     }
 
     /// The round of an append that is staged now.

@@ -106,8 +106,9 @@ fn behind(points: &[Point], index: u32) -> usize {
     const NEAR: usize = 8;
     let before = |points: &[Point]| points.partition_point(|point| point.index <= index);
     let [first, .., last] = points else { return before(points) };
-    let step = u64::from(last.index - first.index) / (points.len() as u64 - 1);
-    let distance = u64::from(index.saturating_sub(first.index)) / step.max(1);
+    let ids = u64::from(last.index.saturating_sub(first.index)).max(1);
+    let distance = u64::from(index.saturating_sub(first.index));
+    let distance = distance.saturating_mul(points.len() as u64 - 1) / ids;
     let guess = usize::try_from(distance).unwrap_or(usize::MAX).min(points.len() - 1);
     let near = guess.saturating_sub(NEAR)..(guess + NEAR).min(points.len());
     let found = near.start + before(&points[near.clone()]);

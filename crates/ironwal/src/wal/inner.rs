@@ -178,6 +178,15 @@ impl Inner {
         expected: Option<u64>,
         sync: bool,
     ) -> Result<u64> {
+        let is_plain = self.pack_min_len.is_none_or(|min_len| (entry.len() as u64) < min_len);
+        if !sync
+            && is_plain
+            && expected.is_none()
+            && let Some(id) = stream.append_in_place(entry)
+        {
+            self.maintainer.appended(stream);
+            return Ok(id);
+        }
         let packed = self.pack(&[entry]);
         let packed = packed.as_ref();
         let append = Append { entries: &[entry], batch: false, sync, expected, packed };
