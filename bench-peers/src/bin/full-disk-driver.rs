@@ -2,22 +2,27 @@
 //! promises then. `scripts/full-disk` makes the file system.
 //!
 //! ```text
-//! full-disk-driver DIR SCENARIO MODE
+//! full-disk-driver DIR SCENARIO MODE WRITES
 //! ```
 //!
 //! `DIR` is the root of an empty file system. Scenarios: `singles` (one stream, one segment),
 //! `rotation` (small segments), `batches`, `streams` (every few appends go to a new stream), `tiny`
-//! (many tiny entries). Modes: `strict`, `batch-only`, `async`.
+//! (many tiny entries). Modes: `strict`, `batch-only`, `async`. What is said of writes is checked:
+//!
+//! - `mapped`: appends that are not synced go to mapped memory;
+//! - `plain`: the file system could map, and is not asked to;
+//! - `copied`: it copies on write, so it must not be mapped, and room that was reserved is no guarantee. A
+//!   write that finds no space poisons its stream until the log is opened again with space.
 //!
 //! Ends with an error that says what was not kept.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use ironwal::{CorruptionPolicy, Error, SyncMode, Wal, WalOptions};
+use ironwal::{CorruptionPolicy, Environment, Error, SyncMode, Wal, WalOptions, WriteStrategy};
 
 type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 
@@ -28,31 +33,56 @@ const BALLAST_LEN: usize = 5 * 1024 * 1024;
 /// The same for tiny entries, of which many fit, and what is left to them besides.
 const TINY_BALLAST_LEN: usize = 192 * 1024;
 
+/// The same where opening needs as much space again as the log has grown by since it was opened before.
+const COPIED_BALLAST_LENS: [usize; 2] = [64 * 1024 * 1024, 80 * 1024 * 1024];
+
 /// The disk counts as full after this many refusals in a row.
 const REFUSALS: u32 = 50;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [dir, scenario, mode] = &arguments[..] else {
-        return Err("usage: full-disk-driver DIR SCENARIO MODE".into());
+    let [dir, scenario, mode, writes] = &arguments[..] else {
+        return Err("usage: full-disk-driver DIR SCENARIO MODE WRITES".into());
     };
-    let mut test = Test::new(Path::new(dir), scenario, mode)?;
-    test.run().map_err(|error| format!("{scenario}, {mode}: {error}").into())
+    let mut test = Test::new(Path::new(dir), scenario, mode, Writes::of(writes)?)?;
+    test.run().map_err(|error| format!("{scenario}, {mode}, {writes}: {error}").into())
+}
+
+/// How the log is expected to write what is not synced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    Mapped,
+    Plain,
+    Copied,
+}
+
+impl Writes {
+    fn of(name: &str) -> Result<Self> {
+        match name {
+            "mapped" => Ok(Self::Mapped),
+            "plain" => Ok(Self::Plain),
+            "copied" => Ok(Self::Copied),
+            other => Err(format!("unknown writes {other}").into()),
+        }
+    }
 }
 
 struct Test {
     options: WalOptions,
+    writes: Writes,
     ballast: [PathBuf; 2],
     scenario: String,
     /// What was acknowledged, by stream; the index is the id.
     acknowledged: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Streams of which a write failed: what it should have written may be there when they are opened again.
+    poisoned: BTreeMap<String, Vec<Vec<u8>>>,
     /// How many appends were tried.
     tried: u64,
     refused: u64,
 }
 
 impl Test {
-    fn new(dir: &Path, scenario: &str, mode: &str) -> Result<Self> {
+    fn new(dir: &Path, scenario: &str, mode: &str, writes: Writes) -> Result<Self> {
         let sync_mode = match mode {
             "strict" => SyncMode::Strict,
             "batch-only" => SyncMode::BatchOnly,
@@ -71,10 +101,14 @@ impl Test {
             ..WalOptions::new(dir.join("log"))
         };
         let ballast = ["ballast-1", "ballast-2"].map(|name| dir.join(name));
-        let ballast_len = if scenario == "tiny" { TINY_BALLAST_LEN } else { BALLAST_LEN };
-        for path in &ballast {
+        let ballast_lens = match scenario {
+            "tiny" => [TINY_BALLAST_LEN; 2],
+            _ if writes == Writes::Copied => COPIED_BALLAST_LENS,
+            _ => [BALLAST_LEN; 2],
+        };
+        for (path, len) in ballast.iter().zip(ballast_lens) {
             let mut file = File::create_new(path)?;
-            file.write_all(&vec![1; ballast_len])?;
+            file.write_all(&vec![1; len])?;
             file.sync_all()?;
         }
         if scenario == "tiny" {
@@ -82,16 +116,39 @@ impl Test {
         }
         Ok(Self {
             options,
+            writes,
             ballast,
             scenario: scenario.into(),
             acknowledged: BTreeMap::new(),
+            poisoned: BTreeMap::new(),
             tried: 0,
             refused: 0,
         })
     }
 
     fn run(&mut self) -> Result<()> {
+        match self.writes {
+            Writes::Copied => self.fill_and_close_and_free()?,
+            Writes::Mapped | Writes::Plain => self.fill_and_free()?,
+        }
+        let wal = self.open("with space again")?;
+        self.check(&wal, "at the end")?;
+        self.appends_work(&wal, "at the end")?;
+        wal.close()?;
+        let entries: usize = self.acknowledged.values().map(Vec::len).sum();
+        println!(
+            "ok: {} of {} appends refused; {entries} entries in {} streams kept",
+            self.refused,
+            self.tried,
+            self.acknowledged.len()
+        );
+        Ok(())
+    }
+
+    /// A full disk is an error that ends in the same handle, and everything else goes on meanwhile.
+    fn fill_and_free(&mut self) -> Result<()> {
         let wal = self.open("a new log")?;
+        self.begin(&wal)?;
         self.fill(&wal)?;
         self.check(&wal, "in the handle that filled the disk")?;
         std::fs::remove_file(&self.ballast[0])?;
@@ -115,26 +172,73 @@ impl Test {
             "in the handle that was opened on the full disk, after space was freed",
         )?;
         wal.close()?;
+        Ok(())
+    }
 
-        let wal = self.open("with space again")?;
-        self.check(&wal, "at the end")?;
-        self.appends_work(&wal, "at the end")?;
-        wal.close()?;
-        let entries: usize = self.acknowledged.values().map(Vec::len).sum();
-        println!(
-            "ok: {} of {} appends refused; {entries} entries in {} streams kept",
-            self.refused,
-            self.tried,
-            self.acknowledged.len()
-        );
+    /// A full disk may poison streams, and reading them goes on. It ends with opening the log again, once
+    /// there is space: opening writes what is not proven again, which takes as much as that is long.
+    fn fill_and_close_and_free(&mut self) -> Result<()> {
+        for nth in 0..2 {
+            let wal = self.open("with space")?;
+            self.begin(&wal)?;
+            self.fill(&wal)?;
+            self.check(&wal, "in a handle that filled the disk")?;
+            or_full(wal.close())?;
+            if let Some(wal) = or_full(self.try_open())? {
+                self.learn_what_failed(&wal)?;
+                self.check(&wal, "after opening on the full disk")?;
+                or_full(wal.close())?;
+            }
+            std::fs::remove_file(&self.ballast[nth])?;
+            let wal = self.open("after space was freed")?;
+            self.learn_what_failed(&wal)?;
+            self.check(&wal, "after opening with space again")?;
+            self.appends_work(&wal, "after opening with space again")?;
+            wal.close()?;
+        }
+        Ok(())
+    }
+
+    /// Appends something, and checks that it went the way that it should.
+    fn begin(&mut self, wal: &Wal) -> Result<()> {
+        self.append(wal)?;
+        let is_mapped = maps_segments(&self.options.root_path)?;
+        let expected = self.writes == Writes::Mapped && self.options.sync_mode != SyncMode::Strict;
+        if is_mapped != expected {
+            let what = if is_mapped { "is" } else { "is not" };
+            return Err(format!("a segment {what} mapped to be written to").into());
+        }
+        Ok(())
+    }
+
+    /// What could not be written is there whole now, or not at all.
+    fn learn_what_failed(&mut self, wal: &Wal) -> Result<()> {
+        for (stream, failed) in std::mem::take(&mut self.poisoned) {
+            let there = wal.stream(&stream)?.next_id();
+            let kept = self.acknowledged.entry(stream).or_default();
+            if there == (kept.len() + failed.len()) as u64 {
+                kept.extend(failed);
+            }
+        }
+        self.acknowledged.retain(|_, kept| !kept.is_empty());
         Ok(())
     }
 
     fn open(&self, when: &str) -> Result<Wal> {
-        Wal::new(self.options.clone()).map_err(|error| format!("opening {when}: {error}").into())
+        self.try_open().map_err(|error| format!("opening {when}: {error}").into())
     }
 
-    /// Appends until nothing is accepted any more. Every refusal must be `StorageFull`.
+    fn try_open(&self) -> std::result::Result<Wal, Error> {
+        let strategy = match self.writes {
+            Writes::Plain => WriteStrategy::StandardIo,
+            Writes::Mapped | Writes::Copied => WriteStrategy::Auto,
+        };
+        let environment = Environment::default().with_write_strategy(strategy);
+        Wal::open_with(self.options.clone(), environment)
+    }
+
+    /// Appends until nothing is accepted any more. Every refusal must be `StorageFull`, or where writes may
+    /// fail, the poisoning of a stream.
     fn fill(&mut self, wal: &Wal) -> Result<()> {
         let mut in_a_row = 0;
         while in_a_row < REFUSALS {
@@ -148,6 +252,10 @@ impl Test {
                     in_a_row += 1;
                     self.refused += 1;
                 }
+                Err(error) if self.may_poison(&error) => {
+                    in_a_row += 1;
+                    self.refused += 1;
+                }
                 Err(other) => {
                     return Err(format!(
                         "append {} on the full disk, after {in_a_row} refusals: {other:?}: {other}",
@@ -158,6 +266,23 @@ impl Test {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is in order that the append that was tried last failed like this.
+    fn may_poison(&mut self, error: &Error) -> bool {
+        let stream = self.stream();
+        let is_first = !self.poisoned.contains_key(&stream);
+        match error {
+            Error::Io(error) if error.kind() == ErrorKind::StorageFull && is_first => {
+                self.poisoned.insert(stream, self.entries());
+            }
+            // At once, if it was a sync in the background that failed.
+            Error::Poisoned { .. } => {
+                self.poisoned.entry(stream).or_default();
+            }
+            _ => return false,
+        }
+        self.writes == Writes::Copied
     }
 
     /// Appends to some streams that there are, and what the scenario does next.
@@ -178,26 +303,8 @@ impl Test {
 
     fn append(&mut self, wal: &Wal) -> std::result::Result<(), Error> {
         self.tried += 1;
-        let tried = self.tried;
-        let stream = match self.scenario.as_str() {
-            "streams" => format!("stream {}", tried / 3),
-            _ => "one".to_string(),
-        };
-        let (count, len_max) = match self.scenario.as_str() {
-            "batches" => (2 + tried % 30, 2000),
-            "tiny" => (1, 64),
-            "singles" => (1, 20_000),
-            _ => (1, 8000),
-        };
-        let entries: Vec<Vec<u8>> = (0..count)
-            .map(|nth| {
-                let noise = (tried ^ nth << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
-                let mut entry = format!("{tried} {nth} ").into_bytes();
-                entry.resize(entry.len() + (noise % len_max) as usize, (noise >> 24) as u8);
-                entry
-            })
-            .collect();
-        let first_id = if count == 1 {
+        let (stream, entries) = (self.stream(), self.entries());
+        let first_id = if entries.len() == 1 {
             wal.append(&stream, &entries[0])?
         } else {
             let slices: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
@@ -205,6 +312,33 @@ impl Test {
         };
         self.acknowledge(&stream, first_id, entries)
             .map_err(|error| Error::Config(error.to_string()))
+    }
+
+    /// Where the append goes that is tried now.
+    fn stream(&self) -> String {
+        match self.scenario.as_str() {
+            "streams" => format!("stream {}", self.tried / 3),
+            _ => "one".to_string(),
+        }
+    }
+
+    /// What it appends.
+    fn entries(&self) -> Vec<Vec<u8>> {
+        let tried = self.tried;
+        let (count, len_max) = match self.scenario.as_str() {
+            "batches" => (2 + tried % 30, 2000),
+            "tiny" => (1, 64),
+            "singles" => (1, 20_000),
+            _ => (1, 8000),
+        };
+        (0..count)
+            .map(|nth| {
+                let noise = (tried ^ nth << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
+                let mut entry = format!("{tried} {nth} ").into_bytes();
+                entry.resize(entry.len() + (noise % len_max) as usize, (noise >> 24) as u8);
+                entry
+            })
+            .collect()
     }
 
     fn acknowledge(&mut self, stream: &str, first_id: u64, entries: Vec<Vec<u8>>) -> Result<()> {
@@ -244,6 +378,25 @@ impl Test {
     }
 }
 
+/// `None`: there was no space, and the error says so.
+fn or_full<T>(result: std::result::Result<T, Error>) -> Result<Option<T>> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(Error::StorageFull { .. } | Error::Poisoned { .. }) => Ok(None),
+        Err(Error::Io(error)) if error.kind() == ErrorKind::StorageFull => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Whether this process has a segment below `root` mapped, shared and to be written to.
+fn maps_segments(root: &Path) -> Result<bool> {
+    let root = root.display().to_string();
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    Ok(maps
+        .lines()
+        .any(|line| line.contains(" rw-s ") && line.contains(&root) && line.ends_with(".wal")))
+}
+
 /// Fills the disk up to the last `len` bytes with a file.
 fn leave(len: usize, path: &Path) -> Result<()> {
     let mut file = File::create_new(path)?;
@@ -253,7 +406,7 @@ fn leave(len: usize, path: &Path) -> Result<()> {
             break error;
         }
     };
-    if full.kind() != std::io::ErrorKind::StorageFull {
+    if full.kind() != ErrorKind::StorageFull {
         return Err(full.into());
     }
     let filled = file.metadata()?.len();
