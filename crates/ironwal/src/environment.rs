@@ -55,8 +55,9 @@ pub enum WriteStrategy {
     /// and tmpfs on 64-bit Linux. Elsewhere as with [`WriteStrategy::StandardIo`].
     ///
     /// A process that is killed loses nothing either way. But if the disk fails under a page that was
-    /// written to it and dropped from memory, or somebody else shortens a segment that is being written
-    /// to, a store into it ends the process with a signal, where a write would have returned an error.
+    /// written to it and dropped from memory, if XFS shuts down after an error of the disk, or if somebody
+    /// else shortens a segment that is being written to, a store into it ends the process with a signal,
+    /// where a write would have returned an error.
     Auto,
     /// By a system call for each.
     StandardIo,

@@ -105,7 +105,9 @@ impl Active {
             let first_kept = log.first_kept();
             writer.write_slot(Slot { proof, first_kept, ..*writer.slot() })?;
         }
-        writer.sync()
+        writer.sync()?;
+        // After the sync, so that this holds of what it saved.
+        if log.limits.maps { writer.check_len() } else { Ok(()) }
     }
 }
 

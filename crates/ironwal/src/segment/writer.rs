@@ -179,8 +179,10 @@ impl SegmentWriter {
     ///
     /// # Errors
     ///
-    /// [`Error::StorageFull`], and nothing has changed.
+    /// [`Error::StorageFull`], and nothing has changed. [`Error::Io`]: also if somebody else shortened the
+    /// file.
     pub(crate) fn reserve(&mut self, end: u64, segment_len_max: u64) -> Result<(), Error> {
+        self.check_len()?;
         if end <= self.reserved_to {
             return Ok(());
         }
@@ -195,6 +197,20 @@ impl SegmentWriter {
             other => other,
         }
         .map_err(|error| no_space(error, &self.path))?;
+        Ok(())
+    }
+
+    /// Fails if somebody else shortened the file. A store to mapped memory behind the end can seem to work,
+    /// and is lost; if the file grew again, nothing would show that.
+    pub(crate) fn check_len(&self) -> io::Result<()> {
+        let len = self.file.len()?;
+        if len < self.reserved_to {
+            return Err(io::Error::other(format!(
+                "{} was shortened by somebody else: it has {len} bytes instead of {}",
+                self.path.display(),
+                self.reserved_to
+            )));
+        }
         Ok(())
     }
 

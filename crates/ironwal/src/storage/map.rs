@@ -17,11 +17,13 @@
 //!   by sharing its blocks (`cp --reflink`), and then fill the disk.
 //! - *An access beyond the end of the file.* We never touch what lies behind the end of a file that we
 //!   shortened. Somebody else with permission to write it can shorten it, as they can a program that
-//!   is running from it.
+//!   is running from it. A store behind the end in the file's last page is no signal, but lost: whoever
+//!   syncs a region looks at the length of the file.
 //! - *A page that a dying disk can no longer read.* A positioned read would have returned an error.
 //!   A region is asked for its pages before the first store, by a call that returns an error; after
-//!   that a page has to be read again only if it was written out and dropped in the meantime. Whoever
-//!   cannot live with that reads and writes without maps.
+//!   that a page has to be read again only if it was written out and dropped in the meantime. And XFS,
+//!   once it has shut down after an error, refuses the first store to a page that was written out.
+//!   Whoever cannot live with that reads and writes without maps; [`Words`] are mapped all the same.
 //!
 //! The first has no remedy but a positioned write for each store, and the last two none at all but
 //! not to map; a signal handler would be the host program's business, not a library's.

@@ -27,6 +27,7 @@ mod schedules;
 mod seen_together;
 #[cfg(feature = "sharded")]
 mod sharded;
+mod shortened;
 mod simulation;
 mod stories;
 mod submitting;
