@@ -346,10 +346,10 @@ impl Tail {
         Some(Proof { synced_to: segment.end, next_id: self.next_id, digest: segment.digest })
     }
 
-    /// Whether `append` can be committed at once, if this is the end of what is.
+    /// Whether `append` can be committed at once, if this is the end of what is: if everything that has an
+    /// id is committed, nothing is staged, and no round is on its way.
     fn can_place(&self, append: &Append<'_>, committed: u64) -> bool {
         !append.sync
-            && self.pending.appends == 0
             && committed == self.next_id
             && !self.placing_is_stopped
             && self.mapped.as_ref().is_some_and(|mapped| mapped.reader.unwritten().is_empty())

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use ironwal::storage::{
@@ -23,6 +24,8 @@ pub(crate) struct Hooked {
     after_sync: Hook,
     before_sync_dir: Hook,
     maps_fail: bool,
+    /// How many files can still be mapped to be written to.
+    maps_left: Arc<AtomicU32>,
     before_remove: PathHook,
     after_create_dir: Hook,
 }
@@ -38,6 +41,7 @@ impl Hooked {
             before_sync: Arc::clone(&nothing),
             after_sync: Arc::clone(&nothing),
             maps_fail: false,
+            maps_left: Arc::new(AtomicU32::new(u32::MAX)),
             before_sync_dir: Arc::clone(&nothing),
             after_create_dir: nothing,
             before_remove: Arc::new(|_| {}),
@@ -67,6 +71,11 @@ impl Hooked {
     /// Memory to write to cannot be made ready.
     pub(crate) fn with_maps_that_fail(self) -> Self {
         Self { maps_fail: true, ..self }
+    }
+
+    /// So many files can be mapped to be written to, and no more.
+    pub(crate) fn with_maps(self, count: u32) -> Self {
+        Self { maps_left: Arc::new(AtomicU32::new(count)), ..self }
     }
 
     /// Calls this before each sync of a directory.
@@ -171,7 +180,14 @@ impl File for HookedFile {
         if self.disk.maps_fail {
             return Ok(Some(Box::new(NoMemory)));
         }
-        self.file.map_writable(len)
+        match self
+            .disk
+            .maps_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+        {
+            Ok(_) => self.file.map_writable(len),
+            Err(_) => Ok(None),
+        }
     }
 }
 

@@ -124,6 +124,43 @@ fn a_full_disk_is_an_error_that_passes() {
     assert_eq!(open(disk.process(), SyncMode::Async).stream("s").unwrap().next_id(), count + 1);
 }
 
+/// Who stages more than there is memory ready for makes the next piece ready. A store elsewhere would be
+/// refused, and each of these frames written.
+#[test]
+fn few_appends_in_many_make_calls() {
+    const LEN: u64 = 1000;
+    let disk = SimDisk::new(3);
+    let wal = open(disk.process(), SyncMode::Async);
+    let stream = wal.stream("s").unwrap();
+    let appends = 4000;
+    let before = disk.calls_total();
+    for _ in 0..appends {
+        stream.append(&[0; LEN as usize]).unwrap();
+    }
+    let calls = disk.calls_total() - before;
+    // 4 MB are made ready in pieces of 256 KiB, and reserved in fewer.
+    assert!(calls < 100, "{calls} calls");
+}
+
+/// The next segment cannot be mapped, so its frames are written; they do not go to the one before.
+#[test]
+fn a_full_segment_is_not_stored_to() {
+    let disk = SimDisk::new(3);
+    let wal = open(Hooked::new(&disk).with_maps(1), SyncMode::Async);
+    let stream = wal.stream("s").unwrap();
+    stream.append(&[1; 1000]).unwrap();
+    stream.append(&[2; 1000]).unwrap();
+    stream.rotate().unwrap();
+    for n in 3..20 {
+        stream.append(&[n; 100]).unwrap();
+    }
+    let expected: Vec<_> = (1..20).map(|n| vec![n; if n < 3 { 1000 } else { 100 }]).collect();
+    assert_eq!(entries(&wal, "s"), expected);
+    disk.kill();
+    drop((stream, wal));
+    assert_eq!(entries(&open(disk.process(), SyncMode::Async), "s"), expected);
+}
+
 /// Appends to a stream from inside its own syncs, and notes how many there have been.
 #[derive(Default)]
 struct Intruder {
@@ -194,6 +231,40 @@ fn what_comes_during_a_sync_is_not_called_durable() {
             }
         }
     }
+}
+
+/// While a batch is written and synced, an append that is not to be synced must wait behind it: in the file
+/// it would stand before a gap, and readers would see it, and the batch, before that is durable.
+#[test]
+fn nothing_overtakes_a_batch_on_its_way() {
+    let disk = SimDisk::new(3);
+    let intruder = Arc::new(Intruder::default());
+    let seen = Arc::new(AtomicU64::new(0));
+    let hook = {
+        let (intruder, seen) = (Arc::clone(&intruder), Arc::clone(&seen));
+        move || {
+            intruder.intrude();
+            let next_id = intruder.stream.get().map_or(0, Stream::next_id);
+            seen.fetch_max(next_id, Ordering::Relaxed);
+        }
+    };
+    let wal = open(Hooked::new(&disk).before_sync(hook), SyncMode::BatchOnly);
+    let stream = wal.stream("s").unwrap();
+    stream.append(b"one").unwrap();
+    stream.append(b"two").unwrap();
+    assert!(intruder.stream.set(stream.clone()).is_ok());
+    intruder.is_on.store(true, Ordering::Relaxed);
+    let ids = stream.append_batch(&[b"three", b"four"]).unwrap();
+    intruder.is_on.store(false, Ordering::Relaxed);
+    assert_eq!((ids, intruder.intrusions.load(Ordering::Relaxed)), (2..4, 1));
+    assert_eq!(seen.load(Ordering::Relaxed), 2, "something was committed before the sync");
+    // Behind it, as it came.
+    stream.sync().unwrap();
+    let expected: [&[u8]; 5] = [b"one", b"two", b"three", b"four", b"in the middle"];
+    assert_eq!(entries(&wal, "s"), expected);
+    disk.crash();
+    drop((stream, wal));
+    assert_eq!(entries(&open(disk.process(), SyncMode::BatchOnly), "s"), expected);
 }
 
 /// Something is appended while an idle stream is synced. A slot that spoke of it would say that it is
