@@ -44,6 +44,29 @@ fn pruning_tries_every_shard_and_returns_the_first_error() {
     assert_eq!(wal.load_checkpoint(b"c").unwrap().offsets, [20, 20, 20]);
 }
 
+/// The sync of the root directory failed, and the number of shards was in the cache only. The next process
+/// found it there and went on; then the power went, and a log with another number could be opened.
+#[test]
+fn the_number_of_shards_that_was_found_is_durable() {
+    let mut failed = 0;
+    for (seed, nth) in (0..60).flat_map(|seed| (1..4).map(move |nth| (seed, nth))) {
+        let disk = SimDisk::new(seed);
+        disk.fail_nth(CallKind::SyncDir, nth, ErrorKind::Other);
+        failed += u32::from(open(&disk, options(SyncMode::Strict), 4).is_err());
+        disk.clear_faults();
+        disk.kill();
+        let found = open(&disk, options(SyncMode::Strict), 4).unwrap();
+        disk.crash();
+        drop(found);
+        let error = open(&disk, options(SyncMode::Strict), 8).unwrap_err();
+        assert!(
+            matches!(error, Error::ShardCountMismatch { expected: 8, found: 4 }),
+            "seed {seed}, {nth}: {error}"
+        );
+    }
+    assert!(failed > 100, "{failed}");
+}
+
 /// The power goes at every call of a compaction in turn: the checkpoints are the former or those that
 /// are kept, and if they are, the next opening frees the space of the others.
 #[test]
