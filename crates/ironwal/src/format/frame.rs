@@ -7,15 +7,15 @@
 //!
 //! | field | type | meaning |
 //! |---|---|---|
-//! | checksum | u32 | CRC-32C, seeded with the place, over every byte of the frame behind this field |
+//! | checksum | u32 | CRC-32C, seeded with the place, over every byte of the frame behind this field, but for the data of a payload in pieces and its padding |
 //! | length | u32 | bytes of the payload |
 //! | index | u32 | id of the first entry, less the first id of the segment |
 //! | count | u32 | number of entries |
 //! | synced | u32 | how far this segment was synced when the frame was staged, in units of 8 bytes |
 //! | kind | u8 | 1: entries; 2: entries that were lost with the journal |
-//! | flags | u8 | bit 0: the payload is compressed; the others are 0 |
+//! | flags | u8 | bit 0: the payload is compressed; bit 1: the data is checked in pieces; bit 2: the ends are short; the others are 0 |
 //! | check | u16 | the upper half of the seeded CRC-32C over the bytes from `length` to `flags` |
-//! | payload | | `count - 1` ends (u32 each: where entry 0, 1, … ends in the data), then the data |
+//! | payload | | the ends of the entries, the sums of the pieces, the data: [`payload`](super::payload) |
 //! | padding | | zeros, to a multiple of 8 bytes |
 //!
 //! ```text
@@ -26,11 +26,17 @@
 //! payload is zeros, and the flags are 0. So the report of a loss outlives the journal.
 //!
 //! A frame of entries is valid if and only if its `check` and its `checksum` match, its flags are
-//! known, its count is at least 1, the table fits the (uncompressed) payload, the whole frame is at
+//! 0, 1, 2 or 6, its count is at least 1, the table fits the (uncompressed) payload, the whole frame is at
 //! most [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) bytes and ends inside the file, `synced` is not
-//! beyond its own offset, and, if it is compressed, the raw length is at most
-//! [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) less a header and at most 255 times the length of the
-//! LZ4 block, which no block exceeds. So nothing is allocated that a forged length asks for.
+//! beyond its own offset, and
+//!
+//! - if it is compressed, the raw length is at most [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) less a
+//!   header and at most 255 times the length of the LZ4 block, which no block exceeds. So nothing is
+//!   allocated that a forged length asks for;
+//! - if it is in pieces, each piece matches its sum, the flags are those that a frame with so many
+//!   entries and so much data gets, and it would be at most
+//!   [`MAX_FRAME_LEN`](super::MAX_FRAME_LEN) bytes if it were not in pieces.
+//!
 //! A loss frame is valid if and only if the same holds of its checksums, count, length and `synced`, its
 //! flags are 0 and its payload is zeros.
 //!
@@ -41,6 +47,7 @@ use std::ops::Range;
 
 use super::checksum::{self, SegmentSeed};
 use super::fields::{put, u16_at, u32_at, u64_at};
+use super::payload::{BadPiece, Layout, Shape};
 use super::{ALIGN, MAX_FRAME_LEN};
 
 /// The bytes before the payload.
@@ -54,6 +61,12 @@ const KIND_LOSS: u8 = 2;
 
 /// The flag of a frame whose payload is compressed.
 const FLAG_LZ4: u8 = 1;
+
+/// The flag of a frame whose data is checked in pieces.
+const FLAG_PIECES: u8 = 2;
+
+/// The flag of one of these whose ends have two bytes each.
+const FLAG_SHORT: u8 = 4;
 
 /// The raw length before a compressed payload, in bytes.
 const RAW_LEN_LEN: u32 = 4;
@@ -79,6 +92,8 @@ pub(crate) struct Frame {
     pub(crate) compressed: bool,
     /// Whether it is a loss frame: there are no entries in it.
     pub(crate) lost: bool,
+    /// How the data is checked, if it is a frame of entries that is not compressed.
+    pub(crate) shape: Shape,
     /// How far the segment was synced when it was staged, in bytes.
     pub(crate) synced_to: u64,
     /// Its checksum.
@@ -94,6 +109,23 @@ impl Frame {
     /// Where the next frame begins.
     pub(crate) fn end(&self) -> u64 {
         self.offset + self.len()
+    }
+
+    /// What stands where in the payload, if it is not compressed.
+    #[inline]
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        let is_there = !self.compressed && !self.lost;
+        let layout =
+            is_there.then(|| Layout::found(self.shape, self.count, self.payload_len.into()));
+        layout.flatten()
+    }
+
+    /// How many bytes at its start the checksum covers; the pieces behind them have sums.
+    pub(crate) fn head_len(&self) -> u64 {
+        match self.shape {
+            Shape::Whole => self.len(),
+            _ => FRAME_HEADER_BYTES + self.layout().map_or(0, |layout| layout.table_len()),
+        }
     }
 
     /// The ids of its entries in a segment that begins with `first_id`.
@@ -128,15 +160,25 @@ pub(crate) fn padded_len(payload_len: u64) -> u64 {
     (FRAME_HEADER_BYTES + payload_len).next_multiple_of(ALIGN)
 }
 
-/// The bytes that the payload of these entries takes.
-pub(crate) fn payload_len(entries: &[&[u8]]) -> u64 {
+/// The layout of the payload of these entries.
+fn layout_of(entries: &[&[u8]]) -> Layout {
     let data_len = entries.iter().fold(0, |len: u64, entry| len.saturating_add(entry.len() as u64));
-    payload_len_of(entries.len(), data_len)
+    Layout::of(entries.len(), data_len)
+}
+
+/// The bytes that the payload of these entries takes without compression.
+pub(crate) fn payload_len(entries: &[&[u8]]) -> u64 {
+    layout_of(entries).len()
 }
 
 /// The bytes that the payload of so many entries takes, which have so many bytes together.
 pub(crate) fn payload_len_of(count: usize, data_len: u64) -> u64 {
-    data_len.saturating_add(4 * (count as u64).saturating_sub(1))
+    Layout::of(count, data_len).len()
+}
+
+/// What of the frame of these entries [`MAX_FRAME_LEN`] bounds.
+pub(crate) fn longest_len(entries: &[&[u8]]) -> u64 {
+    layout_of(entries).longest_len()
 }
 
 /// A payload that compression makes smaller.
@@ -163,7 +205,8 @@ impl Packed {
 /// frame would not become smaller, or if the library was built without compression.
 #[cfg(feature = "compression")]
 pub(crate) fn pack(entries: &[&[u8]], min_len: u64) -> Option<Packed> {
-    let raw_len = payload_len(entries);
+    let layout = layout_of(entries);
+    let raw_len = layout.whole().len();
     if entries.is_empty() || raw_len < min_len || raw_len > RAW_LEN_MAX {
         return None;
     }
@@ -173,7 +216,7 @@ pub(crate) fn pack(entries: &[&[u8]], min_len: u64) -> Option<Packed> {
         [entry] => *entry,
         entries => {
             joined.reserve_exact(usize::try_from(raw_len).ok()?);
-            put_payload(&mut joined, entries)?;
+            layout.whole().put(&mut joined, entries)?;
             &joined
         }
     };
@@ -183,7 +226,7 @@ pub(crate) fn pack(entries: &[&[u8]], min_len: u64) -> Option<Packed> {
     let len = lz4_flex::block::compress_into(raw, &mut payload[field.len()..]).ok()?;
     payload.truncate(field.len() + len);
     let packed = Packed { payload };
-    (padded_len(packed.payload_len()) < padded_len(raw_len)).then_some(packed)
+    (padded_len(packed.payload_len()) < padded_len(layout.len())).then_some(packed)
 }
 
 /// The same without the feature `compression`: nothing is ever compressed.
@@ -229,13 +272,13 @@ fn raw_len_of(frame: &Frame, payload: &[u8]) -> Option<u32> {
     let raw_len = u32::from_le_bytes(*field);
     let possible = u64::from(raw_len) <= RAW_LEN_MAX
         && u64::from(raw_len) <= u64::from(block_len) * LZ4_EXPANSION_MAX
-        && table_len(frame.count) <= u64::from(raw_len);
+        && Layout::found(Shape::Whole, frame.count, raw_len.into()).is_some();
     possible.then_some(raw_len)
 }
 
-/// The bytes of the table of a frame with this many entries.
-fn table_len(count: u32) -> u64 {
-    4 * u64::from(count).saturating_sub(1)
+/// The layout of the payload that was compressed, of which `raw` is what came out.
+pub(crate) fn raw_layout(frame: &Frame, raw: &[u8]) -> Option<Layout> {
+    Layout::found(Shape::Whole, frame.count, raw.len() as u64)
 }
 
 /// Where a frame is going to stand.
@@ -255,25 +298,25 @@ pub(crate) struct Place {
 /// if there are no entries or a field would overflow. If [`pack`] made something of the same
 /// entries, that is what is stored.
 ///
-/// [`MAX_FRAME_LEN`] bounds the frame as it would be without compression, so that what is written
-/// can be read.
+/// [`MAX_FRAME_LEN`] bounds the frame as it would be without compression, in pieces and not, so that
+/// what is written can be read.
 pub(crate) fn encode(
     out: &mut Vec<u8>,
     place: Place,
     entries: &[&[u8]],
     packed: Option<&Packed>,
 ) -> Option<u32> {
-    let raw_len = payload_len(entries);
-    if entries.is_empty() || padded_len(raw_len) > MAX_FRAME_LEN {
+    let layout = layout_of(entries);
+    if entries.is_empty() || layout.longest_len() > MAX_FRAME_LEN {
         return None;
     }
-    let payload_len = packed.map_or(raw_len, Packed::payload_len);
+    let payload_len = packed.map_or(layout.len(), Packed::payload_len);
     let frame_len = padded_len(payload_len);
     let count = u32::try_from(entries.len()).ok()?;
     place.index.checked_add(count)?;
     let length = u32::try_from(payload_len).ok()?;
     let synced = u32::try_from(place.synced_to / ALIGN).ok()?;
-    let flags = if packed.is_some() { FLAG_LZ4 } else { 0 };
+    let flags = if packed.is_some() { FLAG_LZ4 } else { flags_of(layout.shape()) };
 
     let start = out.len();
     out.reserve(usize::try_from(frame_len).ok()?);
@@ -281,7 +324,7 @@ pub(crate) fn encode(
     match (packed, entries) {
         (Some(packed), _) => out.extend_from_slice(&packed.payload),
         (None, [entry]) => out.extend_from_slice(entry),
-        (None, entries) => put_payload(out, entries)?,
+        (None, entries) => layout.put(out, entries)?,
     }
     let end = out.len();
     out.resize(start + usize::try_from(frame_len).ok()?, 0);
@@ -292,7 +335,32 @@ pub(crate) fn encode(
         put(&mut out[start..], 0, checksum.to_le_bytes());
         return Some(checksum);
     }
-    Some(put_checksum(&mut out[start..], partial))
+    let frame = &mut out[start..];
+    if flags & FLAG_PIECES == 0 {
+        return Some(put_checksum(frame, partial));
+    }
+    layout.put_sums(&mut frame[FRAME_HEADER_LEN..]);
+    let head_len = usize::try_from(FRAME_HEADER_BYTES + layout.table_len()).ok()?;
+    Some(put_checksum(&mut frame[..head_len], partial))
+}
+
+/// The flags of a payload of this shape.
+fn flags_of(shape: Shape) -> u8 {
+    match shape {
+        Shape::Whole => 0,
+        Shape::Pieces => FLAG_PIECES,
+        Shape::ShortPieces => FLAG_PIECES | FLAG_SHORT,
+    }
+}
+
+/// The shape of a payload with these flags.
+#[inline]
+fn shape_of(flags: u8) -> Option<Shape> {
+    match flags {
+        0 | FLAG_LZ4 => Some(Shape::Whole),
+        FLAG_PIECES => Some(Shape::Pieces),
+        _ => (flags == FLAG_PIECES | FLAG_SHORT).then_some(Shape::ShortPieces),
+    }
 }
 
 /// Appends a loss frame for `count` entries, the first of which is that of the place, in exactly
@@ -338,24 +406,11 @@ fn word_of(first: u32, second: u32) -> u64 {
     u64::from(first) | u64::from(second) << 32
 }
 
-/// Puts the checksum of a whole frame, of which `partial` is the checksum so far.
+/// Puts the checksum of a frame, or of what it covers of one in pieces; `partial` is the checksum so far.
 fn put_checksum(frame: &mut [u8], partial: u32) -> u32 {
     let checksum = checksum::append(partial, &frame[22..]);
     put(frame, 0, checksum.to_le_bytes());
     checksum
-}
-
-/// Appends the table and the data of these entries, which fit a frame.
-fn put_payload(out: &mut Vec<u8>, entries: &[&[u8]]) -> Option<()> {
-    let mut end: u32 = 0;
-    for entry in &entries[..entries.len() - 1] {
-        end += u32::try_from(entry.len()).ok()?;
-        out.extend_from_slice(&end.to_le_bytes());
-    }
-    for entry in entries {
-        out.extend_from_slice(entry);
-    }
-    Some(())
 }
 
 /// What the header at the start of `window` says, if it is one; nothing behind it is read.
@@ -396,20 +451,20 @@ fn decode(header: &[u8], offset: u64) -> Option<Frame> {
         payload_len: u32_at(header, 4),
         compressed: header[21] == FLAG_LZ4,
         lost: header[20] == KIND_LOSS,
+        shape: shape_of(header[21])?,
         index: u32_at(header, 8),
         count: u32_at(header, 12),
         synced_to: u64::from(u32_at(header, 16)) * ALIGN,
     };
-    let flags_known = if frame.lost { 0 } else { FLAG_LZ4 };
     // The table of a compressed payload is compared with the raw length, behind the header; a loss
     // frame has none.
-    let table_len = if frame.compressed || frame.lost { 0 } else { table_len(frame.count) };
+    let has_table = !frame.compressed && !frame.lost;
     let is_possible = frame.count > 0
         && matches!(header[20], KIND_ENTRIES | KIND_LOSS)
-        && header[21] & !flags_known == 0
+        && !(frame.lost && header[21] != 0)
         && frame.len() <= MAX_FRAME_LEN
         && frame.synced_to <= offset
-        && table_len <= u64::from(frame.payload_len)
+        && (!has_table || frame.layout().is_some())
         && frame.index.checked_add(frame.count).is_some();
     is_possible.then_some(frame)
 }
@@ -419,55 +474,38 @@ pub(crate) fn verify(bytes: &[u8], frame: &Frame, seed: SegmentSeed) -> Result<(
     let Some(bytes) = usize::try_from(frame.len()).ok().and_then(|len| bytes.get(..len)) else {
         return Err(Fault::Short);
     };
-    let found = checksum::append(seed.at(frame.offset), &bytes[4..]);
+    verify_head(bytes, frame, seed)?;
+    if frame.compressed && raw_len_of(frame, &bytes[FRAME_HEADER_LEN..]).is_none() {
+        return Err(Fault::RawLength);
+    }
+    if frame.lost && bytes[FRAME_HEADER_LEN..].iter().any(|byte| *byte != 0) {
+        return Err(Fault::Header);
+    }
+    if frame.shape == Shape::Whole { Ok(()) } else { verify_pieces(bytes, frame) }
+}
+
+/// Whether `bytes` begin with what the checksum of `frame` covers, which [`peek`] returned for their
+/// beginning. That is all of it, if it is not in pieces.
+pub(crate) fn verify_head(bytes: &[u8], frame: &Frame, seed: SegmentSeed) -> Result<(), Fault> {
+    let head_len = usize::try_from(frame.head_len()).ok();
+    let Some(head) = head_len.and_then(|len| bytes.get(4..len)) else { return Err(Fault::Short) };
+    let found = checksum::append(seed.at(frame.offset), head);
     if found == frame.checksum {
-        if frame.compressed && raw_len_of(frame, &bytes[FRAME_HEADER_LEN..]).is_none() {
-            return Err(Fault::RawLength);
-        }
-        if frame.lost && bytes[FRAME_HEADER_LEN..].iter().any(|byte| *byte != 0) {
-            return Err(Fault::Header);
-        }
         Ok(())
     } else {
         Err(Fault::Payload { expected: frame.checksum, found })
     }
 }
 
-/// Whether the table of a payload with `count` entries contradicts nothing, so that there is an
-/// [`entry`] for each.
-pub(crate) fn has_whole_table(payload: &[u8], count: u32) -> bool {
-    let Some(table_len) = usize::try_from(table_len(count)).ok().filter(|_| count > 0) else {
-        return false;
+/// Whether each piece of a frame, whose head is whole, is what its sum says.
+fn verify_pieces(bytes: &[u8], frame: &Frame) -> Result<(), Fault> {
+    let Some(layout) = frame.layout() else { return Err(Fault::Header) };
+    let table_len = usize::try_from(layout.table_len()).unwrap_or(usize::MAX);
+    let Some((table, data)) = bytes[FRAME_HEADER_LEN..].split_at_checked(table_len) else {
+        return Err(Fault::Short);
     };
-    let Some((table, data)) = payload.split_at_checked(table_len) else {
-        return false;
-    };
-    let mut start = 0;
-    let (ends, _) = table.as_chunks::<4>();
-    ends.iter().all(|end| {
-        let end = u32::from_le_bytes(*end);
-        let rises = start <= end;
-        start = end;
-        rises
-    }) && u64::from(start) <= data.len() as u64
-}
-
-/// The bytes of entry `nth` of an uncompressed payload with `count` entries; `None` if there is no such entry or the table contradicts itself.
-pub(crate) fn entry(payload: &[u8], count: u32, nth: u32) -> Option<Range<usize>> {
-    if nth >= count {
-        return None;
-    }
-    let table_len = usize::try_from(4 * u64::from(count - 1)).ok()?;
-    let data_len = payload.len().checked_sub(table_len)?;
-    let end_of = |nth: u32| -> Option<usize> {
-        if nth == count - 1 {
-            return Some(data_len);
-        }
-        usize::try_from(u32_at(payload, usize::try_from(4 * u64::from(nth)).ok()?)).ok()
-    };
-    let start = if nth == 0 { 0 } else { end_of(nth - 1)? };
-    let end = end_of(nth)?;
-    (start <= end && end <= data_len).then(|| table_len + start..table_len + end)
+    let checked = layout.check_pieces(table, 0..layout.pieces(), data);
+    checked.map_err(|BadPiece { expected, found }| Fault::Payload { expected, found })
 }
 
 /// The header's own check, and the checksum so far for the whole frame to go on from.
@@ -528,6 +566,14 @@ mod tests {
         drop(out);
         let entry = vec![0; (MAX_FRAME_LEN - FRAME_HEADER_BYTES) as usize + 1];
         assert_eq!(encode(&mut Vec::new(), place(), &[&entry], None), None);
+        // Of two entries the sums count, too: 4 bytes for 2048.
+        let fits = MAX_FRAME_LEN / 2052 * 2048 - 100;
+        for (data_len, fits) in [(MAX_FRAME_LEN - 28, false), (fits, true)] {
+            let (first, second) = entry[..data_len as usize].split_at(1);
+            let mut out = Vec::new();
+            assert_eq!(encode(&mut out, place(), &[first, second], None).is_some(), fits);
+            assert_eq!(decode(&out).is_ok(), fits);
+        }
     }
 
     proptest! {
@@ -544,11 +590,12 @@ mod tests {
             prop_assert_eq!(frame.ids(100), 105..105 + entries.len() as u64);
             prop_assert_eq!(frame.synced_to, 8192);
             let payload = &out[FRAME_HEADER_LEN..][..frame.payload_len as usize];
+            let layout = frame.layout().unwrap();
             for (nth, entry_bytes) in entries.iter().enumerate() {
-                let range = entry(payload, frame.count, nth as u32).unwrap();
+                let range = layout.entry(payload, nth as u32).unwrap();
                 prop_assert_eq!(&payload[range], *entry_bytes);
             }
-            prop_assert_eq!(entry(payload, frame.count, frame.count), None);
+            prop_assert_eq!(layout.entry(payload, frame.count), None);
         }
 
         #[test]
@@ -565,19 +612,13 @@ mod tests {
             let stored = &out[FRAME_HEADER_LEN..][..frame.payload_len as usize];
             let payload =
                 if frame.compressed { unpack(&frame, stored).unwrap() } else { stored.to_vec() };
-            prop_assert!(has_whole_table(&payload, frame.count));
+            let layout = if frame.compressed { raw_layout(&frame, &payload) } else { frame.layout() };
+            let layout = layout.unwrap();
+            prop_assert!(layout.is_whole(&payload));
             for (nth, entry_bytes) in entries.iter().enumerate() {
-                let range = entry(&payload, frame.count, nth as u32).unwrap();
+                let range = layout.entry(&payload, nth as u32).unwrap();
                 prop_assert_eq!(&payload[range], *entry_bytes);
             }
-        }
-
-        #[test]
-        fn a_whole_table_has_every_entry(
-            payload in prop::collection::vec(0_u8..9, 0..60), count in 0_u32..8,
-        ) {
-            let all = count > 0 && (0..count).all(|nth| entry(&payload, count, nth).is_some());
-            prop_assert_eq!(has_whole_table(&payload, count), all);
         }
 
         #[test]
@@ -607,9 +648,8 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200), nth in any::<u32>()) {
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes);
-            let _ = entry(&bytes, 1 + nth % 20, nth % 30);
         }
     }
 
@@ -673,16 +713,148 @@ mod tests {
         assert_eq!(decode(&out), Err(Fault::RawLength));
     }
 
+    /// Frames of each shape, at the limits: the lengths of their entries.
+    fn shapes() -> Vec<(Shape, Vec<usize>)> {
+        vec![
+            (Shape::Whole, vec![5000]),
+            (Shape::Whole, vec![4000, 96]),
+            (Shape::ShortPieces, vec![4000, 0, 97]),
+            (Shape::ShortPieces, vec![100; 41]),
+            (Shape::ShortPieces, vec![0, 65_535, 0]),
+            (Shape::Pieces, vec![65_535, 1]),
+            (Shape::Pieces, vec![1, 2047, 2048, 2049, 60_000]),
+        ]
+    }
+
+    fn frame_of(lens: &[usize]) -> Vec<u8> {
+        let entries: Vec<Vec<u8>> = (1..).zip(lens).map(|(nth, len)| vec![nth; *len]).collect();
+        let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+        let mut out = Vec::new();
+        encode(&mut out, place(), &entries, None).unwrap();
+        out
+    }
+
+    /// Checksums that match whatever the fields say, with which the first `head_len` bytes are covered.
+    fn forge(out: &mut [u8], head_len: usize) {
+        let (check, partial) = check_of(out, place().seed.at(8192));
+        put(out, 22, check.to_le_bytes());
+        put_checksum(&mut out[..head_len], partial);
+    }
+
     #[test]
-    fn only_the_flag_of_compression_is_known() {
+    fn each_shape_is_encoded_and_decoded() {
+        for (shape, lens) in shapes() {
+            let out = frame_of(&lens);
+            let frame = decode(&out).unwrap();
+            assert_eq!((frame.shape, out[21]), (shape, flags_of(shape)), "{lens:?}");
+            assert_eq!(frame.len(), out.len() as u64);
+            let layout = frame.layout().unwrap();
+            for (nth, len) in (0..).zip(&lens) {
+                let place = layout.entry(&out[FRAME_HEADER_LEN..], nth).unwrap();
+                let entry = &out[FRAME_HEADER_LEN..][place];
+                assert!(entry.len() == *len && entry.iter().all(|byte| *byte == nth as u8 + 1));
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_of_each_shape_is_seen() {
+        for (shape, lens) in shapes() {
+            let mut out = frame_of(&lens);
+            for at in 0..out.len() {
+                out[at] ^= 1 << (at % 8);
+                assert!(decode(&out).is_err(), "{shape:?}, byte {at}");
+                out[at] ^= 1 << (at % 8);
+            }
+            assert!(decode(&out).is_ok());
+        }
+    }
+
+    /// The checksum covers the sums, and each of them its piece: what does not match is named.
+    #[test]
+    fn a_bad_piece_is_named_by_its_sums() {
+        let mut out = frame_of(&[100; 41]);
+        let frame = decode(&out).unwrap();
+        let sums = FRAME_HEADER_LEN + 40 * 2;
+        assert_eq!(frame.head_len(), sums as u64 + 3 * 4);
+        assert_eq!(u32_at(&out, 0), checksum::append(place().seed.at(8192), &out[4..sums + 12]));
+        let data = sums + 12;
+        out[data + 2048] ^= 1;
+        let fault = decode(&out).unwrap_err();
+        let (expected, found) =
+            (u32_at(&out, sums + 4), checksum::of(&out[data + 2048..data + 4096]));
+        assert_eq!(fault, Fault::Payload { expected, found });
+        assert_eq!(verify_head(&out, &frame, place().seed), Ok(()));
+        out[sums + 4] ^= 1;
+        assert!(verify_head(&out, &frame, place().seed).is_err());
+        assert_eq!(verify_head(&out[..data - 1], &frame, place().seed), Err(Fault::Short));
+    }
+
+    /// The padding is covered by the sum of the last piece.
+    #[test]
+    fn padding_of_a_frame_in_pieces_is_zeros() {
+        let mut out = frame_of(&[4000, 97]);
+        let end = FRAME_HEADER_LEN + decode(&out).unwrap().payload_len as usize;
+        assert!(end < out.len());
+        out[end] = 1;
+        assert!(matches!(decode(&out), Err(Fault::Payload { .. })));
+    }
+
+    /// Each frame has one shape, and every other one is none, whatever the checksums say.
+    #[test]
+    fn flags_that_nobody_writes_are_no_frame() {
+        for (shape, lens) in shapes() {
+            let mut out = frame_of(&lens);
+            let head_len = decode(&out).unwrap().head_len() as usize;
+            for flags in 0..=u8::MAX {
+                out[21] = flags;
+                forge(&mut out, head_len);
+                if flags == flags_of(shape) {
+                    assert_eq!(decode(&out).map(|frame| frame.shape), Ok(shape));
+                } else if shape_of(flags).is_none() || flags > FLAG_LZ4 {
+                    assert_eq!(decode(&out), Err(Fault::Header), "{shape:?}, {flags}");
+                }
+            }
+        }
+    }
+
+    /// Lengths and counts that do not fit each other: no place outside the frame is looked at, and
+    /// nothing is allocated.
+    #[test]
+    fn any_forged_table_is_survived() {
+        for (_, lens) in shapes() {
+            let whole = frame_of(&lens);
+            for (at, field) in (0..400_u32).flat_map(|nth| {
+                let field = nth.wrapping_mul(0x9E37_79B1) >> (nth % 32);
+                [(4, field), (12, field)]
+            }) {
+                let mut out = whole.clone();
+                put(&mut out, at, field.to_le_bytes());
+                let head_len = super::decode(&out, 8192).map(|frame| frame.head_len() as usize);
+                let len = out.len();
+                forge(&mut out, head_len.unwrap_or(len).min(len));
+                if let Ok(frame) = decode(&out)
+                    && let Some(layout) = frame.layout()
+                {
+                    let payload = &out[FRAME_HEADER_LEN..][..frame.payload_len as usize];
+                    let all = (0..frame.count.min(1000)).all(|nth| {
+                        let place = layout.entry(payload, nth);
+                        place.is_some_and(|place| payload.get(place).is_some())
+                    });
+                    assert!(all || !layout.is_whole(payload), "{at}: {field}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_known_flags_are() {
         let mut out = Vec::new();
         encode(&mut out, place(), &[b"x"], None).unwrap();
         for flags in 2..=u8::MAX {
             out[21] = flags;
-            let check = check_of(&out, place().seed.at(8192)).0;
-            put(&mut out, 22, check.to_le_bytes());
-            let checksum = checksum::append(place().seed.at(8192), &out[4..]);
-            put(&mut out, 0, checksum.to_le_bytes());
+            let len = out.len();
+            forge(&mut out, len);
             assert_eq!(decode(&out), Err(Fault::Header), "{flags}");
         }
     }

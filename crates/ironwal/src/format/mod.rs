@@ -18,6 +18,7 @@ pub(crate) mod fields;
 pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod journal;
+pub(crate) mod payload;
 pub(crate) mod root;
 #[cfg(test)]
 mod sample;

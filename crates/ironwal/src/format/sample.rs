@@ -219,6 +219,26 @@ fn sample() -> String {
         .field(loss.len() - FRAME_HEADER_LEN, "zeros")
         .end();
 
+    let mut large = Vec::new();
+    encode(&mut large, third, &[b"money", &[0; 4096]], None).unwrap();
+    let large = Listing::new("in its place a batch in pieces", &large, third_offset)
+        .field(4, "checksum")
+        .field(4, "length 4115")
+        .field(4, "index 3: id 43")
+        .field(4, "count 2")
+        .field(4, &format!("synced to {} × 8 = {third_offset}", third_offset / 8))
+        .field(1, "kind 1: entries")
+        .field(1, "flags: in pieces, short ends")
+        .field(2, "check")
+        .field(2, "entry 0 ends at 5")
+        .field(4, "sum of the data from 0 to 2047")
+        .field(4, "sum from 2048 to 4095")
+        .field(4, "sum from 4096 to 4100, and the padding")
+        .field(5, "\"money\"")
+        .field(4096, "4096 zeros")
+        .field(5, "padding")
+        .end();
+
     let share = |index, count, offset, len| Record {
         stream_number: 7,
         segment: FIRST_ID,
@@ -230,7 +250,9 @@ fn sample() -> String {
     let before = share(0, 3, HEADER_LEN, second_end as u64);
     let record = share(3, 1, third_offset, compressed.len() as u64);
     let journal = journal(before, record, compressed);
-    format!("```text\n{root}\n{slot}\n{one}\n{two}\n{three}\n{seal}\n{loss}\n{journal}```\n")
+    format!(
+        "```text\n{root}\n{slot}\n{one}\n{two}\n{three}\n{seal}\n{loss}\n{large}\n{journal}```\n"
+    )
 }
 
 /// A slot of a journal file and its second frame, with this share.

@@ -196,13 +196,13 @@ impl Scanner {
         self.extent.proven_end = self.extent.proven_end.max(frame.synced_to);
     }
 
-    /// The frame that holds `id`, verified, moving behind it. The payloads of those before it are not
-    /// looked at: that the frame is whole, in its place, and has the id, says enough.
+    /// The frame that holds `id`, as its header says; nothing has moved. The payloads of those before it
+    /// are not looked at: that the frame is whole, in its place, and has the id, says enough.
     ///
-    /// `id` is not below the next one that is due. `None`, and nothing has moved, if what stands there is
-    /// not one frame after another up to it. [`Scanner::step`] says what it is.
+    /// `id` is not below the next one that is due. `None` if what stands there is not one frame after
+    /// another up to it. [`Scanner::step`] says what it is.
     pub(crate) fn find<S: Source>(
-        &mut self,
+        &self,
         source: &mut S,
         id: u64,
     ) -> Result<Option<Frame>, S::Error> {
@@ -215,13 +215,24 @@ impl Scanner {
                 return Ok(None);
             }
             if id < ids.end {
-                break;
+                return Ok(Some(frame));
             }
             (offset, next_id) = (frame.end(), ids.end);
         }
-        let Ok(frame) = self.read(source, offset)? else { return Ok(None) };
-        self.pass(&frame);
-        Ok(Some(frame))
+    }
+
+    /// The frame that begins at `offset`, as [`Scanner::find`] has found it, verified, moving behind it.
+    /// `None`, and nothing has moved, if it is not whole.
+    pub(crate) fn take<S: Source>(
+        &mut self,
+        source: &mut S,
+        offset: u64,
+    ) -> Result<Option<Frame>, S::Error> {
+        let frame = self.read(source, offset)?.ok();
+        if let Some(frame) = &frame {
+            self.pass(frame);
+        }
+        Ok(frame)
     }
 
     /// Where to go on behind damage at `at`, and with which id.
@@ -532,12 +543,14 @@ mod tests {
         assert_eq!(scan(&segment.bytes, extent), "F1000+1 D1001+5 F1006+1 E64");
     }
 
-    /// What `find` says of each id: the offset of its frame behind the header, `-` for nothing.
+    /// What `find` and `take` say of each id: the offset of its frame behind the header, `-` for nothing.
     fn find(segment: &Segment, count: u64) -> String {
         let found = |id: u64| {
             let mut scanner = Scanner::new(segment.extent());
-            let Ok(found) = scanner.find(&mut SliceSource(&segment.bytes), FIRST_ID + id);
-            match found {
+            let mut source = SliceSource(&segment.bytes);
+            let Ok(found) = scanner.find(&mut source, FIRST_ID + id);
+            let whole = found.map(|frame| scanner.take(&mut source, frame.offset));
+            match whole.and_then(|Ok(frame)| frame) {
                 Some(frame) => {
                     let behind = (frame.end(), frame.ids(FIRST_ID).end);
                     assert_eq!((scanner.offset(), scanner.next_id()), behind);

@@ -3,10 +3,10 @@
 use std::io;
 use std::ops::Range;
 
+use super::Log;
 use super::tail::{Append, Lack, Limits, Round, Staged, Tail};
-use super::{Log, frame_len};
 use crate::error::{Error, Result};
-use crate::format::MAX_FRAME_LEN;
+use crate::format::{MAX_FRAME_LEN, frame};
 use crate::sync::Ordering;
 
 /// The stream that has no room for its part of what is staged together.
@@ -63,7 +63,7 @@ impl Log {
 
     /// Whether an append is possible, but for the room that it takes.
     fn check_append(&self, tail: &Tail, append: &Append<'_>) -> Result<()> {
-        let len = frame_len(append.entries);
+        let len = frame::longest_len(append.entries);
         if len > MAX_FRAME_LEN {
             return Err(Error::TooLarge { len, limit: MAX_FRAME_LEN });
         }

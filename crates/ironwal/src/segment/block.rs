@@ -10,6 +10,7 @@ use super::source::FileSource;
 use crate::format::checksum::SegmentSeed;
 use crate::format::frame::{self, FRAME_HEADER_BYTES, Fault, Frame, Unpacked};
 use crate::format::header::HEADER_LEN;
+use crate::format::payload::Layout;
 use crate::format::scan::{Extent, Gap, Scanner, Step};
 use crate::format::seal::Point;
 use crate::sync::Arc;
@@ -34,7 +35,7 @@ const BLOCK_OVERHEAD: u64 = 128;
 #[derive(Debug, Clone)]
 pub(super) struct Decoded {
     pub(super) ids: Range<u64>,
-    count: u32,
+    pub(super) layout: Layout,
     pub(super) payload: Bytes,
     /// Whether the payload is memory of its own, and no slice of what was read.
     pub(super) unpacked: bool,
@@ -54,26 +55,26 @@ impl Decoded {
         let Some(stored) = source.slice(frame.offset + FRAME_HEADER_BYTES, len)? else {
             return Ok(Err(DamageKind::Frame(Fault::Short)));
         };
-        let payload = if frame.compressed {
+        let (layout, payload) = if frame.compressed {
             match frame::unpack(frame, &stored) {
-                Ok(raw) => Bytes::from(raw),
+                Ok(raw) => (frame::raw_layout(frame, &raw), Bytes::from(raw)),
                 Err(Unpacked::Contradiction) => return Ok(Err(DamageKind::Compression)),
                 Err(Unpacked::Unsupported) => return Err(unsupported()),
             }
         } else {
-            stored
+            (frame.layout(), stored)
         };
-        if !frame::has_whole_table(&payload, frame.count) {
+        let Some(layout) = layout.filter(|layout| layout.is_whole(&payload)) else {
             return Ok(Err(DamageKind::Table));
-        }
-        let (ids, count) = (frame.ids(first_id), frame.count);
-        Ok(Ok(Self { ids, count, payload, unpacked: frame.compressed }))
+        };
+        let ids = frame.ids(first_id);
+        Ok(Ok(Self { ids, layout, payload, unpacked: frame.compressed }))
     }
 
     /// The entry with this id, if it is one of the frame's.
     pub(super) fn entry(&self, id: u64) -> Option<Bytes> {
         let nth = u32::try_from(id.checked_sub(self.ids.start)?).ok()?;
-        frame::entry(&self.payload, self.count, nth).map(|range| self.payload.slice(range))
+        self.layout.entry(&self.payload, nth).map(|range| self.payload.slice(range))
     }
 
     /// The bytes of the uncompressed payload.

@@ -10,8 +10,9 @@ use super::reader::{Damage, ReadError, Segment};
 use super::source::FileSource;
 use crate::format::checksum::SegmentSeed;
 use crate::format::fields::u32_at;
-use crate::format::frame::{Fault, Frame, has_whole_table};
+use crate::format::frame::{Fault, Frame};
 use crate::format::header::HEADER_LEN;
+use crate::format::payload::{Layout, in_memory};
 use crate::format::scan::{Gap, Scanner, Step};
 use crate::format::seal::Point;
 use crate::sync::Arc;
@@ -46,6 +47,10 @@ struct Held {
     /// Where in those bytes the field of the next entry's end is, and where the data begins.
     field: usize,
     data: usize,
+    /// The bytes of such a field, and which bits of four bytes from it on are of it: behind short ones
+    /// stand the sums.
+    field_len: usize,
+    mask: u32,
     /// The next entry and the end of the last one, in the data.
     start: usize,
     end: usize,
@@ -72,25 +77,29 @@ impl Segment {
 }
 
 impl Held {
-    /// The entries from `skipped` on of a payload with so many, whose table is whole. It stands at
+    /// The entries from `skipped` on of so many in a payload, whose ends are whole. It stands at
     /// `start` in its bytes.
     fn new(
         own: Option<Bytes>,
         bytes: &[u8],
         (start, len): (usize, usize),
-        count: u32,
-        skipped: u32,
+        layout: &Layout,
+        (count, skipped): (u32, u32),
     ) -> Self {
-        let table = 4 * (count as usize).saturating_sub(1);
-        let field = start + 4 * skipped as usize;
+        let table = in_memory(layout.table_len());
+        let field_len = layout.shape().end_len();
+        let mask = if field_len == 2 { u16::MAX.into() } else { u32::MAX };
+        let field = start + field_len * skipped as usize;
         let first = match skipped {
             0 => 0,
-            _ => u32_at(bytes, field - 4) as usize,
+            _ => (u32_at(bytes, field - field_len) & mask) as usize,
         };
         Self {
             own,
             field,
             data: start + table,
+            field_len,
+            mask,
             start: first,
             end: len - table,
             left: count - skipped,
@@ -101,9 +110,10 @@ impl Held {
     #[inline]
     fn take(&mut self, bytes: &[u8]) -> Range<usize> {
         self.left -= 1;
-        let end = if self.left == 0 { self.end } else { u32_at(bytes, self.field) as usize };
+        let field = |at| (u32_at(bytes, at) & self.mask) as usize;
+        let end = if self.left == 0 { self.end } else { field(self.field) };
         let range = self.data + self.start..self.data + end;
-        (self.start, self.field) = (end, self.field + 4);
+        (self.start, self.field) = (end, self.field + self.field_len);
         range
     }
 }
@@ -236,12 +246,12 @@ impl Cursor {
             return false;
         };
         let Some(place) = self.source.payload_at_hand(&frame) else { return false };
+        let Some(layout) = frame.layout() else { return false };
         let bytes = self.source.bytes();
-        let is_plain = !frame.compressed
-            && frame.ids(self.segment.first_id()).start == self.next
-            && has_whole_table(&bytes[place.0..place.0 + place.1], frame.count);
+        let is_plain = frame.ids(self.segment.first_id()).start == self.next
+            && layout.is_whole(&bytes[place.0..place.0 + place.1]);
         if is_plain {
-            self.held = Held::new(None, bytes, place, frame.count, 0);
+            self.held = Held::new(None, bytes, place, &layout, (frame.count, 0));
             self.scanner.pass(&frame);
             self.met(&frame);
         }
@@ -251,11 +261,13 @@ impl Cursor {
     /// Holds the entries of a frame that the scanner has found, from the next one on.
     fn hold(&mut self, frame: &Frame, first: u64) -> Result<Result<(), Damage>, ReadError> {
         let skipped = u32::try_from(self.next.saturating_sub(first)).unwrap_or(u32::MAX);
-        let whole = (!frame.compressed).then(|| self.source.payload_at_hand(frame)).flatten();
-        if let Some(place) = whole {
+        let counts = (frame.count, skipped);
+        if let Some(layout) = frame.layout()
+            && let Some(place) = self.source.payload_at_hand(frame)
+        {
             let bytes = self.source.bytes();
-            if has_whole_table(&bytes[place.0..place.0 + place.1], frame.count) {
-                self.held = Held::new(None, bytes, place, frame.count, skipped);
+            if layout.is_whole(&bytes[place.0..place.0 + place.1]) {
+                self.held = Held::new(None, bytes, place, &layout, counts);
                 return Ok(Ok(()));
             }
         }
@@ -263,9 +275,9 @@ impl Cursor {
             Ok(decoded) => decoded,
             Err(kind) => return Ok(Err(self.segment.frame_damage(frame, kind))),
         };
-        let payload = decoded.payload;
+        let (payload, layout) = (decoded.payload, decoded.layout);
         let place = (0, payload.len());
-        self.held = Held::new(Some(payload.clone()), &payload, place, frame.count, skipped);
+        self.held = Held::new(Some(payload.clone()), &payload, place, &layout, counts);
         Ok(Ok(()))
     }
 

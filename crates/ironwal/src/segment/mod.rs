@@ -10,6 +10,9 @@ pub(crate) mod cursor;
 pub(crate) mod find;
 mod follow;
 pub(crate) mod index;
+mod pieces;
+#[cfg(test)]
+mod pieces_tests;
 pub(crate) mod reader;
 #[cfg(test)]
 mod reading_tests;

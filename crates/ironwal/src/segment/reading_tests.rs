@@ -95,8 +95,9 @@ pub(super) struct Interfering {
     pub(super) before_read: Hook,
     /// When the file has said what it holds, or how long it is, and nobody knows yet.
     pub(super) after_answer: Hook,
-    maps: Option<Bytes>,
+    pub(super) maps: Option<Bytes>,
     open: Arc<AtomicU64>,
+    bytes_read: Arc<AtomicU64>,
 }
 
 impl Interfering {
@@ -114,6 +115,7 @@ impl Interfering {
             after_answer: Hook::default(),
             maps: None,
             open: Arc::default(),
+            bytes_read: Arc::default(),
         }
     }
 
@@ -123,6 +125,11 @@ impl Interfering {
 
     pub(super) fn reads(&self) -> u64 {
         self.disk.calls(CallKind::Read)
+    }
+
+    /// How many bytes have been asked for.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// What it does can put something else in its place.
@@ -190,6 +197,7 @@ impl File for Mapped {
         self.of.do_now(&self.of.before_read);
         let count = self.file.read_at(buf, offset);
         self.of.do_now(&self.of.after_answer);
+        self.of.bytes_read.fetch_add(buf.len() as u64, Ordering::Relaxed);
         count
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
@@ -224,7 +232,7 @@ pub(super) fn cursor(segment: &Arc<Segment>, id: u64) -> Cursor {
 }
 
 /// What is wrong with an entry, asked for in every way there is.
-fn damage(segment: &Arc<Segment>, id: u64) -> DamageKind {
+pub(super) fn damage(segment: &Arc<Segment>, id: u64) -> DamageKind {
     let by_id = get(segment, id).unwrap_err();
     let in_order = cursor(segment, id).next(u64::MAX).unwrap_err();
     let backwards = match segment.backwards(id, 0) {

@@ -72,6 +72,9 @@ fn an_append_over_the_limit_is_refused_and_changes_nothing() {
     assert!(matches!(error, Error::TooLarge { limit: ironwal::MAX_FRAME_LEN, .. }), "{error}");
     let half = &huge[..huge.len() / 2];
     assert!(matches!(wal.append_batch("s", &[half, half]), Err(Error::TooLarge { .. })));
+    // The sums of the pieces count, too.
+    let half = &half[14..];
+    assert!(matches!(wal.append_batch("s", &[half, half]), Err(Error::TooLarge { .. })));
     assert_eq!(wal.append("s", b"small").unwrap(), 0);
 }
 

@@ -25,7 +25,7 @@ struct Kind {
     check: fn(&SimDisk),
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind { name: "closed", is_closed: true, write: write_closed, check: check_closed },
     Kind { name: "killed", is_closed: false, write: write_killed, check: check_killed },
     Kind { name: "pruned", is_closed: false, write: write_pruned, check: check_pruned },
@@ -37,6 +37,7 @@ const KINDS: [Kind; 6] = [
         check: check_journal_lost,
     },
     Kind { name: "damaged", is_closed: true, write: write_damaged, check: check_damaged },
+    Kind { name: "pieces", is_closed: true, write: write_pieces, check: check_pieces },
 ];
 
 #[test]
@@ -278,6 +279,41 @@ fn check_damaged(disk: &SimDisk) {
     assert_eq!(damaged, 1);
     for (id, found) in (0..50).zip(found) {
         assert!(found.is_err() || found.unwrap().unwrap() == entry(id as u8), "{id}");
+    }
+}
+
+/// Batches whose data is checked in pieces, mostly zeros: with ends of two bytes and of four.
+fn pieces() -> [Vec<Vec<u8>>; 2] {
+    let with = |len: usize| {
+        let mut entry = vec![0; len];
+        entry[len / 2..].iter_mut().step_by(1000).for_each(|byte| *byte = 7);
+        entry
+    };
+    let long = [entry(3), with(40_000), Vec::new(), with(30_000)];
+    [[numbered(0..30), vec![with(2000), with(2049)]].concat(), long.to_vec()]
+}
+
+fn write_pieces(disk: &SimDisk) {
+    let wal = open(disk, &strict(), Journal::Auto);
+    wal.append("ledger", b"before").unwrap();
+    for batch in pieces() {
+        let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+        wal.append_batch("ledger", &slices).unwrap();
+    }
+    wal.append("ledger", b"behind").unwrap();
+    wal.close().unwrap();
+}
+
+fn check_pieces(disk: &SimDisk) {
+    // The frame of an entry of 6 bytes takes 32, and the first batch 4584.
+    let bytes = disk.contents(&segment("ledger", 0)).unwrap();
+    assert_eq!([bytes[8224 + 21], bytes[8224 + 4584 + 21]], [6, 2], "the flags");
+    let wal = reopen(disk);
+    let [short, long] = pieces();
+    let expected = [vec![b"before".to_vec()], short, long, vec![b"behind".to_vec()]].concat();
+    assert_eq!(entries(&wal, "ledger"), expected);
+    for (id, entry) in expected.iter().enumerate() {
+        assert_eq!(wal.get("ledger", id as u64).unwrap().unwrap(), *entry, "{id}");
     }
 }
 
