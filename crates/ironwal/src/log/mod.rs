@@ -31,7 +31,6 @@ pub(crate) mod tail;
 pub(crate) mod write;
 
 use std::io;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
