@@ -25,9 +25,23 @@ pub(crate) struct Cursor {
     scanner: Scanner,
     source: FileSource,
     read_len: usize,
+    singles: Singles,
+    /// What comes behind them.
     held: Held,
     learner: Option<Learner>,
     next: u64,
+}
+
+/// How many frames with one entry are decoded at a time.
+const SINGLES_MAX: usize = 32;
+
+/// Entries of frames that hold one each: where they are in what the source has read. Decoded one right
+/// after the other they take a third less time than each when it is asked for.
+#[derive(Debug, Default)]
+struct Singles {
+    places: [(usize, usize); SINGLES_MAX],
+    len: usize,
+    taken: usize,
 }
 
 /// The points of a segment that are met on the way, for an index that has not been read.
@@ -71,8 +85,34 @@ impl Segment {
         let extent = self.extent(seed, offset, next_id);
         let source = self.source(self.handle_below(extent.limit)?, read_len, extent.limit);
         let (segment, scanner) = (Arc::clone(self), Scanner::new(extent));
-        let (held, learner) = (Held::default(), None);
-        Ok(Cursor { segment, seed, scanner, source, read_len, held, learner, next: id })
+        let (singles, held, learner) = (Singles::default(), Held::default(), None);
+        Ok(Cursor { segment, seed, scanner, source, read_len, singles, held, learner, next: id })
+    }
+}
+
+impl Singles {
+    fn is_empty(&self) -> bool {
+        self.taken == self.len
+    }
+
+    /// Adds the one at `start`, with so many bytes, to what has not been taken; `false`: no more of them.
+    fn push(&mut self, (start, len): (usize, usize)) -> bool {
+        if self.is_empty() {
+            (self.len, self.taken) = (0, 0);
+        }
+        self.places[self.len] = (start, start + len);
+        self.len += 1;
+        self.len < SINGLES_MAX
+    }
+
+    #[inline]
+    fn take(&mut self) -> Option<Range<usize>> {
+        if self.is_empty() {
+            return None;
+        }
+        let (start, end) = self.places[self.taken];
+        self.taken += 1;
+        Some(start..end)
     }
 }
 
@@ -163,10 +203,13 @@ impl Cursor {
         if id >= below || id >= self.segment.retired_from() {
             return None;
         }
-        if self.held.left == 0 && !self.hold_at_hand() {
+        if !self.has_some() && !self.hold_at_hand() {
             return None;
         }
         self.next = id + 1;
+        if let Some(range) = self.singles.take() {
+            return Some((id, make(self.source.bytes(), range)));
+        }
         match self.held.own.take() {
             None => {
                 let bytes = self.source.bytes();
@@ -202,12 +245,12 @@ impl Cursor {
     /// behind.
     pub(crate) fn advance(&mut self, below: u64) -> Result<bool, ReadError> {
         loop {
-            if self.held.left > 0 && self.next < self.segment.retired_from() {
+            if self.has_some() && self.next < self.segment.retired_from() {
                 // What is not below stays: the scanner has passed it.
                 return Ok(self.next < below);
             }
             // So that its buffer can be used again.
-            self.held = Held::default();
+            (self.singles, self.held) = (Singles::default(), Held::default());
             let due = self.scanner.next_id().max(self.next);
             let end = self.segment.next_id().min(self.segment.retired_from());
             if due >= end.min(below) {
@@ -239,23 +282,38 @@ impl Cursor {
         }
     }
 
-    /// Holds the entries of the next frame, if it is at hand and there is nothing to be said of it.
+    /// Whether there are entries that are decoded and not handed out.
     #[inline]
+    fn has_some(&self) -> bool {
+        !self.singles.is_empty() || self.held.left > 0
+    }
+
+    /// Holds the entries of the next frames, as far as they are at hand and there is nothing to be said of
+    /// them: some with one entry each, and one with several. `false`: there are none.
     fn hold_at_hand(&mut self) -> bool {
-        let Some(frame) = self.scanner.at_hand(self.source.rest(self.scanner.offset())) else {
+        if self.scanner.next_id() != self.next {
             return false;
-        };
-        let Some(place) = self.source.payload_at_hand(&frame) else { return false };
-        let Some(layout) = frame.layout() else { return false };
-        let bytes = self.source.bytes();
-        let is_plain = frame.ids(self.segment.first_id()).start == self.next
-            && layout.is_whole(&bytes[place.0..place.0 + place.1]);
-        if is_plain {
-            self.held = Held::new(None, bytes, place, &layout, (frame.count, 0));
+        }
+        while let Some(frame) = self.scanner.at_hand(self.source.rest(self.scanner.offset()))
+            && let Some(layout) = frame.layout()
+            && let Some(place) = self.source.payload_at_hand(&frame)
+        {
+            let bytes = self.source.bytes();
+            let is_last = if frame.count == 1 {
+                !self.singles.push(place)
+            } else if layout.is_whole(&bytes[place.0..place.0 + place.1]) {
+                self.held = Held::new(None, bytes, place, &layout, (frame.count, 0));
+                true
+            } else {
+                break;
+            };
             self.scanner.pass(&frame);
             self.met(&frame);
+            if is_last {
+                break;
+            }
         }
-        is_plain
+        self.has_some()
     }
 
     /// Holds the entries of a frame that the scanner has found, from the next one on.

@@ -463,6 +463,59 @@ fn a_batch_that_was_cut_through_ends_at_the_cut() {
     assert_eq!(cursor.next(u64::MAX).unwrap(), None);
 }
 
+/// Frames with one entry are decoded many at a time, up to one with several, or to damage: all entries
+/// come, in order, and what was decoded before a cut does not outlive it.
+#[test]
+fn entries_that_are_decoded_ahead_come_in_order() {
+    let batches = [&[&b"one"[..], b"two"][..], &[b"three", b"four", b"five"]];
+    for singles in [0, 1, 31, 32, 33, 70] {
+        let mut built = Built::new();
+        for batch in batches {
+            built = built.entries(singles).frame(batch, None);
+        }
+        let built = built.entries(singles);
+        let disk = Interfering::new(&built);
+        let context = disk.context(&WalOptions::default());
+        let expected: Vec<u64> = (FIRST_ID..FIRST_ID + u64::from(built.count)).collect();
+        for read_len in [1, 5000, 1 << 20] {
+            let mut cursor = built.segment(&context).cursor(FIRST_ID, read_len).unwrap();
+            let mut ids = Vec::new();
+            while let Some((id, found)) = cursor.next(u64::MAX).unwrap() {
+                assert!(found.len() < 10 || found == entry(id), "{id}");
+                ids.push(id);
+            }
+            assert_eq!(ids, expected, "{singles} singles, {read_len} bytes at a time");
+        }
+        let segment = built.segment(&context);
+        let mut cursor = segment.cursor(FIRST_ID, 1 << 20).unwrap();
+        cursor.next(u64::MAX).unwrap().unwrap();
+        let cut = FIRST_ID + u64::from(built.count) / 2;
+        segment.retire(cut);
+        let rest = std::iter::from_fn(|| cursor.next(u64::MAX).unwrap()).map(|(id, _)| id);
+        assert_eq!(rest.collect::<Vec<u64>>(), (FIRST_ID + 1..cut).collect::<Vec<u64>>());
+    }
+}
+
+#[test]
+fn what_is_decoded_ahead_ends_before_damage() {
+    let mut built = Built::new().entries(50);
+    let frame_len = (built.bytes.len() - HEADER_LEN as usize) / 50;
+    built.bytes[HEADER_LEN as usize + 40 * frame_len + 500] ^= 1;
+    let disk = Interfering::new(&built);
+    let segment = built.segment(&disk.context(&WalOptions::default()));
+    let mut cursor = segment.cursor(FIRST_ID, 1 << 20).unwrap();
+    for id in FIRST_ID..FIRST_ID + 40 {
+        assert_eq!(cursor.next(u64::MAX).unwrap().unwrap(), (id, entry(id).into()));
+    }
+    let damaged = cursor.next(u64::MAX);
+    let lost = FIRST_ID + 40..FIRST_ID + 41;
+    assert!(
+        matches!(&damaged, Err(ReadError::Damaged(damage)) if damage.ids == lost),
+        "{damaged:?}"
+    );
+    assert_eq!(cursor.next(u64::MAX).unwrap().unwrap().0, FIRST_ID + 41);
+}
+
 #[test]
 fn segments_are_mapped_where_that_is_wanted() {
     let built = Built::new().entries(40);
