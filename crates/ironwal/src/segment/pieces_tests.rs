@@ -109,6 +109,34 @@ fn an_entry_is_read_if_and_only_if_its_own_pieces_are_whole() {
     }
 }
 
+/// The header of a frame before it is damaged, so the headers do not lead to it.
+#[test]
+fn an_entry_is_read_behind_other_damage() {
+    let entries = batch(&[100; 60]);
+    for options in strategies() {
+        let built = Built::new().frame(&[b"a"], None).frame(&[b"b"], None);
+        let built = with_batch(built, &entries);
+        let offset = HEADER_LEN + 64;
+        let end = frame_at(&built, offset).0.end();
+        let mut bytes = built.bytes.clone();
+        bytes[HEADER_LEN as usize + 8] ^= 1;
+        bytes[end as usize - 1] ^= 1;
+        let segment = segment_of(&built, &bytes, &options);
+        assert!(get(&segment, FIRST_ID).is_err());
+        assert_eq!(get(&segment, FIRST_ID + 1).unwrap(), &b"b"[..]);
+        let mut finder = Finder::new(Arc::clone(&segment)).unwrap();
+        assert_eq!(finder.get(FIRST_ID + 1).unwrap(), &b"b"[..]);
+        for (id, entry) in (FIRST_ID + 2..).zip(&entries[..40]) {
+            assert_eq!(get(&segment, id).unwrap(), entry);
+            assert_eq!(finder.get(id).unwrap(), entry);
+        }
+        assert!(matches!(
+            damage(&segment, FIRST_ID + 61),
+            DamageKind::Frame(Fault::Payload { .. })
+        ));
+    }
+}
+
 /// In any order, with other frames before and behind: the same as in order.
 #[test]
 fn entries_are_read_in_any_order() {
