@@ -218,7 +218,7 @@ fn bars(
     root.fill(&WHITE)?;
     let count = values.len();
     // Room on the right for the figures.
-    let (from, to) = (least * 0.5, most * 2.5);
+    let (from, to) = (least * 0.5, most * 5.0);
     let mut chart = ChartBuilder::on(&root)
         .caption(title, (FONT, 20))
         .margin(12)

@@ -1,6 +1,6 @@
 //! Whatever is in the files of a log, opening and reading it allocates no more than
 //! `docs/durability.md` says: a constant, and a small multiple of what the files really hold. And of
-//! checkpoints only the newest are in memory.
+//! checkpoints only the newest are in memory. Appending and scanning allocate nothing for each entry.
 //!
 //! A binary of its own: its allocator counts, and there is one allocator for a whole binary, so that
 //! the other tests would be counted too. For the same reason it is a single test.
@@ -10,6 +10,7 @@
 #![allow(unsafe_code, clippy::cast_possible_truncation)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +24,13 @@ struct Counting;
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
+thread_local! {
+    /// How often this thread allocated.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
 fn grow(len: usize) {
+    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
     let live = LIVE.fetch_add(len, Ordering::Relaxed) + len;
     PEAK.fetch_max(live, Ordering::Relaxed);
 }
@@ -506,8 +513,40 @@ fn check_checkpoints() {
     held("compacting", peak, BOUND + NEWEST_LEN_MAX);
 }
 
+/// How often this thread allocates while it does something.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+/// An append and a step of a scan allocate nothing: what is left is that the index of the segment grows
+/// from time to time, and that a scan begins.
+fn check_that_nothing_is_allocated() {
+    const ENTRY: [u8; 100] = [7; 100];
+    const SELDOM: usize = 30;
+    for (sync_mode, count) in [(SyncMode::Async, 10_000), (SyncMode::Strict, 500)] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = WalOptions { sync_mode, ..WalOptions::new(dir.path()) };
+        let wal = Wal::new(options).unwrap();
+        let stream = wal.stream("s").unwrap();
+        let append = || drop(stream.append(&ENTRY).unwrap());
+        (0..100).for_each(|_| append());
+        let appending = allocations(|| (0..count).for_each(|_| append()));
+        assert!(appending < SELDOM, "{sync_mode:?}: {appending} allocations, {count} appends");
+        let scanning = allocations(|| {
+            assert_eq!(stream.range(..).map(Result::unwrap).count(), 100 + count);
+        });
+        // Each read has a buffer, unless nobody has a part of the last one any more.
+        assert!(scanning < SELDOM, "{sync_mode:?}: {scanning} allocations, {count} entries");
+    }
+    // Whoever counts nothing would be content.
+    assert_eq!(allocations(|| drop(std::hint::black_box(ENTRY.to_vec()))), 1);
+}
+
 #[test]
 fn no_file_makes_us_allocate_more_than_the_bound() {
+    check_that_nothing_is_allocated();
     let rounds = std::env::var("IRONWAL_FORGERIES").map_or(60, |rounds| rounds.parse().unwrap());
     #[cfg(feature = "sharded")]
     check_checkpoints();

@@ -59,6 +59,8 @@ struct OpenRound {
     number: u64,
     streams: Vec<Arc<Stream>>,
     batches: Vec<Arc<Request>>,
+    /// The list of streams of a round before, emptied, for the next one.
+    spare: Vec<Arc<Stream>>,
 }
 
 /// A stream that this thread leads.
@@ -77,7 +79,8 @@ impl Group {
         journal: Journal,
         whole: Arc<Whole>,
     ) -> Arc<Self> {
-        let open = OpenRound { number: 1, streams: Vec::new(), batches: Vec::new() };
+        let (streams, batches, spare) = (Vec::new(), Vec::new(), Vec::new());
+        let open = OpenRound { number: 1, streams, batches, spare };
         let (rounds, open, staged) = (Rounds::new(), Mutex::new(open), AtomicU32::new(0));
         let written_later = (how == Maintenance::Thread).then(Mutex::default);
         let is_later_due = AtomicBool::new(false);
@@ -153,11 +156,13 @@ impl Group {
     }
 
     fn lead_round(&self) {
-        let OpenRound { number, mut streams, batches } = {
+        let (number, mut streams, batches) = {
             let mut open = lock(&self.open);
-            let next = open.number + 1;
-            let next = OpenRound { number: next, streams: Vec::new(), batches: Vec::new() };
-            std::mem::replace(&mut *open, next)
+            let number = open.number;
+            open.number += 1;
+            let spare = std::mem::take(&mut open.spare);
+            let streams = std::mem::replace(&mut open.streams, spare);
+            (number, streams, std::mem::take(&mut open.batches))
         };
         let appends = self.staged.swap(0, Ordering::Relaxed);
         streams.extend(batches.iter().flat_map(|batch| batch.streams().cloned()));
@@ -176,6 +181,8 @@ impl Group {
             }
             None => journaled.into_iter().for_each(|stream| stream.write_out()),
         }
+        streams.clear();
+        lock(&self.open).spare = streams;
     }
 
     /// Streams of which something is in the journal and not in the segment yet, that nobody has been
