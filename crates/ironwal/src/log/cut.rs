@@ -16,7 +16,7 @@ use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Slot, SlotPlace};
 use crate::segment::index::Index;
 use crate::segment::reader::DamageKind;
-use crate::segment::writer::{Unfinished, unfinished_file};
+use crate::segment::writer::{EmptyFile, Unfinished};
 use crate::segment::{DELETED_PREFIX, Segment};
 use crate::storage::{self, OpenMode};
 use crate::sync::{Arc, Ordering, lock};
@@ -63,7 +63,9 @@ impl Lead<'_> {
         };
         let constants = Constants { cut_number, ..slot.constants };
         let slot = Slot { constants, proof: kept.proof, first_kept: log.first_kept() };
-        let file = unfinished_file(storage, dir)?;
+        // Nobody else uses the temporary name meanwhile.
+        drop(log.take_next());
+        let file = EmptyFile::create(storage, dir)?;
         let source = storage.open(old.path(), OpenMode::Read)?;
         let mut copy = Unfinished::new(storage, dir, file, slot, end - HEADER_LEN)
             .map_err(|error| log.fail_unless_full(error))?;
@@ -84,6 +86,7 @@ impl Lead<'_> {
             gone.iter().for_each(|segment| segment.reinstate());
             return Err(log.fail(error));
         }
+        log.next_is_named();
         let named = storage.sync_dir(dir);
 
         // Whoever reads what an earlier cut replaced sees the end of that, which is higher.
@@ -184,6 +187,7 @@ impl Lead<'_> {
         // Whoever is in the middle of one goes on to its end.
         segments.iter().for_each(|segment| segment.retire(segment.next_id()));
         let reinstate = || segments.iter().for_each(|segment| segment.reinstate());
+        log.end_next();
         let before = root_syncs.before_change();
         let moved = log.storage.rename(&log.identity.dir, aside);
         match moved {
@@ -225,7 +229,7 @@ impl Lead<'_> {
 
 impl Log {
     /// Poisons the stream, unless the error says that there was no space and nothing was changed.
-    fn fail_unless_full(&self, error: Error) -> Error {
+    pub(super) fn fail_unless_full(&self, error: Error) -> Error {
         match error {
             Error::Io(error) => self.fail(error),
             other => other,

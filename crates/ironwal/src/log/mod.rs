@@ -19,6 +19,7 @@ pub(crate) mod follow;
 mod in_place;
 pub(crate) mod journaled;
 pub(crate) mod mark;
+mod next;
 mod prune;
 pub(crate) mod range;
 pub(crate) mod read;
@@ -150,6 +151,7 @@ pub(crate) struct Log {
     has_file: AtomicBool,
     /// Whether somebody knows that the stream is to be synced before long.
     sync_is_due: AtomicBool,
+    next: next::Next,
     followers: Followers,
     /// The end of the stream cannot be known: the header of its newest segment is lost.
     end_lost: OnceLock<Damage>,
@@ -193,6 +195,7 @@ impl Log {
             kept: Mutex::default(),
             has_file: AtomicBool::new(false),
             sync_is_due: AtomicBool::new(false),
+            next: next::Next::default(),
             followers: Followers::default(),
             end_lost: OnceLock::new(),
         }

@@ -12,8 +12,8 @@ use crate::format::checksum::SegmentSeed;
 use crate::format::header::{Constants, HEADER_LEN, Proof, Slot};
 use crate::format::seal::Point;
 use crate::options::SyncMode;
-use crate::segment::writer::{Unfinished, no_space, unfinished_file};
-use crate::segment::{Segment, SegmentWriter, UNFINISHED_NAME, first_id_of, path_of};
+use crate::segment::writer::{EmptyFile, Unfinished, no_space, remove_unfinished};
+use crate::segment::{Segment, SegmentWriter, first_id_of, path_of};
 use crate::storage::Storage;
 use crate::sync::{Arc, Ordering, lock};
 
@@ -126,10 +126,14 @@ impl<'a> Lead<'a> {
                 .fail(io::Error::other("there is no active segment to make room in")));
         };
         if end > active.writer.reserved_to() {
-            match active.writer.reserve(end, self.log.limits.segment_len_max) {
+            let segment_len_max = self.log.limits.segment_len_max;
+            let reserved =
+                or_without_next(self.log, || active.writer.reserve(end, segment_len_max));
+            match reserved {
                 Err(Error::Io(error)) => return Err(self.log.fail(error)),
                 other => other?,
             }
+            self.log.note_reserved(active.writer.reserved_to() - HEADER_LEN);
             // What is in the journal is written here by the next recovery if need be, also on a disk
             // that is full by then: so the room must be durable before.
             self.writer.gap = true;
@@ -194,7 +198,7 @@ impl<'a> Lead<'a> {
         };
         // May read the file; later, the points are at hand.
         let known = all_points(log, &active.reader)?.len() + log.tail().staged_points();
-        match active.writer.reserve_seal(end, known as u64) {
+        match or_without_next(log, || active.writer.reserve_seal(end, known as u64)) {
             Err(Error::Io(error)) => return Err(log.fail(error)),
             other => other?,
         }
@@ -239,22 +243,20 @@ impl<'a> Lead<'a> {
     /// Creates a segment file; without space, nothing has changed.
     fn create(&self, slot: Slot, room: u64) -> Result<SegmentWriter> {
         let unfinished = self.begin_file(slot, room)?;
-        unfinished.finish().map_err(|error| match error {
-            Error::Io(error) => self.log.fail(error),
-            full => full,
-        })
+        let writer = unfinished.finish().map_err(|error| self.log.fail_unless_full(error))?;
+        self.log.next_is_named();
+        Ok(writer)
     }
 
     /// Begins a segment file under a temporary name; without space, nothing has changed.
-    pub(super) fn begin_file(&self, slot: Slot, room: u64) -> Result<Unfinished<'a>> {
+    fn begin_file(&self, slot: Slot, room: u64) -> Result<Unfinished<'a>> {
         let log = self.log;
-        let file = unfinished_file(&*log.storage, &log.identity.dir)?;
-        Unfinished::new(&*log.storage, &log.identity.dir, file, slot, room).map_err(|error| {
-            match error {
-                Error::Io(error) => log.fail(error),
-                full => full,
-            }
-        })
+        let (storage, dir) = (&*log.storage, &log.identity.dir);
+        let file = match log.take_next() {
+            Some(made) => made,
+            None => EmptyFile::create(storage, dir)?,
+        };
+        Unfinished::new(storage, dir, file, slot, room).map_err(|error| log.fail_unless_full(error))
     }
 
     /// Begins a segment with room for a frame of `frame_len` bytes, if there is a permit for its
@@ -309,6 +311,14 @@ impl<'a> Lead<'a> {
     }
 }
 
+/// Gets space for the active segment, in place of that for the next one if need be.
+fn or_without_next(log: &Log, mut reserve: impl FnMut() -> Result<()>) -> Result<()> {
+    match reserve() {
+        Err(Error::StorageFull { .. }) if log.drop_next() => reserve(),
+        done => done,
+    }
+}
+
 /// The points of the active segment, which is never retired while somebody leads.
 fn all_points(log: &Log, reader: &Segment) -> Result<Vec<Point>> {
     reader.all_points().map_err(|error| log.read_error(error))
@@ -341,12 +351,4 @@ fn refuse_foreign_segments(storage: &dyn Storage, dir: &Path) -> io::Result<()> 
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     }
     Ok(())
-}
-
-/// Removes what an interrupted creation of a segment left behind.
-fn remove_unfinished(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
-    match storage.remove_file(&dir.join(UNFINISHED_NAME)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

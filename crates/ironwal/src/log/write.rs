@@ -400,6 +400,9 @@ impl Lead<'_> {
         if !keeps_room || self.writer.active.is_some() {
             self.stop_staging();
         }
+        if for_good {
+            log.end_next();
+        }
         let result = self.settle_to_close(for_good, keeps_room);
         // What could not be synced by now never will be through these handles, and its error has
         // been reported. The files go with the log, not with the last handle on it.

@@ -50,18 +50,68 @@ pub(crate) struct Unfinished<'a> {
     written_to: u64,
 }
 
-/// Opens the file of a segment that is about to begin in `dir`. An unfinished one that was left
-/// behind goes.
-pub(crate) fn unfinished_file(storage: &dyn Storage, dir: &Path) -> Result<Arc<dyn File>, Error> {
-    let unfinished = dir.join(UNFINISHED_NAME);
-    match storage.open(&unfinished, OpenMode::Create) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            storage.remove_file(&unfinished)?;
-            storage.open(&unfinished, OpenMode::Create)
+/// A file for a segment that is about to begin, under the temporary name.
+#[derive(Debug)]
+pub(crate) struct EmptyFile {
+    file: Arc<dyn File>,
+    /// Up to here it is written, with zeros.
+    zeroed_to: u64,
+}
+
+impl EmptyFile {
+    /// Makes one in `dir`. An unfinished one that was left behind goes.
+    pub(crate) fn create(storage: &dyn Storage, dir: &Path) -> Result<Self, Error> {
+        let unfinished = dir.join(UNFINISHED_NAME);
+        let file = match storage.open(&unfinished, OpenMode::Create) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                storage.remove_file(&unfinished)?;
+                storage.open(&unfinished, OpenMode::Create)
+            }
+            other => other,
         }
-        other => other,
+        .map_err(|error| no_space(error, &unfinished))?;
+        Ok(Self { file, zeroed_to: 0 })
     }
-    .map_err(|error| no_space(error, &unfinished))
+
+    /// Opens the one of `len` bytes that [`empty_file`] has made in `dir`.
+    pub(crate) fn open(storage: &dyn Storage, dir: &Path, len: u64) -> io::Result<Self> {
+        let file = storage.open(&dir.join(UNFINISHED_NAME), OpenMode::ReadWrite)?;
+        Ok(Self { file, zeroed_to: len })
+    }
+}
+
+/// Makes a file for the next segment, with zeros for its header and the first of its frames, durable but
+/// for its name; returns its length in bytes.
+pub(crate) fn empty_file(
+    storage: &dyn Storage,
+    dir: &Path,
+    segment_len_max: u64,
+) -> Result<u64, Error> {
+    let file = EmptyFile::create(storage, dir)?.file;
+    let frames_len = segment_len_max.clamp(BLOCK_LEN, ZERO_STEP_MAX);
+    let len = (HEADER_LEN + frames_len).next_multiple_of(BLOCK_LEN);
+    file.reserve(0, len).map_err(|error| no_space(error, &dir.join(UNFINISHED_NAME)))?;
+    write_zeros(&*file, 0, len)?;
+    file.sync()?;
+    Ok(len)
+}
+
+/// Removes what an interrupted creation of a segment left behind.
+pub(crate) fn remove_unfinished(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    match storage.remove_file(&dir.join(UNFINISHED_NAME)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn write_zeros(file: &dyn File, start: u64, end: u64) -> io::Result<()> {
+    let mut at = start;
+    while at < end {
+        let zeros = &ZEROS[..ZEROS.len().min(usize::try_from(end - at).unwrap_or(usize::MAX))];
+        storage::write_all_at(file, zeros, at)?;
+        at += zeros.len() as u64;
+    }
+    Ok(())
 }
 
 impl<'a> Unfinished<'a> {
@@ -72,17 +122,21 @@ impl<'a> Unfinished<'a> {
     pub(crate) fn new(
         storage: &'a dyn Storage,
         dir: &'a Path,
-        file: Arc<dyn File>,
+        empty: EmptyFile,
         slot: Slot,
         room: u64,
     ) -> Result<Self, Error> {
-        let reserved_to = (HEADER_LEN + room).next_multiple_of(BLOCK_LEN);
-        let full = |error| no_space(error, &dir.join(UNFINISHED_NAME));
-        file.reserve(0, reserved_to).map_err(full)?;
+        let EmptyFile { file, zeroed_to } = empty;
+        let reserved_to = (HEADER_LEN + room).next_multiple_of(BLOCK_LEN).max(zeroed_to);
+        if reserved_to > zeroed_to {
+            let full = |error| no_space(error, &dir.join(UNFINISHED_NAME));
+            file.reserve(0, reserved_to).map_err(full)?;
+        }
         for place in [SlotPlace::First, SlotPlace::Second] {
             storage::write_all_at(&*file, &slot.encode(), place.offset())?;
         }
-        Ok(Self { storage, dir, file, slot, reserved_to, written_to: HEADER_LEN })
+        let written_to = HEADER_LEN.max(zeroed_to);
+        Ok(Self { storage, dir, file, slot, reserved_to, written_to })
     }
 
     /// Writes frames, for which there is room.
@@ -224,7 +278,7 @@ impl SegmentWriter {
             let step = (end - HEADER_LEN).next_power_of_two().clamp(BLOCK_LEN, ZERO_STEP_MAX);
             let zero_to = (end + step) / BLOCK_LEN * BLOCK_LEN;
             let zero_to = zero_to.min(self.reserved_to).max(end);
-            self.write_zeros(end, zero_to)?;
+            write_zeros(&*self.file, end, zero_to)?;
             self.written_to = zero_to;
         }
         Ok(())
@@ -232,17 +286,7 @@ impl SegmentWriter {
 
     /// Fills the blocks from `start` to `end` with zeros, of which no frame has a byte.
     pub(crate) fn zero_blocks(&mut self, start: u64, end: u64) -> io::Result<()> {
-        self.write_zeros(start.next_multiple_of(BLOCK_LEN), end / BLOCK_LEN * BLOCK_LEN)
-    }
-
-    fn write_zeros(&self, start: u64, end: u64) -> io::Result<()> {
-        let mut at = start;
-        while at < end {
-            let zeros = &ZEROS[..ZEROS.len().min(usize::try_from(end - at).unwrap_or(usize::MAX))];
-            storage::write_all_at(&*self.file, zeros, at)?;
-            at += zeros.len() as u64;
-        }
-        Ok(())
+        write_zeros(&*self.file, start.next_multiple_of(BLOCK_LEN), end / BLOCK_LEN * BLOCK_LEN)
     }
 
     /// Makes everything durable that has been written.
@@ -357,7 +401,7 @@ mod tests {
                 ..SimConfig::default()
             });
             let root = Path::new("/");
-            let file = unfinished_file(&disk, root).unwrap();
+            let file = EmptyFile::create(&disk, root).unwrap();
             let unfinished = Unfinished::new(&disk, root, file, slot(0), 0).unwrap();
             let mut writer = unfinished.finish().unwrap();
             writer.write_slot(slot(u64::MAX)).unwrap();

@@ -1,5 +1,5 @@
-//! Work that no append waits for: syncing full segments in the modes that do not sync each append,
-//! syncing every stream before its interval is over, deleting files, and recording, once a stream has
+//! Work that no append waits for: making the next segment, syncing full ones in the modes that do not sync
+//! each append, syncing every stream before its interval is over, deleting files, and recording, once a stream has
 //! gone idle, that all of it is durable.
 //!
 //! All of it stands on an [`Agenda`]. A [`step`](Maintainer::step) does what is due; a thread steps
@@ -50,6 +50,8 @@ struct Shared {
 struct Agenda {
     /// The journal, if one of its files is full.
     journal: Option<Arc<commit::Group>>,
+    /// Streams whose next segment is to be made.
+    next: VecDeque<Arc<commit::Stream>>,
     /// Streams with full segments that are not durable yet.
     full: VecDeque<Arc<commit::Stream>>,
     /// Streams to sync, and when; earliest first.
@@ -113,6 +115,9 @@ impl Maintainer {
                 // The error is in the poisoned stream, whose next append returns it.
                 let _ = log.prove_full_segments();
             }
+        }
+        if log.has_due_next() {
+            self.hand_over(|agenda| agenda.next.push_back(Arc::clone(stream)), true);
         }
         if let Some(interval) = log.sync_mode().interval()
             && log.begins_to_be_due()
@@ -226,6 +231,11 @@ impl Shared {
                 // The next append returns the error.
                 let _ = group.journal().drain();
             }
+            let next = lock(&self.agenda).next.pop_front();
+            let was_next = next.is_some();
+            if let Some(stream) = next {
+                stream.log().prepare_next();
+            }
             let full = lock(&self.agenda).full.pop_front();
             let was_full = full.is_some();
             if let Some(stream) = full {
@@ -233,7 +243,7 @@ impl Shared {
                 let _ = stream.log().prove_full_segments();
             }
             // One at a time, so that syncs that are due meanwhile are not late.
-            if !self.delete_one() && !was_full {
+            if !self.delete_one() && !was_full && !was_next {
                 break;
             }
         }
@@ -287,7 +297,10 @@ impl Shared {
 
 impl Agenda {
     fn has_urgent_work(&self) -> bool {
-        self.journal.is_some() || !self.full.is_empty() || !self.doomed.is_empty()
+        self.journal.is_some()
+            || !self.next.is_empty()
+            || !self.full.is_empty()
+            || !self.doomed.is_empty()
     }
 
     /// When there is something to do by the clock.

@@ -16,6 +16,7 @@ mod journal_view;
 mod kill;
 mod model;
 mod modules;
+mod next_segment;
 mod operations;
 mod processes;
 mod readers;
