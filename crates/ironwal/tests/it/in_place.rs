@@ -297,3 +297,42 @@ fn what_comes_while_an_idle_stream_is_synced_is_not_proven() {
     }
     assert!(lost > 20, "what came was lost {lost} times");
 }
+
+/// It waits for room, and what the same thread appends afterwards would have some.
+#[test]
+fn nothing_overtakes_what_the_same_thread_has_submitted() {
+    for mode in UNSYNCED {
+        let disk = SimDisk::new(3);
+        let wal = open(disk.process(), mode);
+        let stream = wal.stream("s").unwrap();
+        stream.append(b"first").unwrap();
+        let submitted = stream.submit(&[7; 1_000_000]).unwrap();
+        assert_eq!(stream.append(b"last").unwrap(), 2, "{mode:?}");
+        assert_eq!(submitted.wait().unwrap(), 1, "{mode:?}");
+    }
+}
+
+#[cfg(feature = "compression")]
+#[test]
+fn what_is_to_be_compressed_is() {
+    for mode in UNSYNCED {
+        let disk = SimDisk::new(3);
+        let environment = Environment::default()
+            .with_storage(Arc::new(disk.process()))
+            .with_maintenance(Maintenance::Inline);
+        let options = WalOptions {
+            compression: ironwal::CompressionType::Lz4,
+            min_compression_size: 1000,
+            ..options(mode)
+        };
+        let wal = Wal::open_with(options, environment).unwrap();
+        for _ in 0..20 {
+            wal.append("s", &[0; 1000]).unwrap();
+            wal.append("s", &[0; 999]).unwrap();
+        }
+        wal.close().unwrap();
+        let path = std::path::Path::new("/log/s/00000000000000000000.wal");
+        let len = disk.contents(path).unwrap().len();
+        assert!((8192 + 20 * 999..8192 + 20 * 1200).contains(&len), "{mode:?}: {len}");
+    }
+}
