@@ -240,23 +240,20 @@ impl<'a> Lead<'a> {
         Ok(())
     }
 
-    /// Creates a segment file; without space, nothing has changed.
+    /// Creates a segment file, of the one that was made ahead if there is one; without space, nothing has
+    /// changed.
     fn create(&self, slot: Slot, room: u64) -> Result<SegmentWriter> {
-        let unfinished = self.begin_file(slot, room)?;
-        let writer = unfinished.finish().map_err(|error| self.log.fail_unless_full(error))?;
-        self.log.next_is_named();
-        Ok(writer)
-    }
-
-    /// Begins a segment file under a temporary name; without space, nothing has changed.
-    fn begin_file(&self, slot: Slot, room: u64) -> Result<Unfinished<'a>> {
         let log = self.log;
         let (storage, dir) = (&*log.storage, &log.identity.dir);
         let file = match log.take_next() {
             Some(made) => made,
             None => EmptyFile::create(storage, dir)?,
         };
-        Unfinished::new(storage, dir, file, slot, room).map_err(|error| log.fail_unless_full(error))
+        let unfinished = Unfinished::new(storage, dir, file, slot, room);
+        let writer = unfinished.and_then(Unfinished::finish);
+        let writer = writer.map_err(|error| log.fail_unless_full(error))?;
+        log.next_is_named();
+        Ok(writer)
     }
 
     /// Begins a segment with room for a frame of `frame_len` bytes, if there is a permit for its

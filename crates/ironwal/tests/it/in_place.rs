@@ -22,12 +22,16 @@ fn options(mode: SyncMode) -> WalOptions {
 }
 
 fn open(storage: impl Storage, mode: SyncMode) -> Wal {
+    open_with(storage, options(mode))
+}
+
+fn open_with(storage: impl Storage, options: WalOptions) -> Wal {
     let environment = Environment::default()
         .with_storage(Arc::new(storage))
         .with_entropy(|| 0x5A17)
         .with_clock(hours())
         .with_maintenance(Maintenance::Inline);
-    Wal::open_with(options(mode), environment).unwrap()
+    Wal::open_with(options, environment).unwrap()
 }
 
 /// A clock by which an hour passes between two looks at it: streams are idle at the second.
@@ -317,15 +321,12 @@ fn nothing_overtakes_what_the_same_thread_has_submitted() {
 fn what_is_to_be_compressed_is() {
     for mode in UNSYNCED {
         let disk = SimDisk::new(3);
-        let environment = Environment::default()
-            .with_storage(Arc::new(disk.process()))
-            .with_maintenance(Maintenance::Inline);
         let options = WalOptions {
             compression: ironwal::CompressionType::Lz4,
             min_compression_size: 1000,
             ..options(mode)
         };
-        let wal = Wal::open_with(options, environment).unwrap();
+        let wal = open_with(disk.process(), options);
         for _ in 0..20 {
             wal.append("s", &[0; 1000]).unwrap();
             wal.append("s", &[0; 999]).unwrap();
