@@ -101,7 +101,11 @@ impl Following {
                     self.read_to = self.next;
                     Ok(Some((id, entry)))
                 }
-                Ok(Some((id, _))) => Err(self.pruned(id)),
+                Ok(Some(_)) => {
+                    // The entries before were pruned just now, or were and have been restored.
+                    self.go_to(self.next);
+                    continue;
+                }
                 Ok(None) => Ok(None),
                 Err(error) => {
                     self.next = self.next.max(self.entries.next_id());
@@ -117,11 +121,13 @@ impl Following {
         if end == NOTHING {
             return Ok(false);
         }
-        if end >= self.read_to {
+        // What is before `from` it was not to read.
+        let next_id = end.max(self.from);
+        if next_id >= self.read_to {
             self.go_to(self.next);
             return Ok(true);
         }
-        let (stream, id, next_id) = (self.log.name().to_string(), self.next, end.max(self.from));
+        let (stream, id) = (self.log.name().to_string(), self.next);
         self.go_to(next_id);
         Err(Error::CutOff { stream, id, next_id })
     }

@@ -1,27 +1,21 @@
 //! The durability contract under simulated crashes and faults, from seeds.
 //!
-//! `IRONWAL_SEED=n` replays one seed, `IRONWAL_SEEDS=n` sets how many are tried per mode,
-//! `IRONWAL_FIRST_SEED=n` from where on. What is done is in `operations.rs`, how it dies and comes back in `simulation.rs`, and what must hold in
-//! `model.rs`.
+//! What is done is in `operations.rs`, `together.rs` and `onlookers.rs`, how it dies and comes back in
+//! `simulation.rs`, and what must hold in `model.rs`; `seeds` says how seeds are tried and replayed.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use ironwal::SyncMode;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::CallKind;
 
 use crate::journal_view::{WAYS, Ways};
+use crate::seeds::{self, INTERVAL, MODES, Run, assert_repeatable, number, run_seeds};
 use crate::simulation::Simulation;
 
 /// How many seeds are tried per mode if nothing is said.
 const SEEDS: u64 = 400;
-
-pub(crate) const INTERVAL: SyncMode = SyncMode::Interval(Duration::from_millis(700));
-
-pub(crate) const MODES: [SyncMode; 4] =
-    [SyncMode::Strict, SyncMode::BatchOnly, SyncMode::Async, INTERVAL];
 
 #[test]
 fn strict_appends_survive() {
@@ -44,63 +38,41 @@ fn intervals_are_kept() {
 }
 
 fn run_mode(mode: SyncMode) {
-    run_seeds(mode, SEEDS, |seed, verbose| {
-        let simulation = Simulation::new(mode, seed, verbose);
-        (simulation.disk.clone(), move || drop(simulation.run()))
-    });
+    run_seeds("contract", mode, SEEDS, start);
 }
 
-/// Runs one seed that is asked for, verbosely, or many: `start` gives the disk and what happens on it.
-pub(crate) fn run_seeds<R: FnOnce()>(
-    mode: SyncMode,
-    seeds: u64,
-    start: impl Fn(u64, bool) -> (SimDisk, R),
-) {
-    if let Some(seed) = number("IRONWAL_SEED") {
-        let (disk, run) = start(seed, true);
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-            eprintln!("{}", disk.trace().join("\n"));
-            std::panic::resume_unwind(panic);
-        }
-        return;
-    }
-    let first = number("IRONWAL_FIRST_SEED").unwrap_or(0);
-    for seed in first..first + number("IRONWAL_SEEDS").unwrap_or(seeds) {
-        let run = || start(seed, false).1();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-            eprintln!("{mode:?}: seed {seed} failed; replay it with IRONWAL_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+fn start(run: &Run) -> (SimDisk, impl FnOnce() + use<>) {
+    let simulation = Simulation::new(run);
+    (simulation.disk.clone(), move || drop(simulation.run()))
 }
 
-pub(crate) fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
+/// Does these steps of a seed: for tests that a failing seed suggests.
+pub(crate) fn replay(mode: SyncMode, seed: u64, steps: &[u32]) {
+    seeds::replay(mode, seed, steps, start);
 }
 
-/// The same seed gives the same calls: `start` gives the disk and what happens on it.
-pub(crate) fn assert_repeatable<R: FnOnce()>(start: impl Fn(SyncMode, u64) -> (SimDisk, R)) {
-    for mode in MODES {
-        for seed in 0..5 {
-            let trace = || {
-                let (disk, run) = start(mode, seed);
-                disk.configure(|config| config.trace = true);
-                run();
-                disk.trace()
-            };
-            let first = trace();
-            assert!(first.len() > 20);
-            assert_eq!(first, trace(), "{mode:?} {seed}");
-        }
-    }
+#[test]
+fn steps_of_a_seed_are_replayed() {
+    replay(SyncMode::Strict, 3, &[0, 1, 2, 5, 9, 64, 70, 71]);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_calls() {
-    assert_repeatable(|mode, seed| {
-        let simulation = Simulation::new(mode, seed, false);
+    assert_repeatable(start);
+}
+
+/// The simulation notices if syncs do nothing, and shrinks that to a few steps, which fail again.
+#[test]
+fn a_disk_that_lies_is_found_out() {
+    let start = |run: &Run| {
+        let mut simulation = Simulation::new(run);
+        simulation.disk_lies = true;
         (simulation.disk.clone(), move || drop(simulation.run()))
-    });
+    };
+    let (run, steps, failure) = seeds::first_that_fails(SyncMode::Strict, 50, start).unwrap();
+    assert!(steps.len() <= 4, "{steps:?}");
+    let again = seeds::fails(start(&run.only(&steps)).1).unwrap();
+    assert_eq!(again.to_string(), failure);
 }
 
 /// Everything that the journal does is done in these simulations, and often.
@@ -109,7 +81,7 @@ fn the_journal_is_used_in_every_way() {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for mode in MODES {
         for seed in 0..number("IRONWAL_WAYS").unwrap_or(150) {
-            let mut simulation = Simulation::new(mode, seed, false);
+            let mut simulation = Simulation::new(&Run::new(mode, seed));
             simulation.ways = Some(Ways::default());
             for (way, count) in simulation.run().counts {
                 *counts.entry(way).or_default() += count;
@@ -126,7 +98,7 @@ fn the_journal_is_used_in_every_way() {
 fn every_call_may_fail() {
     for mode in MODES {
         for seed in 0..number("IRONWAL_SWEEPS").unwrap_or(3) {
-            let calm = Simulation::new(mode, seed, false);
+            let calm = Simulation::new(&Run::new(mode, seed));
             let disk = calm.disk.clone();
             calm.run_with_fault(CallKind::Read, u64::MAX, std::io::ErrorKind::Other, true);
             for kind in CallKind::ALL {
@@ -134,7 +106,7 @@ fn every_call_may_fail() {
                     for error in [std::io::ErrorKind::Other, std::io::ErrorKind::StorageFull] {
                         for crash in [false, true] {
                             let run = || {
-                                let simulation = Simulation::new(mode, seed, false);
+                                let simulation = Simulation::new(&Run::new(mode, seed));
                                 simulation.run_with_fault(kind, n, error, crash);
                             };
                             if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {

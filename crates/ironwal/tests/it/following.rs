@@ -227,3 +227,47 @@ fn a_reader_of_another_process_follows_too() {
     stream.append(b"next").unwrap();
     assert_eq!(follower.next().unwrap().unwrap().0, 120);
 }
+
+/// The story: a follower that was to begin at an entry read it, was told that it had been cut off, and
+/// went on where it had begun. When the stream was cut further back, it was told once more, though it
+/// had read nothing of what was cut off then.
+#[test]
+fn a_cut_before_what_a_follower_wants_is_none_of_its_business() {
+    let disk = SimDisk::new(1);
+    let (_wal, stream) = stream(&disk);
+    let append = |ids: std::ops::Range<u64>| {
+        ids.for_each(|id| assert_eq!(stream.append(&entry(id)).unwrap(), id));
+    };
+    append(0..6);
+    let mut follower = stream.follow(4);
+    assert_eq!(follower.try_next().unwrap().unwrap().0, 4);
+    stream.truncate_after(Some(3)).unwrap();
+    let told = follower.try_next().unwrap_err();
+    assert!(matches!(told, Error::CutOff { id: 5, next_id: 4, .. }), "{told}");
+    stream.truncate_after(Some(1)).unwrap();
+    assert_eq!(follower.try_next().unwrap(), None);
+    append(2..5);
+    assert_eq!(follower.try_next().unwrap().unwrap().0, 4);
+}
+
+/// The story: a follower was to begin at an entry that had been pruned. Before it looked, the entry was
+/// restored from the archive. It was told that the entry was gone, and passed it over.
+#[test]
+fn what_was_restored_before_a_follower_looked_is_not_gone() {
+    let disk = SimDisk::new(1);
+    let environment = Environment::default().with_storage(Arc::new(disk.process()));
+    let options = WalOptions {
+        max_entries_per_segment: 2,
+        archive_path: Some("/archive".into()),
+        ..WalOptions::new("/log")
+    };
+    let wal = Wal::open_with(options, environment).unwrap();
+    let stream = wal.stream("s").unwrap();
+    (0..7).for_each(|id| assert_eq!(stream.append(&entry(id)).unwrap(), id));
+    assert_eq!(wal.truncate("s", 4).unwrap(), 2);
+    let mut follower = stream.follow(1);
+    assert_eq!(wal.restore_archived("s").unwrap(), 2);
+    let read: Vec<u64> =
+        std::iter::from_fn(|| follower.try_next().unwrap()).map(|entry| entry.0).collect();
+    assert_eq!(read, [1, 2, 3, 4, 5, 6]);
+}

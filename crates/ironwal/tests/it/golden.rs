@@ -140,7 +140,7 @@ fn strict() -> WalOptions {
 
 fn open(disk: &SimDisk, options: &WalOptions, journal: Journal) -> Wal {
     let write_strategy = WriteStrategy::Auto;
-    let setup = Setup { journal, journal_len_max: 64 * 1024, write_strategy };
+    let setup = Setup { journal, journal_len_max: 64 * 1024, write_strategy, sync_ms: 0 };
     let clock = || std::time::Duration::from_secs(1_000);
     open_with_setup(Arc::new(disk.process()), options, setup, clock).unwrap()
 }

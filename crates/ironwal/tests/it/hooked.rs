@@ -23,6 +23,7 @@ pub(crate) struct Hooked {
     before_sync: Hook,
     after_sync: Hook,
     before_sync_dir: Hook,
+    syncs_lie: bool,
     maps_fail: bool,
     /// How many files can still be mapped to be written to.
     maps_left: Arc<AtomicU32>,
@@ -40,6 +41,7 @@ impl Hooked {
             after_read: Arc::clone(&nothing),
             before_sync: Arc::clone(&nothing),
             after_sync: Arc::clone(&nothing),
+            syncs_lie: false,
             maps_fail: false,
             maps_left: Arc::new(AtomicU32::new(u32::MAX)),
             before_sync_dir: Arc::clone(&nothing),
@@ -66,6 +68,11 @@ impl Hooked {
     /// Calls this after each sync of a file.
     pub(crate) fn after_sync(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         Self { after_sync: Arc::new(hook), ..self }
+    }
+
+    /// Syncs of files do nothing and say `Ok`.
+    pub(crate) fn with_syncs_that_lie(self) -> Self {
+        Self { syncs_lie: true, ..self }
     }
 
     /// Memory to write to cannot be made ready.
@@ -167,7 +174,7 @@ impl File for HookedFile {
     }
     fn sync(&self) -> io::Result<()> {
         (self.disk.before_sync)();
-        let synced = self.file.sync();
+        let synced = if self.disk.syncs_lie { Ok(()) } else { self.file.sync() };
         (self.disk.after_sync)();
         synced
     }

@@ -65,7 +65,7 @@ struct Writing {
 
 fn open(disk: &SimDisk, options: &WalOptions, journal: (Journal, u64)) -> ironwal::Result<Wal> {
     let (journal, journal_len_max) = journal;
-    let setup = Setup { journal, journal_len_max, write_strategy: WriteStrategy::Auto };
+    let setup = Setup { journal, journal_len_max, write_strategy: WriteStrategy::Auto, sync_ms: 0 };
     open_with_setup(Arc::new(disk.process()), options, setup, || Duration::ZERO)
 }
 

@@ -17,6 +17,7 @@ mod kill;
 mod model;
 mod modules;
 mod next_segment;
+mod onlookers;
 mod operations;
 mod processes;
 mod readers;
@@ -25,6 +26,7 @@ mod recovery;
 mod reshaping;
 mod rot;
 mod schedules;
+mod seeds;
 mod seen_together;
 #[cfg(feature = "sharded")]
 mod sharded;

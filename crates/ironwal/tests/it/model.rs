@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ironwal::storage::{SimDisk, Storage};
 use ironwal::{Environment, Journal, Maintenance, Wal, WalOptions, WriteStrategy};
+
+use crate::hooked::Hooked;
 
 /// Opens the log on a simulated disk, as one process of its own, deterministically.
 pub(crate) fn open(disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
@@ -35,6 +38,8 @@ pub(crate) struct Setup {
     /// How long its files become.
     pub(crate) journal_len_max: u64,
     pub(crate) write_strategy: WriteStrategy,
+    /// How long a sync of a file takes by the clock, in milliseconds.
+    pub(crate) sync_ms: u64,
 }
 
 impl Setup {
@@ -44,6 +49,14 @@ impl Setup {
             .with_journal(self.journal)
             .with_journal_size(self.journal_len_max)
             .with_write_strategy(self.write_strategy)
+    }
+
+    /// Lets syncs take time by a clock, which counts milliseconds.
+    pub(crate) fn slow_down(self, disk: Hooked, clock: &Arc<AtomicU64>) -> Hooked {
+        let clock = Arc::clone(clock);
+        disk.before_sync(move || {
+            clock.fetch_add(self.sync_ms, Ordering::Relaxed);
+        })
     }
 }
 
@@ -57,7 +70,8 @@ pub(crate) fn open_with_setup(
     Wal::open_with(options.clone(), setup.apply(environment_at(storage, clock)))
 }
 
-fn environment_at(
+/// An environment of one thread, with a clock.
+pub(crate) fn environment_at(
     storage: Arc<dyn Storage>,
     clock: impl Fn() -> Duration + Send + Sync + 'static,
 ) -> Environment {

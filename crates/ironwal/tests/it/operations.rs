@@ -7,18 +7,23 @@ use ironwal::{Error, Stream, SyncMode, Wal};
 
 use crate::journal_view::Ways;
 use crate::model::see;
+use crate::seeds::STEPS_OF_A_LIFE;
 use crate::simulation::{STREAMS, Simulation};
 
 impl Simulation {
     /// A life: random operations, some of which fail.
-    pub(crate) fn live(&mut self, wal: &Wal) {
-        for _ in 0..self.rng.usize(..40) {
-            if self.rng.u8(..50) == 0 {
-                self.trouble();
+    /// `first` is the step that it began with.
+    pub(crate) fn live(&mut self, wal: &Wal, first: u32) {
+        let last = self.steps.choices(first + STEPS_OF_A_LIFE - 2).u32(..40);
+        for step in first + 1..=first + last {
+            if !self.takes(step) {
+                continue;
             }
             let name = STREAMS[self.rng.usize(..STREAMS.len())];
-            match self.rng.u8(..50) {
-                46.. => self.submit_several(wal),
+            match self.rng.u8(..55) {
+                54.. => self.trouble(),
+                50..54 => self.look_on(wal, name),
+                46..50 => self.submit_several(wal),
                 40..46 => self.append_together(wal),
                 0..13 => self.append(wal, name, false),
                 13..19 => self.append(wal, name, true),
@@ -37,6 +42,7 @@ impl Simulation {
                 38 if !self.faulty => self.range(wal, name),
                 _ => self.note_durable(wal),
             }
+            self.ask_onlookers();
             self.watch(Ways::after_operation);
             let open = wal.stats().open_segments;
             assert!(open <= self.options.max_open_segments, "{open} files are open");
@@ -321,11 +327,13 @@ impl Simulation {
                 assert!(new_end >= first, "stream {name}: {new_end} was pruned");
                 if new_end < end && !self.model.stream(name).is_in_limbo() {
                     self.model.stream(name).cut(new_end);
+                    self.onlookers.cut(name, new_end);
                 }
             }
             Err(Error::Config(_)) if new_end < first => {}
             Err(error) => {
                 assert!(self.faulty, "a cut failed without a fault: {error}");
+                self.onlookers.forget(name);
                 if self.is_poisoned(wal, name) {
                     let seen = wal.stream(name).is_ok_and(|it| it.next_id() == new_end);
                     self.model.stream(name).cut_failed(new_end, seen && new_end < end);
@@ -346,6 +354,11 @@ impl Simulation {
         match result {
             Ok(()) => {
                 self.model.stream(name).deleted(archived_to);
+                if existed {
+                    self.onlookers.deleted(name);
+                } else {
+                    self.onlookers.forget(name);
+                }
                 assert!(!wal.streams().iter().any(|stream| stream == name), "{name} is there");
                 if existed && let Ok(handle) = handle {
                     self.check_deleted(&handle);
@@ -353,6 +366,7 @@ impl Simulation {
             }
             Err(error) => {
                 assert!(self.faulty, "a deletion failed without a fault: {error}");
+                self.onlookers.forget(name);
                 if self.is_poisoned(wal, name) {
                     self.model.stream(name).may_be_gone();
                 }
@@ -383,6 +397,9 @@ impl Simulation {
             return;
         }
         let was_there = wal.streams().iter().any(|stream| stream == name);
+        if !was_there {
+            self.onlookers.forget(name);
+        }
         let oldest_file = self.oldest_file(name);
         let result = wal.restore_archived(name);
         self.say(|| format!("restore {name}: {result:?}"));

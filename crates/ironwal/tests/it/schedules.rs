@@ -19,8 +19,8 @@ use ironwal::storage::SimDisk;
 use ironwal::storage::sim::SimConfig;
 use ironwal::{Environment, Error, Maintenance, Stream, SyncMode, Wal, WalOptions};
 
-use crate::contract::run_seeds;
 use crate::model::{Setup, open_with_setup};
+use crate::seeds::{self, run_seeds};
 use crate::simulation::{STREAMS, options, setup};
 use turns::Turns;
 use worker::Worker;
@@ -46,8 +46,8 @@ fn unsynced_threads_take_turns() {
 }
 
 fn run_mode(mode: SyncMode) {
-    run_seeds(mode, SEEDS, |seed, is_only_one| {
-        let run = (is_only_one || seed % ONE_IN == 0).then(|| Run::new(mode, seed, is_only_one));
+    run_seeds("schedules", mode, SEEDS, |&seeds::Run { mode, seed, verbose, .. }| {
+        let run = (verbose || seed % ONE_IN == 0).then(|| Run::new(mode, seed, verbose));
         let disk = run.as_ref().map_or_else(|| SimDisk::new(seed), |run| run.disk.clone());
         (disk, move || run.into_iter().for_each(Run::run))
     });

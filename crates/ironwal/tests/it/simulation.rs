@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
+use ironwal::storage::SimDisk;
 use ironwal::storage::sim::{CallKind, SimConfig};
-use ironwal::storage::{SimDisk, Storage};
 use ironwal::{
     CompressionType, CorruptionPolicy, Error, Journal, ReadStrategy, SyncMode, Wal, WalOptions,
     WriteStrategy,
@@ -15,6 +15,8 @@ use ironwal::{
 use crate::hooked::Hooked;
 use crate::journal_view::Ways;
 use crate::model::{After, Model, Setup, open_with_setup};
+use crate::onlookers::Onlookers;
+use crate::seeds::{MODES, Run, STEPS_OF_A_LIFE, Steps};
 
 pub(crate) const ROOT: &str = "/data/log";
 const ARCHIVE: &str = "/data/archive";
@@ -26,26 +28,61 @@ const DIRS: [&str; 3] = ["a", "b%2Fc", "ledger"];
 
 /// One run: random operations on a disk that crashes and fails.
 pub(crate) struct Simulation {
+    /// Of the process that lives now.
     pub(crate) mode: SyncMode,
+    pub(crate) steps: Steps,
+    lives: u32,
+    /// Where the choices of the step come from that is being done.
     pub(crate) rng: Rng,
     pub(crate) disk: SimDisk,
     pub(crate) options: WalOptions,
     /// What is chosen of the environment.
     pub(crate) setup: Setup,
     pub(crate) model: Model,
+    /// Whoever follows and reads besides, in this life.
+    pub(crate) onlookers: Onlookers,
     /// What the journal was used for, if somebody asked.
     pub(crate) ways: Option<Ways>,
     /// Milliseconds.
     pub(crate) clock: Arc<AtomicU64>,
     /// The worst that happened since the model was last compared with what was recovered.
     after: After,
+    /// Whether calls may have failed when the log was opened.
+    pub(crate) opened_in_trouble: bool,
     /// Whether calls may fail now.
     pub(crate) faulty: bool,
     /// Whether the disk is full, and nothing else is wrong.
     pub(crate) only_full: bool,
     /// Whether faults come only from outside.
     planned: bool,
+    /// Whether syncs do nothing and say `Ok`: to see that this is found out.
+    pub(crate) disk_lies: bool,
     verbose: bool,
+}
+
+/// How the disk behaves, from a seed.
+pub(crate) fn disk(rng: &mut Rng, run: &Run) -> SimDisk {
+    let chance = |rng: &mut Rng| if rng.bool() { 0.0 } else { rng.f64() * 0.5 };
+    SimDisk::with_config(SimConfig {
+        seed: rng.u64(..),
+        capacity: None,
+        write_back: chance(rng),
+        short_writes: chance(rng),
+        short_reads: chance(rng),
+        eviction: [0.0, 0.5, 1.0][rng.usize(..3)],
+        dir_sync_failure_loses: rng.bool(),
+        trace: run.verbose,
+    })
+}
+
+/// The mode of another process, from a seed.
+pub(crate) fn another_mode(rng: &mut Rng) -> SyncMode {
+    match MODES[rng.usize(..MODES.len())] {
+        SyncMode::Interval(_) => {
+            SyncMode::Interval(Duration::from_millis([1, 50, 700, 20_000][rng.usize(..4)]))
+        }
+        mode => mode,
+    }
 }
 
 /// Options of every kind, from a seed.
@@ -75,6 +112,7 @@ pub(crate) fn setup(rng: &mut Rng) -> Setup {
         journal: [Journal::Auto, Journal::Auto, Journal::On, Journal::Off][rng.usize(..4)],
         journal_len_max: sizes[rng.usize(..5)],
         write_strategy: [WriteStrategy::Auto, WriteStrategy::StandardIo][rng.usize(..2)],
+        sync_ms: [0, 0, 2, 900][rng.usize(..4)],
     }
 }
 
@@ -114,47 +152,62 @@ pub(crate) fn cause_trouble(rng: &mut Rng, disk: &SimDisk) -> Trouble {
 }
 
 impl Simulation {
-    pub(crate) fn new(mode: SyncMode, seed: u64, verbose: bool) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let chance = |rng: &mut Rng| if rng.bool() { 0.0 } else { rng.f64() * 0.5 };
-        let disk = SimDisk::with_config(SimConfig {
-            seed: rng.u64(..),
-            write_back: chance(&mut rng),
-            short_writes: chance(&mut rng),
-            short_reads: chance(&mut rng),
-            trace: verbose,
-            ..SimConfig::default()
-        });
-        let options = options(&mut rng, mode);
+    pub(crate) fn new(run: &Run) -> Self {
+        let mut rng = run.steps.choices(u32::MAX);
+        let disk = disk(&mut rng, run);
+        let options = options(&mut rng, run.mode);
         let setup = setup(&mut rng);
         let mut model = Model::default();
         for name in STREAMS {
             model.stream(name);
         }
         Self {
-            mode,
+            mode: run.mode,
+            steps: run.steps.clone(),
+            lives: rng.u32(1..8),
             rng,
             disk,
             options,
             setup,
             model,
+            onlookers: Onlookers::default(),
             ways: None,
             clock: Arc::default(),
             after: After::Close,
+            opened_in_trouble: false,
             faulty: false,
             only_full: false,
             planned: false,
-            verbose,
+            disk_lies: false,
+            verbose: run.verbose,
         }
+    }
+
+    /// Whether a step is done; if so, it begins.
+    pub(crate) fn takes(&mut self, step: u32) -> bool {
+        let choices = self.steps.take(step);
+        if let Some(rng) = choices {
+            self.rng = rng;
+            self.disk.reseed(self.rng.u64(..));
+            self.say(|| format!("step {step}"));
+            return true;
+        }
+        false
     }
 
     /// Returns what the journal was used for, if somebody asked.
     pub(crate) fn run(mut self) -> Ways {
-        for _ in 0..self.rng.usize(1..8) {
+        for life in 0..self.lives {
+            let first = life * STEPS_OF_A_LIFE;
+            if !self.takes(first) {
+                continue;
+            }
             let wal = self.open_somehow();
-            self.live(&wal);
+            self.live(&wal, first);
+            self.rng = self.steps.choices(first + STEPS_OF_A_LIFE - 1);
             self.die(&wal);
         }
+        self.rng = self.steps.choices(self.lives * STEPS_OF_A_LIFE);
         self.calm();
         self.planned = true;
         let wal = self.open_somehow();
@@ -183,7 +236,7 @@ impl Simulation {
             self.after = After::PowerLoss;
         }
         self.faulty = true;
-        let wal = match self.open_on(Arc::new(self.disk.process())) {
+        let wal = match self.open_on(self.process()) {
             Ok(wal) => wal,
             Err(error) => {
                 assert!(
@@ -195,7 +248,8 @@ impl Simulation {
             }
         };
         self.faulty = true;
-        self.live(&wal);
+        self.live(&wal, 0);
+        self.onlookers.leave();
         if !crash {
             let _ = wal.close();
         }
@@ -248,6 +302,9 @@ impl Simulation {
     fn open_somehow(&mut self) -> Wal {
         if self.rng.u8(..4) == 0 {
             let archive_path = self.options.archive_path.clone();
+            if self.rng.bool() {
+                self.mode = another_mode(&mut self.rng);
+            }
             self.options = WalOptions { archive_path, ..options(&mut self.rng, self.mode) };
         }
         self.setup = setup(&mut self.rng);
@@ -267,6 +324,7 @@ impl Simulation {
                         self.after = After::PowerLoss;
                         continue;
                     }
+                    self.opened_in_trouble = self.faulty;
                     self.calm();
                     let after = self.after;
                     self.say(|| format!("opened; the worst before was {after:?}"));
@@ -295,20 +353,26 @@ impl Simulation {
         let at = if self.rng.u8(..3) == 0 { self.rng.u64(1..30) } else { u64::MAX };
         let reads = Arc::new(AtomicU64::new(0));
         let (counted, cache) = (Arc::clone(&reads), self.disk.clone());
-        let disk = Hooked::new(&self.disk).after_read(move || {
+        let disk = self.process().after_read(move || {
             if counted.fetch_add(1, Ordering::Relaxed) + 1 == at {
                 cache.evict();
             }
         });
-        let opened = self.open_on(Arc::new(disk));
+        let opened = self.open_on(disk);
         // Later it would take entries with it that were acknowledged and not synced.
         (opened, reads.swap(u64::MAX / 2, Ordering::Relaxed) >= at)
     }
 
-    fn open_on(&self, disk: Arc<dyn Storage>) -> ironwal::Result<Wal> {
+    /// The disk as a process sees it that starts now.
+    fn process(&self) -> Hooked {
+        let process = self.setup.slow_down(Hooked::new(&self.disk), &self.clock);
+        if self.disk_lies { process.with_syncs_that_lie() } else { process }
+    }
+
+    fn open_on(&self, disk: Hooked) -> ironwal::Result<Wal> {
         let clock = Arc::clone(&self.clock);
         let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
-        open_with_setup(disk, &self.options, self.setup, now)
+        open_with_setup(Arc::new(disk), &self.options, self.setup, now)
     }
 
     /// Looks at what became of the journal, if somebody asked.
@@ -332,6 +396,7 @@ impl Simulation {
 
     /// The end of a life: closed, killed or without power, after which it is opened again.
     fn die(&mut self, wal: &Wal) {
+        self.onlookers.leave();
         if self.rng.u8(..4) == 0 {
             self.trouble();
         }

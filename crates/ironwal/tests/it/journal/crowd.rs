@@ -15,7 +15,7 @@ use ironwal::{CorruptionPolicy, Journal, Maintenance, SyncMode, Wal, WalOptions}
 
 use super::environment;
 use super::freeing::in_time;
-use crate::contract::number;
+use crate::seeds::number;
 
 const THREADS: u64 = 6;
 

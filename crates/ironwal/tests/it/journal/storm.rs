@@ -15,7 +15,7 @@ use ironwal::storage::sim::{CallKind, SimConfig};
 use ironwal::{CorruptionPolicy, Error, Journal, SyncMode, Wal, WalOptions};
 
 use super::environment;
-use crate::contract::number;
+use crate::seeds::number;
 
 const SEEDS: u64 = 300;
 

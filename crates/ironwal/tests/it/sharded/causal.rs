@@ -15,7 +15,7 @@ use ironwal::sharded::ShardedWal;
 use ironwal::storage::SimDisk;
 use ironwal::{Environment, SyncMode, Wal, WalOptions};
 
-use crate::contract::MODES;
+use crate::seeds::MODES;
 
 const SHARDS: usize = 16;
 const APPENDERS: u64 = 8;

@@ -8,19 +8,23 @@ use ironwal::{Error, Journal, SyncMode};
 
 use super::model::Checkpoint;
 use super::simulation::{KEYS, OTHER, Simulation, shard_name};
+use crate::seeds::STEPS_OF_A_LIFE;
 
 impl Simulation {
     /// A life: random operations, some of which fail.
-    pub(super) fn live(&mut self, wal: &ShardedWal) {
-        for _ in 0..self.rng.usize(..40) {
-            if self.rng.u8(..50) == 0 {
-                self.trouble();
+    /// `first` is the step that it began with.
+    pub(super) fn live(&mut self, wal: &ShardedWal, first: u32) {
+        let last = self.steps.choices(first + STEPS_OF_A_LIFE - 2).u32(..40);
+        for step in first + 1..=first + last {
+            if !self.takes(step) {
+                continue;
             }
             if self.only_full && self.rng.u8(..8) == 0 {
                 self.calm();
             }
             let key = self.rng.u8(..KEYS);
-            match self.rng.u8(..40) {
+            match self.rng.u8(..41) {
+                40.. => self.trouble(),
                 0..9 => self.append(wal, key),
                 9..12 => self.append_batch_for_key(wal, key),
                 12..14 => self.append_batch(wal, true),

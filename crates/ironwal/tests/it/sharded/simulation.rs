@@ -12,13 +12,14 @@ use std::time::Duration;
 use fastrand::Rng;
 use ironwal::sharded::ShardedWal;
 use ironwal::storage::SimDisk;
-use ironwal::storage::sim::SimConfig;
 use ironwal::{CompressionType, Error, SyncMode, WalOptions};
 
 use super::model::Checkpoints;
-use crate::contract::{INTERVAL, assert_repeatable, run_seeds};
 use crate::model::{After, Model, Setup, open_with_setup};
-use crate::simulation::{ROOT, Trouble, cause_trouble, options, setup};
+use crate::seeds::{
+    self, INTERVAL, Run, STEPS_OF_A_LIFE, Steps, assert_repeatable, number, run_seeds,
+};
+use crate::simulation::{ROOT, Trouble, another_mode, cause_trouble, disk, options, setup};
 
 /// How many seeds are tried per mode if nothing is said.
 const SEEDS: u64 = 250;
@@ -31,7 +32,11 @@ pub(super) const KEYS: u8 = 12;
 
 /// One run: random operations on a disk that crashes and fails.
 pub(super) struct Simulation {
+    /// Of the process that lives now.
     pub(super) mode: SyncMode,
+    pub(super) steps: Steps,
+    lives: u32,
+    /// Where the choices of the step come from that is being done.
     pub(super) rng: Rng,
     pub(super) disk: SimDisk,
     options: WalOptions,
@@ -64,18 +69,10 @@ enum Fault {
 }
 
 impl Simulation {
-    pub(super) fn new(mode: SyncMode, seed: u64, verbose: bool) -> Self {
-        let mut rng = Rng::with_seed(seed ^ 0x5_4A2D);
-        let chance = |rng: &mut Rng| if rng.bool() { 0.0 } else { rng.f64() * 0.5 };
-        let disk = SimDisk::with_config(SimConfig {
-            seed: rng.u64(..),
-            write_back: chance(&mut rng),
-            short_writes: chance(&mut rng),
-            short_reads: chance(&mut rng),
-            trace: verbose,
-            ..SimConfig::default()
-        });
-        let options = options(&mut rng, mode);
+    pub(super) fn new(run: &Run) -> Self {
+        let mut rng = run.steps.choices(u32::MAX);
+        let disk = disk(&mut rng, run);
+        let options = options(&mut rng, run.mode);
         let setup = setup(&mut rng);
         // Records of a checkpoint larger than a block, and than what a batch of copies may be.
         let shard_count = match rng.u8(..16) {
@@ -84,7 +81,9 @@ impl Simulation {
             few => u16::from(few % 5) + 1,
         };
         Self {
-            mode,
+            mode: run.mode,
+            steps: run.steps.clone(),
+            lives: rng.u32(1..8),
             rng,
             disk,
             options,
@@ -98,16 +97,22 @@ impl Simulation {
             faulty: false,
             only_full: false,
             planned: false,
-            verbose,
+            verbose: run.verbose,
         }
     }
 
     fn run(mut self) {
-        for _ in 0..self.rng.usize(1..8) {
+        for life in 0..self.lives {
+            let first = life * STEPS_OF_A_LIFE;
+            if !self.takes(first) {
+                continue;
+            }
             let wal = self.open_somehow();
-            self.live(&wal);
+            self.live(&wal, first);
+            self.rng = self.steps.choices(first + STEPS_OF_A_LIFE - 1);
             self.die(wal);
         }
+        self.rng = self.steps.choices(self.lives * STEPS_OF_A_LIFE);
         self.calm();
         self.planned = true;
         let wal = self.open_somehow();
@@ -116,6 +121,18 @@ impl Simulation {
         self.end_process(true);
         let wal = self.open_somehow();
         self.check(&wal);
+    }
+
+    /// Whether a step is done; if so, it begins.
+    pub(super) fn takes(&mut self, step: u32) -> bool {
+        let choices = self.steps.take(step);
+        if let Some(rng) = choices {
+            self.rng = rng;
+            self.disk.reseed(self.rng.u64(..));
+            self.say(|| format!("step {step}"));
+            return true;
+        }
+        false
     }
 
     /// A small life in which a call fails, and what is left of it.
@@ -209,6 +226,9 @@ impl Simulation {
     fn open_somehow(&mut self) -> ShardedWal {
         if self.rng.u8(..4) == 0 {
             let archive_path = self.options.archive_path.clone();
+            if self.rng.bool() {
+                self.mode = another_mode(&mut self.rng);
+            }
             self.options = WalOptions { archive_path, ..options(&mut self.rng, self.mode) };
         }
         self.setup = setup(&mut self.rng);
@@ -239,6 +259,7 @@ impl Simulation {
     fn open(&mut self) -> ironwal::Result<ShardedWal> {
         let clock = Arc::clone(&self.clock);
         let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
+        // Syncs take no time here: the model knows the time of each checkpoint.
         let wal = open_with_setup(Arc::new(self.disk.process()), &self.options, self.setup, now)?;
         if self.is_sharded {
             assert_eq!(wal.shard_count(), Some(self.shard_count), "the number of shards is lost");
@@ -361,10 +382,22 @@ pub(super) fn shard_name(shard: u16) -> String {
 }
 
 fn run_mode(mode: SyncMode) {
-    run_seeds(mode, SEEDS, |seed, verbose| {
-        let simulation = Simulation::new(mode, seed, verbose);
-        (simulation.disk.clone(), move || simulation.run())
-    });
+    run_seeds("sharded::simulation", mode, SEEDS, start);
+}
+
+fn start(run: &Run) -> (SimDisk, impl FnOnce() + use<>) {
+    let simulation = Simulation::new(run);
+    (simulation.disk.clone(), move || simulation.run())
+}
+
+/// Does these steps of a seed: for tests that a failing seed suggests.
+pub(crate) fn replay(mode: SyncMode, seed: u64, steps: &[u32]) {
+    seeds::replay(mode, seed, steps, start);
+}
+
+#[test]
+fn steps_of_a_seed_are_replayed() {
+    replay(SyncMode::Strict, 3, &[0, 1, 2, 5, 9, 64, 70, 71]);
 }
 
 #[test]
@@ -389,10 +422,7 @@ fn checkpoints_survive_in_interval() {
 
 #[test]
 fn the_same_seed_gives_the_same_calls() {
-    assert_repeatable(|mode, seed| {
-        let simulation = Simulation::new(mode, seed, false);
-        (simulation.disk.clone(), move || simulation.run())
-    });
+    assert_repeatable(start);
 }
 
 /// Every call of a small workload fails in turn, or is the one at which the power goes.
@@ -401,15 +431,15 @@ fn every_call_may_fail() {
     let faults =
         [Fault::Fails(ErrorKind::Other), Fault::Fails(ErrorKind::StorageFull), Fault::PowerLoss];
     for mode in [SyncMode::Strict, SyncMode::Async] {
-        for seed in 0..crate::contract::number("IRONWAL_SWEEPS").unwrap_or(1) {
-            let calm = Simulation::new(mode, seed, false);
+        for seed in 0..number("IRONWAL_SWEEPS").unwrap_or(1) {
+            let calm = Simulation::new(&Run::new(mode, seed));
             let disk = calm.disk.clone();
             calm.run_with_fault(0, None, false);
             for nth in 1..=disk.calls_total() {
                 for fault in faults {
                     for crash in [false, true] {
                         let run = || {
-                            let simulation = Simulation::new(mode, seed, false);
+                            let simulation = Simulation::new(&Run::new(mode, seed));
                             simulation.run_with_fault(nth, Some(fault), crash);
                         };
                         if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
