@@ -4,15 +4,14 @@
 //! `simulation.rs`, and what must hold in `model.rs`; `seeds` says how seeds are tried and replayed.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ironwal::SyncMode;
 use ironwal::storage::SimDisk;
-use ironwal::storage::sim::CallKind;
+use ironwal::storage::sim::{CallKind, Failure};
 
 use crate::journal_view::{WAYS, Ways};
-use crate::seeds::{self, INTERVAL, MODES, Run, assert_repeatable, number, run_seeds};
-use crate::simulation::Simulation;
+use crate::seeds::{self, INTERVAL, MODES, Run, assert_repeatable, fails, number, run_seeds};
+use crate::simulation::{FAILURES, Simulation};
 
 /// How many seeds are tried per mode if nothing is said.
 const SEEDS: u64 = 400;
@@ -93,30 +92,36 @@ fn the_journal_is_used_in_every_way() {
     }
 }
 
-/// The n-th call of every kind fails, for every n of a workload, with every death after it.
+/// The n-th call of every kind fails, for every n of a workload, in a way of its own; or, if
+/// `IRONWAL_SWEEPS` says for how many workloads, in every way, with every death after it.
 #[test]
 fn every_call_may_fail() {
+    let sweeps = number("IRONWAL_SWEEPS");
     for mode in MODES {
-        for seed in 0..number("IRONWAL_SWEEPS").unwrap_or(3) {
-            let calm = Simulation::new(&Run::new(mode, seed));
+        for seed in 0..sweeps.unwrap_or(3) {
+            let run = Run::new(mode, seed);
+            let calm = Simulation::new(&run);
             let disk = calm.disk.clone();
-            calm.run_with_fault(CallKind::Read, u64::MAX, std::io::ErrorKind::Other, true);
-            for kind in CallKind::ALL {
+            calm.run_with_fault(CallKind::Read, u64::MAX, Failure::Short, true);
+            for (nth, kind) in CallKind::ALL.into_iter().enumerate() {
                 for n in 1..=disk.calls(kind) {
-                    for error in [std::io::ErrorKind::Other, std::io::ErrorKind::StorageFull] {
-                        for crash in [false, true] {
-                            let run = || {
-                                let simulation = Simulation::new(&Run::new(mode, seed));
-                                simulation.run_with_fault(kind, n, error, crash);
-                            };
-                            if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-                                eprintln!("{mode:?}, seed {seed}: {kind:?} {n}, {error}, {crash}");
-                                std::panic::resume_unwind(panic);
-                            }
-                        }
+                    let one_way = FAILURES[(nth + n as usize) % FAILURES.len()];
+                    let ways = if sweeps.is_some() { &FAILURES[..] } else { &[one_way] };
+                    for failure in ways {
+                        fail_once(&run, kind, n, *failure);
                     }
                 }
             }
+        }
+    }
+}
+
+fn fail_once(run: &Run, kind: CallKind, n: u64, failure: Failure) {
+    for crash in [false, true] {
+        let simulation = Simulation::new(run);
+        if let Some(broken) = fails(|| simulation.run_with_fault(kind, n, failure, crash)) {
+            let Run { mode, seed, .. } = run;
+            panic!("{mode:?}, seed {seed}: {kind:?} {n}, {failure:?}, crash {crash}: {broken}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ironwal::{Error, Follower, Wal};
 
 use crate::model::{Model, environment_at};
-use crate::simulation::Simulation;
+use crate::simulation::{Simulation, may_fail};
 
 /// How many followers there are at once.
 const FOLLOWERS_MAX: usize = 4;
@@ -97,7 +97,7 @@ impl Followed {
                     return false;
                 }
                 Err(error) => {
-                    assert!(faulty, "following {name} failed without a fault: {error}");
+                    may_fail(faulty, &format!("following {name}"), &error);
                     return false;
                 }
             }

@@ -8,7 +8,7 @@ use ironwal::{Error, Stream, SyncMode, Wal};
 use crate::journal_view::Ways;
 use crate::model::see;
 use crate::seeds::STEPS_OF_A_LIFE;
-use crate::simulation::{STREAMS, Simulation};
+use crate::simulation::{STREAMS, Simulation, may_fail};
 
 impl Simulation {
     /// A life: random operations, some of which fail.
@@ -80,7 +80,7 @@ impl Simulation {
                 }
             }
             Err(error) => {
-                assert!(self.faulty, "an append failed without a fault: {error}");
+                may_fail(self.faulty, "an append", &error);
                 match error {
                     Error::StorageFull { .. } => {}
                     Error::Io(_) | Error::Poisoned { .. } if self.is_poisoned(wal, name) => {
@@ -163,7 +163,7 @@ impl Simulation {
                     }
                 }
             }
-            Err(error) => assert!(self.faulty, "a sync failed without a fault: {error}"),
+            Err(error) => may_fail(self.faulty, "a sync", &error),
         }
     }
 
@@ -184,7 +184,7 @@ impl Simulation {
                 let expected: Vec<_> = ids.iter().map(|id| stream.entry(*id).cloned()).collect();
                 assert_eq!(found, expected, "stream {name}: {ids:?}");
             }
-            Err(error) => assert!(self.faulty, "a read failed without a fault: {error}"),
+            Err(error) => may_fail(self.faulty, "a read", &error),
         }
     }
 
@@ -251,7 +251,7 @@ impl Simulation {
         let result = wal.stream(name).and_then(|stream| stream.rotate());
         self.say(|| format!("rotate {name}: {result:?}"));
         if let Err(error) = result {
-            assert!(self.faulty, "a rotation failed without a fault: {error}");
+            may_fail(self.faulty, "a rotation", &error);
         } else {
             assert_eq!(wal.current_segment_start_id(name), before, "until the next append");
         }
@@ -294,7 +294,7 @@ impl Simulation {
                 }
             }
             Err(error) => {
-                assert!(self.faulty, "pruning failed without a fault: {error}");
+                may_fail(self.faulty, "pruning", &error);
                 let is_archived = self.options.archive_path.is_some();
                 // An empty segment that an earlier process left is made anew, which takes space.
                 let makes_anew = matches!(&error, Error::StorageFull { path, .. } if path.ends_with(".next.tmp"));
@@ -332,7 +332,7 @@ impl Simulation {
             }
             Err(Error::Config(_)) if new_end < first => {}
             Err(error) => {
-                assert!(self.faulty, "a cut failed without a fault: {error}");
+                may_fail(self.faulty, "a cut", &error);
                 self.onlookers.forget(name);
                 if self.is_poisoned(wal, name) {
                     let seen = wal.stream(name).is_ok_and(|it| it.next_id() == new_end);
@@ -365,7 +365,7 @@ impl Simulation {
                 }
             }
             Err(error) => {
-                assert!(self.faulty, "a deletion failed without a fault: {error}");
+                may_fail(self.faulty, "a deletion", &error);
                 self.onlookers.forget(name);
                 if self.is_poisoned(wal, name) {
                     self.model.stream(name).may_be_gone();
@@ -411,7 +411,7 @@ impl Simulation {
             return;
         }
         if let Err(error) = &result {
-            assert!(self.faulty, "restoring failed without a fault: {error}");
+            may_fail(self.faulty, "restoring", &error);
         }
         match result {
             Ok(restored) if was_there => {

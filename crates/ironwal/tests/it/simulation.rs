@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ironwal::storage::SimDisk;
-use ironwal::storage::sim::{CallKind, SimConfig};
+use ironwal::storage::sim::{CallKind, Failure, SimConfig};
 use ironwal::{
     CompressionType, CorruptionPolicy, Error, Journal, ReadStrategy, SyncMode, Wal, WalOptions,
     WriteStrategy,
@@ -126,6 +126,25 @@ pub(crate) enum Trouble {
     Other,
 }
 
+/// How calls fail: as the operating system says it (by Linux's numbers of `EINTR`, `EIO`, `EMFILE`,
+/// `ENOSPC` and `EDQUOT`), or by doing the first bytes only.
+pub(crate) const FAILURES: [Failure; 6] = [
+    Failure::Errno(4),
+    Failure::Errno(5),
+    Failure::Errno(24),
+    Failure::Errno(28),
+    Failure::Errno(122),
+    Failure::Short,
+];
+
+/// Judges an error: there must be a reason for it, and whoever reads it must learn where it was.
+pub(crate) fn may_fail(has_reason: bool, what: &str, error: &Error) {
+    assert!(has_reason, "{what} failed without a fault: {error}");
+    if matches!(error, Error::Io(_) | Error::StorageFull { .. } | Error::Poisoned { .. }) {
+        assert!(error.to_string().contains(" /"), "{what}: no path in {error:?}");
+    }
+}
+
 /// From now on one call of a kind fails, or any one, or those that need space; or the power goes.
 pub(crate) fn cause_trouble(rng: &mut Rng, disk: &SimDisk) -> Trouble {
     let n = rng.u64(1..60);
@@ -146,8 +165,7 @@ pub(crate) fn cause_trouble(rng: &mut Rng, disk: &SimDisk) -> Trouble {
         }
         _ => (None, n),
     };
-    let errors = [std::io::ErrorKind::Other, std::io::ErrorKind::StorageFull];
-    disk.fail_nth(kind, n, errors[rng.usize(..2)]);
+    disk.fail_nth(kind, n, FAILURES[rng.usize(..FAILURES.len())]);
     if kind.is_none_or(|kind| kind == CallKind::Sync) { Trouble::SyncFails } else { Trouble::Other }
 }
 
@@ -223,15 +241,9 @@ impl Simulation {
     }
 
     /// One life with one fault, planned, and what is left of it.
-    pub(crate) fn run_with_fault(
-        mut self,
-        kind: CallKind,
-        n: u64,
-        error: std::io::ErrorKind,
-        crash: bool,
-    ) {
+    pub(crate) fn run_with_fault(mut self, kind: CallKind, n: u64, failure: Failure, crash: bool) {
         self.planned = true;
-        self.disk.fail_nth(kind, n, error);
+        self.disk.fail_nth(kind, n, failure);
         if matches!(kind, CallKind::Sync | CallKind::SyncDir) {
             self.after = After::PowerLoss;
         }
@@ -334,7 +346,7 @@ impl Simulation {
                 }
                 Err(error) => {
                     self.say(|| format!("opening failed: {error}"));
-                    assert!(self.faulty || evicted, "opening failed without a fault: {error}");
+                    may_fail(self.faulty || evicted, "opening", &error);
                     assert!(
                         matches!(error, Error::Io(_) | Error::StorageFull { .. }),
                         "opening: {error}"
@@ -409,7 +421,7 @@ impl Simulation {
                     stream.synced();
                 }
             } else {
-                assert!(self.faulty, "closing failed without a fault: {result:?}");
+                may_fail(self.faulty, "closing", &result.unwrap_err());
             }
         }
         let crash = self.disk.power_is_off() || self.rng.bool();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ironwal::{Error, Pending, SyncMode, Wal};
 
-use crate::simulation::{STREAMS, Simulation};
+use crate::simulation::{STREAMS, Simulation, may_fail};
 
 /// What a batch wants of one of its streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Simulation {
                 Ok(pending) => submitted.push((name, entry, pending)),
                 Err(error) => {
                     self.say(|| format!("submit to {name}: {error}"));
-                    assert!(self.faulty, "an append was not submitted, without a fault: {error}");
+                    may_fail(self.faulty, "an append", &error);
                 }
             }
         }
@@ -56,7 +56,7 @@ impl Simulation {
                     model.committed(&[entry], self.mode == SyncMode::Strict);
                 }
                 Err(error) => {
-                    assert!(self.faulty, "what was submitted failed without a fault: {error}");
+                    may_fail(self.faulty, "what was submitted", &error);
                     if !matches!(error, Error::StorageFull { .. }) {
                         failed.entry(name).or_default().push(entry);
                     }
@@ -149,7 +149,7 @@ impl Simulation {
     }
 
     fn failed_together(&mut self, wal: &Wal, parts: &BTreeMap<&str, Vec<Vec<u8>>>, error: &Error) {
-        assert!(self.faulty, "a batch over several streams failed without a fault: {error}");
+        may_fail(self.faulty, "a batch over several streams", &error);
         let all_poisoned = match error {
             Error::StorageFull { .. } => false,
             Error::Io(_) | Error::Poisoned { .. } => {

@@ -73,13 +73,48 @@ impl CallKind {
     }
 }
 
+/// How a call fails. An [`io::ErrorKind`] is one, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// With an error of this kind.
+    Kind(io::ErrorKind),
+    /// With the error that has this number in the operating system, which may have no kind of its own.
+    Errno(i32),
+    /// A read or a write does the first of its bytes only, and says so, which is no error. Other calls
+    /// are done.
+    Short,
+}
+
+impl Failure {
+    pub(super) fn error(self) -> io::Error {
+        let (kind, what) = match self {
+            Self::Kind(kind) => (kind, "injected fault".to_owned()),
+            Self::Errno(number) => {
+                let error = io::Error::from_raw_os_error(number);
+                (error.kind(), format!("injected fault: {error}"))
+            }
+            Self::Short => (io::ErrorKind::UnexpectedEof, "injected short call".to_owned()),
+        };
+        io::Error::new(kind, what)
+    }
+}
+
+impl From<io::ErrorKind> for Failure {
+    fn from(kind: io::ErrorKind) -> Self {
+        Self::Kind(kind)
+    }
+}
+
 /// What becomes of one call.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verdict {
     /// It is done.
     Done,
-    /// It fails with this error.
-    Failed(io::ErrorKind),
+    /// A read or a write does the first of its bytes.
+    Short,
+    /// It fails.
+    Failed(Failure),
     /// The power goes while it runs.
     Cut,
 }
@@ -88,7 +123,7 @@ pub(super) enum Verdict {
 struct Fault {
     kind: Option<CallKind>,
     calls_left: u64,
-    error: io::ErrorKind,
+    failure: Failure,
 }
 
 /// Counts the calls, and knows which of them are to fail.
@@ -101,8 +136,8 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn fail_nth(&mut self, kind: Option<CallKind>, n: u64, error: io::ErrorKind) {
-        self.faults.push(Fault { kind, calls_left: n.max(1), error });
+    pub(super) fn fail_nth(&mut self, kind: Option<CallKind>, n: u64, failure: Failure) {
+        self.faults.push(Fault { kind, calls_left: n.max(1), failure });
     }
 
     pub(super) fn clear_faults(&mut self) {
@@ -141,7 +176,13 @@ impl Schedule {
             }
             fault.calls_left -= 1;
             if fault.calls_left == 0 {
-                verdict = Verdict::Failed(fault.error);
+                verdict = match fault.failure {
+                    Failure::Short if matches!(kind, CallKind::Read | CallKind::Write) => {
+                        Verdict::Short
+                    }
+                    Failure::Short => Verdict::Done,
+                    failure => Verdict::Failed(failure),
+                };
             }
             fault.calls_left > 0
         });

@@ -83,7 +83,7 @@ use super::disk::{name_error, name_rename_error};
 use super::{DirEntry, File, Lock, OpenMode, SharedWords, Storage, WritableMap};
 
 pub use self::crashes::check_crashes;
-pub use self::faults::CallKind;
+pub use self::faults::{CallKind, Failure};
 
 /// How a [`SimDisk`] behaves. Chances are from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -207,14 +207,13 @@ impl SimDisk {
         state.note(|_| "evicted".to_owned());
     }
 
-    /// Makes the `n`-th call from now (1 is the next one) fail with this error; `kind` says of
-    /// which kind, `None` of any. Faults can be queued. A call that several of them hit fails
+    /// Makes the `n`-th call from now (1 is the next one) fail like this; `kind` says of which kind, `None` of any. Faults can be queued. A call that several of them hit fails
     /// once.
     ///
     /// What a failed call may have done all the same is what the table of
     /// [`storage`](crate::storage) says, by chance. Calls that are not in it do nothing.
-    pub fn fail_nth(&self, kind: impl Into<Option<CallKind>>, n: u64, error: io::ErrorKind) {
-        self.state().schedule.fail_nth(kind.into(), n, error);
+    pub fn fail_nth(&self, kind: impl Into<Option<CallKind>>, n: u64, failure: impl Into<Failure>) {
+        self.state().schedule.fail_nth(kind.into(), n, failure.into());
     }
 
     /// Forgets the faults that have not struck yet, and a power cut that was to come.
@@ -335,15 +334,15 @@ impl SimDisk {
         }
         let verdict = state.schedule.judge(kind);
         let is_run = match verdict {
-            Verdict::Done => true,
+            Verdict::Done | Verdict::Short => true,
             Verdict::Failed(_) => kind.can_be_partial(),
             Verdict::Cut => kind.can_be_partial() || state.rng.bool(),
         };
         let result = is_run.then(|| body(state, verdict));
         let result = match (verdict, result) {
-            (Verdict::Failed(error), _) => Err(io::Error::new(error, "injected fault")),
-            (Verdict::Done, Some(result)) => result,
-            (Verdict::Cut | Verdict::Done, _) => Err(power_is_off()),
+            (Verdict::Failed(failure), _) => Err(failure.error()),
+            (Verdict::Done | Verdict::Short, Some(result)) => result,
+            (Verdict::Cut | Verdict::Done | Verdict::Short, _) => Err(power_is_off()),
         };
         state.note(|number| match &result {
             Ok(_) => format!("{number}: {}", what()),
@@ -495,7 +494,9 @@ impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let len = buf.len();
         let details = || format!(" at {offset}: {len} bytes");
-        self.call(CallKind::Read, "read", details, |state, _| state.read(self.inode, buf, offset))
+        self.call(CallKind::Read, "read", details, |state, verdict| {
+            state.read(self.inode, buf, offset, verdict)
+        })
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {

@@ -151,7 +151,7 @@ impl State {
         let id = self.tree.find(dir)?;
         self.tree.entries(id)?;
         match verdict {
-            Verdict::Done => self.tree.sync_dir(id),
+            Verdict::Done | Verdict::Short => self.tree.sync_dir(id),
             Verdict::Failed(_) if self.config.dir_sync_failure_loses => {
                 self.tree.fail_sync_dir(id, &mut self.rng);
             }
@@ -258,9 +258,15 @@ impl State {
         self.write_back(id)
     }
 
-    pub(super) fn read(&mut self, id: InodeId, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub(super) fn read(
+        &mut self,
+        id: InodeId,
+        buf: &mut [u8],
+        offset: u64,
+        verdict: Verdict,
+    ) -> io::Result<usize> {
         check_range(offset, 0).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let is_short = buf.len() > 1 && roll(&mut self.rng, self.config.short_reads);
+        let is_short = self.is_short(buf.len(), self.config.short_reads, verdict);
         let count = match is_short {
             true => self.rng.usize(1..buf.len()),
             false => buf.len(),
@@ -279,10 +285,10 @@ impl State {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let is_short = bytes.len() > 1 && roll(&mut self.rng, self.config.short_writes);
+        let is_short = self.is_short(bytes.len(), self.config.short_writes, verdict);
         let range = match verdict {
-            Verdict::Done if is_short => 0..self.rng.usize(1..bytes.len()),
-            Verdict::Done => 0..bytes.len(),
+            Verdict::Done | Verdict::Short if is_short => 0..self.rng.usize(1..bytes.len()),
+            Verdict::Done | Verdict::Short => 0..bytes.len(),
             Verdict::Failed(_) | Verdict::Cut => self.part_of(offset, bytes.len()),
         };
         let offset = offset + range.start as u64;
@@ -294,6 +300,11 @@ impl State {
         self.tree.file_mut(id)?.write(&bytes[..room], offset);
         self.write_back(id)?;
         Ok(room)
+    }
+
+    /// Whether a call does the first of its bytes only.
+    fn is_short(&mut self, len: usize, chance: f64, verdict: Verdict) -> bool {
+        len > 1 && (roll(&mut self.rng, chance) || matches!(verdict, Verdict::Short))
     }
 
     /// What a write has done that fails: nothing, everything, or some of it, which often begins
@@ -390,7 +401,7 @@ impl State {
     pub(super) fn sync(&mut self, id: InodeId, verdict: Verdict) -> io::Result<()> {
         let file = self.tree.file_mut(id)?;
         match verdict {
-            Verdict::Done => file.sync(),
+            Verdict::Done | Verdict::Short => file.sync(),
             Verdict::Failed(_) => file.fail_sync(&mut self.rng),
             // Done in part is one of the states that the crash picks from anyway.
             Verdict::Cut if self.rng.bool() => file.sync(),

@@ -9,6 +9,7 @@ use ironwal::{Error, Journal, SyncMode};
 use super::model::Checkpoint;
 use super::simulation::{KEYS, OTHER, Simulation, shard_name};
 use crate::seeds::STEPS_OF_A_LIFE;
+use crate::simulation::may_fail;
 
 impl Simulation {
     /// A life: random operations, some of which fail.
@@ -132,7 +133,7 @@ impl Simulation {
     }
 
     fn append_failed(&mut self, wal: &ShardedWal, name: &str, entries: &[Vec<u8>], error: &Error) {
-        assert!(self.faulty, "an append failed without a fault: {error}");
+        may_fail(self.faulty, "an append", &error);
         match error {
             Error::StorageFull { .. } => {}
             Error::Io(_) | Error::Poisoned { .. } => {
@@ -261,7 +262,7 @@ impl Simulation {
                 self.model.committed_together(&values);
             }
             Err(error) => {
-                assert!(self.faulty, "a batch over several shards failed without a fault: {error}");
+                may_fail(self.faulty, "a batch over several shards", &error);
                 let all_poisoned = match &error {
                     Error::StorageFull { .. } => false,
                     Error::Io(_) | Error::Poisoned { .. } => {
@@ -294,7 +295,7 @@ impl Simulation {
         match (result, shard) {
             (Ok(()), Some(shard)) => self.model.stream(&shard_name(shard)).synced(),
             (Ok(()), None) => self.shards_are_synced(),
-            (Err(error), _) => assert!(self.faulty, "a flush failed without a fault: {error}"),
+            (Err(error), _) => may_fail(self.faulty, "a flush", &error),
         }
     }
 
@@ -347,7 +348,7 @@ impl Simulation {
                 self.note_durable(wal);
             }
             Err(error) => {
-                assert!(self.faulty, "a checkpoint failed without a fault: {error}");
+                may_fail(self.faulty, "a checkpoint", &error);
                 match error {
                     Error::Io(_) => self.checkpoints.may_be_created(new),
                     Error::StorageFull { .. } | Error::Poisoned { .. } => {}
@@ -373,7 +374,7 @@ impl Simulation {
                 assert!(stats.bytes_reclaimed > 0 || !gives_back, "{stats:?}");
             }
             Err(error) => {
-                assert!(self.faulty, "a compaction failed without a fault: {error}");
+                may_fail(self.faulty, "a compaction", &error);
                 match error {
                     Error::Io(_) | Error::StorageFull { .. } | Error::Poisoned { .. } => {}
                     error => panic!("compacting: {error}"),
@@ -418,7 +419,7 @@ impl Simulation {
                 }
             }
             Err(error) => {
-                assert!(self.faulty, "pruning failed without a fault: {error}");
+                may_fail(self.faulty, "pruning", &error);
                 // What makes an empty segment anew, or copies to the archive, takes space.
                 let takes_space = matches!(&error, Error::StorageFull { path, .. }
                     if path.ends_with(".next.tmp") || !path.starts_with(crate::simulation::ROOT));

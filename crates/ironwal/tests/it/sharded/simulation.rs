@@ -3,8 +3,6 @@
 //! what must hold in `model.rs`, here and one level up.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,14 +10,17 @@ use std::time::Duration;
 use fastrand::Rng;
 use ironwal::sharded::ShardedWal;
 use ironwal::storage::SimDisk;
+use ironwal::storage::sim::Failure;
 use ironwal::{CompressionType, Error, SyncMode, WalOptions};
 
 use super::model::Checkpoints;
 use crate::model::{After, Model, Setup, open_with_setup};
 use crate::seeds::{
-    self, INTERVAL, Run, STEPS_OF_A_LIFE, Steps, assert_repeatable, number, run_seeds,
+    self, INTERVAL, Run, STEPS_OF_A_LIFE, Steps, assert_repeatable, fails, number, run_seeds,
 };
-use crate::simulation::{ROOT, Trouble, another_mode, cause_trouble, disk, options, setup};
+use crate::simulation::{
+    FAILURES, ROOT, Trouble, another_mode, cause_trouble, disk, may_fail, options, setup,
+};
 
 /// How many seeds are tried per mode if nothing is said.
 const SEEDS: u64 = 250;
@@ -64,7 +65,7 @@ pub(super) struct Simulation {
 /// A fault that is planned.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    Fails(ErrorKind),
+    Fails(Failure),
     PowerLoss,
 }
 
@@ -141,8 +142,8 @@ impl Simulation {
         self.options.compression = CompressionType::None;
         (self.shard_count, self.faulty) = (3, fault.is_some());
         match fault {
-            Some(Fault::Fails(error)) => {
-                self.disk.fail_nth(None, nth, error);
+            Some(Fault::Fails(failure)) => {
+                self.disk.fail_nth(None, nth, failure);
                 // It may be a sync.
                 self.after = After::PowerLoss;
             }
@@ -271,7 +272,7 @@ impl Simulation {
 
     fn judge_opening(&self, error: &Error) {
         self.say(|| format!("opening failed: {error}"));
-        assert!(self.faulty, "opening failed without a fault: {error}");
+        may_fail(self.faulty, "opening", &error);
         assert!(matches!(error, Error::Io(_) | Error::StorageFull { .. }), "opening: {error}");
     }
 
@@ -327,7 +328,7 @@ impl Simulation {
                 if result.is_ok() {
                     self.model.streams.values_mut().for_each(|stream| stream.synced());
                 } else {
-                    assert!(self.faulty, "closing failed without a fault: {result:?}");
+                    may_fail(self.faulty, "closing", &result.unwrap_err());
                 }
                 true
             }
@@ -425,30 +426,35 @@ fn the_same_seed_gives_the_same_calls() {
     assert_repeatable(start);
 }
 
-/// Every call of a small workload fails in turn, or is the one at which the power goes.
+/// Every call of a small workload fails in turn, in a way of its own, or is the one at which the power
+/// goes; or, if `IRONWAL_SWEEPS` says for how many workloads, fails in every way.
 #[test]
 fn every_call_may_fail() {
-    let faults =
-        [Fault::Fails(ErrorKind::Other), Fault::Fails(ErrorKind::StorageFull), Fault::PowerLoss];
+    let sweeps = number("IRONWAL_SWEEPS");
     for mode in [SyncMode::Strict, SyncMode::Async] {
-        for seed in 0..number("IRONWAL_SWEEPS").unwrap_or(1) {
-            let calm = Simulation::new(&Run::new(mode, seed));
+        for seed in 0..sweeps.unwrap_or(1) {
+            let run = Run::new(mode, seed);
+            let calm = Simulation::new(&run);
             let disk = calm.disk.clone();
             calm.run_with_fault(0, None, false);
             for nth in 1..=disk.calls_total() {
-                for fault in faults {
-                    for crash in [false, true] {
-                        let run = || {
-                            let simulation = Simulation::new(&Run::new(mode, seed));
-                            simulation.run_with_fault(nth, Some(fault), crash);
-                        };
-                        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-                            eprintln!("{mode:?}, seed {seed}: call {nth}, {fault:?}, {crash}");
-                            std::panic::resume_unwind(panic);
-                        }
-                    }
+                let one_way = FAILURES[nth as usize % FAILURES.len()];
+                let ways = if sweeps.is_some() { &FAILURES[..] } else { &[one_way] };
+                let fails = ways.iter().map(|failure| Fault::Fails(*failure));
+                for fault in fails.chain([Fault::PowerLoss]) {
+                    fail_once(&run, nth, fault);
                 }
             }
+        }
+    }
+}
+
+fn fail_once(run: &Run, nth: u64, fault: Fault) {
+    for crash in [false, true] {
+        let simulation = Simulation::new(run);
+        if let Some(broken) = fails(|| simulation.run_with_fault(nth, Some(fault), crash)) {
+            let Run { mode, seed, .. } = run;
+            panic!("{mode:?}, seed {seed}: call {nth}, {fault:?}, crash {crash}: {broken}");
         }
     }
 }
