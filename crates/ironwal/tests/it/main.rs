@@ -22,6 +22,7 @@ mod operations;
 mod processes;
 mod readers;
 mod reading;
+mod real;
 mod recovery;
 mod reshaping;
 mod rot;
