@@ -95,7 +95,7 @@ impl Storage for RealDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let entries = || -> io::Result<Vec<DirEntry>> {
             let mut entries = Vec::new();
-            for entry in fs::read_dir(dir)? {
+            for entry in open_dir(dir)? {
                 let entry = entry?;
                 let file_type = entry.file_type()?;
                 let kind = if file_type.is_file() {
@@ -186,6 +186,17 @@ impl Storage for RealDisk {
             map::Words::read_only(&file, count).map_err(cannot_map)
         };
         Ok(Arc::new(open().map_err(|e| name_error("open shared", path, e))?))
+    }
+}
+
+/// Opens a directory to list it. Like opening a file, which the standard library repeats by itself, it can
+/// be interrupted without anything being wrong.
+fn open_dir(dir: &Path) -> io::Result<fs::ReadDir> {
+    loop {
+        match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            opened => return opened,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! All integration tests, in one binary, so that they link once.
-#![allow(clippy::cast_possible_truncation, clippy::print_stderr)]
+#![allow(clippy::cast_possible_truncation, clippy::print_stderr, clippy::print_stdout)]
 
 mod api;
 mod compat;

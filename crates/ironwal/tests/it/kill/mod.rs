@@ -15,7 +15,7 @@
 mod changes;
 #[cfg(feature = "sharded")]
 mod sharded;
-mod streams;
+pub(crate) mod streams;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ const REPORT: &str = "acknowledged ";
 const KILLS_PER_LOG: u64 = 50;
 
 /// What a child does until it is killed, and what its parent makes of it.
-trait Workload {
+pub(crate) trait Workload {
     const NAME: &str;
 
     /// The child's part. Does not return.
@@ -52,39 +52,36 @@ trait Workload {
     fn check(&mut self, dir: &Path, run: u64);
 }
 
-macro_rules! in_every_mode {
-    ($($workload:ty: $strict:ident $batch_only:ident $asynchronous:ident $interval:ident;)*) => { $(
+macro_rules! kill {
+    ($(fn $test:ident() $workload:ty, $mode:literal;)*) => { $(
         #[test]
-        fn $strict() {
-            kill_again_and_again::<$workload>("strict");
-        }
-
-        #[test]
-        fn $batch_only() {
-            kill_again_and_again::<$workload>("batch-only");
-        }
-
-        #[test]
-        fn $asynchronous() {
-            kill_again_and_again::<$workload>("async");
-        }
-
-        #[test]
-        fn $interval() {
-            kill_again_and_again::<$workload>("interval");
+        fn $test() {
+            kill_again_and_again::<$workload>($mode);
         }
     )* };
 }
 
-in_every_mode! {
-    streams::Plain: streams_strict streams_batch_only streams_async streams_interval;
-    streams::Together: together_strict together_batch_only together_async together_interval;
-    changes::Changes: changes_strict changes_batch_only changes_async changes_interval;
+kill! {
+    fn streams_strict() streams::Plain, "strict";
+    fn streams_batch_only() streams::Plain, "batch-only";
+    fn streams_async() streams::Plain, "async";
+    fn streams_interval() streams::Plain, "interval";
+    fn together_strict() streams::Together, "strict";
+    fn together_batch_only() streams::Together, "batch-only";
+    fn together_async() streams::Together, "async";
+    fn together_interval() streams::Together, "interval";
+    fn changes_strict() changes::Changes, "strict";
+    fn changes_batch_only() changes::Changes, "batch-only";
+    fn changes_async() changes::Changes, "async";
+    fn changes_interval() changes::Changes, "interval";
 }
 
 #[cfg(feature = "sharded")]
-in_every_mode! {
-    sharded::Shards: sharded_strict sharded_batch_only sharded_async sharded_interval;
+kill! {
+    fn sharded_strict() sharded::Shards, "strict";
+    fn sharded_batch_only() sharded::Shards, "batch-only";
+    fn sharded_async() sharded::Shards, "async";
+    fn sharded_interval() sharded::Shards, "interval";
 }
 
 /// The child's main function; for everybody else it does nothing.

@@ -1,32 +1,32 @@
 //! Appends, batches and submitted appends of several threads to a few streams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use ironwal::{Environment, Journal, Wal};
+use ironwal::{Environment, Journal, Pending, Result, Wal};
 
 use super::{Workload, entry, noise, options, report, who};
 
-const STREAMS: [&str; 3] = ["accounts", "orders", "audit"];
+pub(crate) const STREAMS: [&str; 3] = ["accounts", "orders", "audit"];
 const THREADS: u64 = 4;
 
 /// Single appends, batches, and appends that are waited for later.
-pub(super) type Plain = Streams<false>;
+pub(crate) type Plain = Streams<false>;
 
 /// The same with batches over several streams, and a journal that is small and used by every append.
-pub(super) type Together = Streams<true>;
+pub(crate) type Together = Streams<true>;
 
 /// One operation of one thread of one child. Everything else about it follows from these numbers, so
 /// that an entry found in the log can be compared with the one that was meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Operation {
-    run: u64,
-    thread: u64,
-    number: u64,
+pub(crate) struct Operation {
+    pub(crate) run: u64,
+    pub(crate) thread: u64,
+    pub(crate) number: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Single,
     Batch,
     /// A batch over all streams.
@@ -37,11 +37,11 @@ enum Kind {
 
 /// Entries of an operation that are in one stream, there whole or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Piece {
-    stream: usize,
+pub(crate) struct Piece {
+    pub(crate) stream: usize,
     /// Its first entry, among all of the operation.
     first: u64,
-    count: u64,
+    pub(crate) count: u64,
 }
 
 impl Operation {
@@ -49,7 +49,7 @@ impl Operation {
         noise(self.run, self.thread, self.number)
     }
 
-    fn kind(self, together: bool) -> Kind {
+    pub(crate) fn kind(self, together: bool) -> Kind {
         match self.noise() >> 8 & 15 {
             0..7 => Kind::Single,
             7..9 => Kind::Submitted,
@@ -58,7 +58,7 @@ impl Operation {
         }
     }
 
-    fn pieces(self, together: bool) -> Vec<Piece> {
+    pub(crate) fn pieces(self, together: bool) -> Vec<Piece> {
         let stream = (self.noise() % STREAMS.len() as u64) as usize;
         let few = 2 + (self.noise() >> 16) % 20;
         let is_large = (self.noise() >> 24).is_multiple_of(8);
@@ -81,65 +81,68 @@ impl Operation {
     }
 
     /// Returns the first id of each piece.
-    fn append(self, wal: &Wal, together: bool) -> Vec<u64> {
+    pub(crate) fn append(self, wal: &Wal, together: bool) -> Result<Vec<u64>> {
         let pieces = self.pieces(together);
         let name = STREAMS[pieces[0].stream];
         let entries = self.entries(pieces[0]);
-        match self.kind(together) {
-            Kind::Single => vec![wal.append(name, &entries[0]).unwrap()],
+        Ok(match self.kind(together) {
+            Kind::Single => vec![wal.append(name, &entries[0])?],
             Kind::Batch => {
                 let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-                vec![wal.append_batch(name, &entries).unwrap().start]
+                vec![wal.append_batch(name, &entries)?.start]
             }
             Kind::Submitted => {
-                let stream = wal.stream(name).unwrap();
+                let stream = wal.stream(name)?;
                 let entries = pieces.iter().map(|piece| self.entries(*piece).remove(0));
-                let pending: Vec<_> = entries.map(|entry| stream.submit(&entry).unwrap()).collect();
-                pending.into_iter().map(|pending| pending.wait().unwrap()).collect()
+                let pending: Vec<_> =
+                    entries.map(|entry| stream.submit(&entry)).collect::<Result<_>>()?;
+                pending.into_iter().map(Pending::wait).collect::<Result<_>>()?
             }
             Kind::Together => {
                 let mut batch = wal.batch();
                 for piece in &pieces {
                     batch.append_all(STREAMS[piece.stream], self.entries(*piece));
                 }
-                let ids = batch.commit().unwrap();
+                let ids = batch.commit()?;
                 pieces.iter().map(|piece| ids[STREAMS[piece.stream]].start).collect()
             }
-        }
+        })
     }
 }
 
 /// What the children said they had appended, and what their log held when it was last looked at.
-pub(super) struct Streams<const TOGETHER: bool> {
+pub(crate) struct Streams<const TOGETHER: bool> {
     mode: String,
     /// The first id of every piece of every acknowledged operation.
     acknowledged: BTreeMap<Operation, Vec<u64>>,
+    /// Operations that returned an error: they may be there.
+    failed: BTreeSet<Operation>,
     /// All entries of each stream.
     found: [Vec<Vec<u8>>; STREAMS.len()],
     /// Where the pieces of each operation were found.
     seen: BTreeMap<Operation, BTreeMap<u64, u64>>,
 }
 
-fn open(dir: &Path, mode: &str, together: bool) -> Wal {
+pub(crate) fn open(dir: &Path, mode: &str, together: bool) -> Result<Wal> {
     let environment = Environment::default();
     let environment = match together {
         true => environment.with_journal(Journal::On).with_journal_size(64 * 1024),
         false => environment,
     };
-    Wal::open_with(options(dir, mode), environment).unwrap()
+    Wal::open_with(options(dir, mode), environment)
 }
 
 impl<const TOGETHER: bool> Workload for Streams<TOGETHER> {
     const NAME: &str = if TOGETHER { "together" } else { "streams" };
 
     fn work(dir: &Path, mode: &str, run: u64) {
-        let wal = open(dir, mode, TOGETHER);
+        let wal = open(dir, mode, TOGETHER).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 let wal = &wal;
                 scope.spawn(move || {
                     for number in 0.. {
-                        let ids = Operation { run, thread, number }.append(wal, TOGETHER);
+                        let ids = Operation { run, thread, number }.append(wal, TOGETHER).unwrap();
                         report([thread, number].into_iter().chain(ids));
                     }
                 });
@@ -151,6 +154,7 @@ impl<const TOGETHER: bool> Workload for Streams<TOGETHER> {
         Self {
             mode: mode.to_string(),
             acknowledged: BTreeMap::new(),
+            failed: BTreeSet::new(),
             found: Default::default(),
             seen: BTreeMap::new(),
         }
@@ -163,7 +167,7 @@ impl<const TOGETHER: bool> Workload for Streams<TOGETHER> {
     }
 
     fn check(&mut self, dir: &Path, run: u64) {
-        let wal = open(dir, &self.mode, TOGETHER);
+        let wal = open(dir, &self.mode, TOGETHER).unwrap();
         for (nth, stream) in STREAMS.iter().enumerate() {
             let entries = read(&wal, stream);
             let before = &self.found[nth];
@@ -180,7 +184,7 @@ impl<const TOGETHER: bool> Workload for Streams<TOGETHER> {
 
         // And it goes on: one more operation, of a thread that no child has.
         let operation = Operation { run, thread: THREADS, number: 0 };
-        let ids = operation.append(&wal, TOGETHER);
+        let ids = operation.append(&wal, TOGETHER).unwrap();
         for (piece, id) in operation.pieces(TOGETHER).into_iter().zip(&ids) {
             let found = &mut self.found[piece.stream];
             assert_eq!(*id, found.len() as u64, "{}, run {run}: {operation:?}", self.mode);
@@ -192,6 +196,10 @@ impl<const TOGETHER: bool> Workload for Streams<TOGETHER> {
 }
 
 impl<const TOGETHER: bool> Streams<TOGETHER> {
+    pub(crate) fn hear_failed(&mut self, operation: Operation) {
+        self.failed.insert(operation);
+    }
+
     /// Finds the pieces of all operations: each is whole, what was meant, and there once.
     fn look(&mut self) {
         let mode = &self.mode;
@@ -247,7 +255,8 @@ impl<const TOGETHER: bool> Streams<TOGETHER> {
             // A thread begins an operation only after it has reported the one before.
             let previous = operation.number.checked_sub(1);
             let begun = previous.is_none_or(|number| {
-                self.acknowledged.contains_key(&Operation { number, ..*operation })
+                let previous = Operation { number, ..*operation };
+                self.acknowledged.contains_key(&previous) || self.failed.contains(&previous)
             });
             assert!(begun, "{mode}: {operation:?} was never begun");
         }

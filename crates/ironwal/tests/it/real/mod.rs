@@ -3,6 +3,7 @@
 //! lock. What needs a file system is in `scripts/real-disks`, `scripts/full-disk` and `scripts/strace-eio`.
 #![cfg(target_os = "linux")]
 
+mod faults;
 mod locking;
 mod permissions;
 mod roots;
