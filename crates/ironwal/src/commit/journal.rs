@@ -65,7 +65,8 @@ pub(crate) struct Journal {
 impl Journal {
     /// A journal without files.
     pub(crate) fn new(settings: Settings, whole: Arc<Whole>) -> Self {
-        let (state, draining) = (Mutex::new(State::new()), Mutex::default());
+        let state = Mutex::new(State::new(Arc::clone(&whole)));
+        let draining = Mutex::default();
         Self { settings, whole, state, draining, is_due: AtomicBool::new(false) }
     }
 

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::format::BLOCK_LEN;
 use crate::format::journal::frame::{self, JournalPlace};
 use crate::format::journal::{JOURNAL_HEADER_LEN, RECORD_LEN, Record};
+use crate::log::{Whole, shared_error};
 use crate::segment::writer::no_space;
 use crate::storage::{self, File};
 use crate::sync::{Arc, Weak};
@@ -52,6 +53,8 @@ pub(super) struct State {
     pub(super) promised: u64,
     /// The log is closed: the files may be somebody else's.
     pub(super) closed: bool,
+    /// It knows of a write that failed before anybody else gets at the files.
+    whole: Arc<Whole>,
 }
 
 /// One of the files.
@@ -85,7 +88,7 @@ pub(super) enum Need {
 
 impl State {
     /// No files.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(whole: Arc<Whole>) -> Self {
         Self {
             parts: [None, None],
             active: 0,
@@ -94,6 +97,7 @@ impl State {
             previous: Vec::new(),
             promised: 0,
             closed: false,
+            whole,
         }
     }
 
@@ -174,13 +178,17 @@ impl State {
         Ok(())
     }
 
-    /// Writes a frame and syncs it; returns its generation, and its payload.
+    /// Writes a frame and syncs it; returns its generation, and its payload. If that fails, nothing is
+    /// written any more.
     pub(super) fn write(
         &mut self,
         salt: u64,
         records: &[Record],
         payload: &[&[u8]],
     ) -> io::Result<(u64, Bytes)> {
+        if let Some(cause) = self.whole.failure() {
+            return Err(shared_error(cause));
+        }
         let (sequence, mut buffer) = (self.sequence + 1, Vec::new());
         let previous = std::mem::take(&mut self.previous);
         let Some(part) = self.parts[self.active].as_mut() else {
@@ -195,7 +203,7 @@ impl State {
         let Some(payload) = frame::encode(&mut buffer, place, records, &previous, shares) else {
             return Err(io::Error::other("a frame of the journal is too long"));
         };
-        part.write(&buffer)?;
+        part.write(&buffer).map_err(|error| shared_error(&self.whole.fail(error)))?;
         self.sequence = sequence;
         self.previous = previous;
         self.previous.clear();

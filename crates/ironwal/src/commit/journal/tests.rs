@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Journal, Settings};
 use crate::commit::parts::{LEN_MIN, Need};
 use crate::format::journal::{Record, frame};
-use crate::storage::sim::SimConfig;
+use crate::storage::sim::{CallKind, SimConfig};
 use crate::storage::{SimDisk, Storage};
 use crate::sync::{Arc, lock};
 
@@ -84,4 +84,29 @@ fn room_that_was_promised_is_left_for_the_round() {
     let round = Record { len: payload_len - 32, ..share(1) };
     let payload = vec![7; (payload_len - 32) as usize];
     journal.write(&[round], &[&payload], std::iter::empty()).unwrap();
+}
+
+/// A full file was freed in the background, and the sync of what was copied forward failed. The log was told
+/// when the files had been let go of; who wrote in between wrote over the copies, behind a failed sync, or
+/// was told "a frame of the journal is too long", and that became the cause for everybody.
+/// (`scripts/strace-eio`, with a failed `fdatasync` in either thread.)
+#[test]
+fn nobody_writes_behind_a_failed_write_of_somebody_else() {
+    for frames_before in [0, 1] {
+        let disk = SimDisk::new(1);
+        let journal = journal(&disk);
+        journal.make_room(100).unwrap();
+        for _ in 0..frames_before {
+            journal.write(&[share(1)], &[&[7; 24]], std::iter::empty()).unwrap();
+        }
+        disk.fail_nth(CallKind::Sync, 1, std::io::ErrorKind::Other);
+        let copied = lock(&journal.state).write_more(&journal.settings, &[share(2)], &[&[7; 24]]);
+        let cause = copied.unwrap_err().to_string();
+        // The log has not been told by whoever copied.
+        let syncs = disk.calls(CallKind::Sync);
+        let error = journal.write(&[share(3)], &[&[7; 24]], std::iter::empty()).unwrap_err();
+        assert!(cause.contains(&error.to_string()), "{error}, because of: {cause}");
+        assert_eq!(disk.calls(CallKind::Sync), syncs, "it was written to");
+        journal.make_room(100).unwrap_err();
+    }
 }
