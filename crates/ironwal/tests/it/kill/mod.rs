@@ -108,7 +108,7 @@ fn report(numbers: impl IntoIterator<Item = u64>) {
     std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
 
-fn options(dir: &Path, mode: &str) -> WalOptions {
+pub(crate) fn options(dir: &Path, mode: &str) -> WalOptions {
     let sync_mode = match mode {
         "strict" => SyncMode::Strict,
         "batch-only" => SyncMode::BatchOnly,

@@ -74,7 +74,7 @@ impl Operation {
         }
     }
 
-    fn entries(self, piece: Piece) -> Vec<Vec<u8>> {
+    pub(crate) fn entries(self, piece: Piece) -> Vec<Vec<u8>> {
         let Self { run, thread, number } = self;
         let places = piece.first..piece.first + piece.count;
         places.map(|nth| entry([run, thread, number, nth])).collect()

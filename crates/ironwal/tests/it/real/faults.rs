@@ -10,20 +10,23 @@
 //! - on the next opening everything is there that was acknowledged, batches are whole, nothing else is.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use ironwal::{Error, Wal};
 
 use super::assert_names;
-use crate::kill::Workload;
 use crate::kill::streams::{Kind, Operation, STREAMS, Together, open};
+use crate::kill::{Workload, options};
 
 /// `MODE COUNT DIR`: so many operations, until 20 in a row have failed.
 const WORK: &str = "IRONWAL_FAULTS_WORK";
 
 /// `MODE REPORT DIR`: the file in which the report of [`work`] is.
 const JUDGE: &str = "IRONWAL_FAULTS_JUDGE";
+
+/// The same, of a log in a file system that is read-only.
+const READ_ONLY: &str = "IRONWAL_FAULTS_READ_ONLY";
 
 const REPORT: &str = "fault-report ";
 
@@ -51,6 +54,34 @@ fn judge() {
     let lines: Vec<&str> = report.lines().filter_map(|line| line.strip_prefix(REPORT)).collect();
     let acknowledged = hold_to(Path::new(dir), mode, &lines);
     println!("kept {acknowledged}");
+}
+
+/// The main function of a child that may only read.
+#[test]
+fn read_only() {
+    let Ok(what) = std::env::var(READ_ONLY) else { return };
+    let [mode, report, dir] = fields(&what);
+    let dir = Path::new(dir);
+    let error = open(dir, mode, true).unwrap_err();
+    assert_names(&error, dir);
+    assert!(
+        matches!(&error, Error::Io(error) if error.kind() == ErrorKind::ReadOnlyFilesystem),
+        "{error}"
+    );
+    let wal = Wal::open_read_only(options(dir, mode)).unwrap();
+    let report = std::fs::read_to_string(report).unwrap();
+    let mut count = 0;
+    for line in report.lines().filter_map(|line| line.strip_prefix(REPORT)?.strip_prefix("done ")) {
+        let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
+        let operation = Operation { run: 0, thread: 0, number: numbers[0] };
+        for (piece, id) in operation.pieces(true).into_iter().zip(&numbers[1..]) {
+            for (id, entry) in (*id..).zip(operation.entries(piece)) {
+                assert_eq!(wal.get(STREAMS[piece.stream], id).unwrap(), Some(entry));
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 100, "{count}");
 }
 
 #[test]

@@ -36,7 +36,11 @@ fn entry(id: u64) -> Vec<u8> {
 fn assert_names(error: &Error, path: &Path) {
     let is_typed = matches!(
         error,
-        Error::Io(_) | Error::Poisoned { .. } | Error::StorageFull { .. } | Error::Damaged { .. }
+        Error::Io(_)
+            | Error::Poisoned { .. }
+            | Error::StorageFull { .. }
+            | Error::Damaged { .. }
+            | Error::Corruption(_)
     );
     assert!(is_typed, "{error:?}");
     let (text, path) = (error.to_string(), path.display().to_string());
