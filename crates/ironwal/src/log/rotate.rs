@@ -231,8 +231,7 @@ impl<'a> Lead<'a> {
         if in_strict {
             reader.set_proven();
         } else {
-            let full =
-                FullSegment { writer, reader, proof, _permit: permit, mapped, failed: false };
+            let full = FullSegment { writer, reader, proof, _permit: permit, mapped, failed: None };
             lock(&log.unproven).push_back(full);
             log.new_full_segment.store(true, Ordering::Relaxed);
         }

@@ -84,8 +84,8 @@ pub(crate) struct FullSegment {
     /// Unmapped off the append path, and before the sync: otherwise that has to tell every core about
     /// every page that it writes.
     pub(super) mapped: Option<Mapped>,
-    /// A sync failed. The next one would say OK, and somebody may be waiting to try it.
-    pub(super) failed: bool,
+    /// Why a sync failed. The next one would say OK, and somebody may be waiting to try it.
+    pub(super) failed: Option<Arc<io::Error>>,
 }
 
 impl Active {
@@ -178,15 +178,14 @@ impl Log {
 impl FullSegment {
     /// Makes the segment durable, and then the proof that it is.
     fn prove(&mut self, first_kept: FirstKept) -> io::Result<()> {
-        if self.failed {
-            return Err(io::Error::other("an earlier sync of this segment failed"));
+        if let Some(cause) = &self.failed {
+            return Err(shared_error(cause));
         }
-        let proven = self.try_prove(first_kept);
-        self.failed = proven.is_err();
-        if proven.is_ok() {
-            self.reader.set_proven();
+        if let Err(error) = self.try_prove(first_kept) {
+            return Err(shared_error(self.failed.insert(Arc::new(error))));
         }
-        proven
+        self.reader.set_proven();
+        Ok(())
     }
 
     fn try_prove(&mut self, first_kept: FirstKept) -> io::Result<()> {
@@ -474,8 +473,10 @@ mod tests {
         append(&stream, b"one");
         append(&stream, b"two");
         disk.fail_nth(CallKind::Sync, 1, io::ErrorKind::Other);
-        stream.log().prove_full_segments().unwrap_err();
-        stream.log().prove_full_segments().unwrap_err();
+        let cause = stream.log().prove_full_segments().unwrap_err().to_string();
+        // Whoever asks again is told what it was, and in which file.
+        let again = stream.log().prove_full_segments().unwrap_err().to_string();
+        assert_eq!(again, cause);
         assert_eq!(stream.log().durable_end(), 0);
     }
 }
