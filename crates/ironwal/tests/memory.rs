@@ -6,8 +6,12 @@
 //! the other tests would be counted too. For the same reason it is a single test.
 //!
 //! Each fault is what somebody could write who wants to do harm: a field with a value that promises
-//! much, under checksums that match.
+//! much, under checksums that match. And some of each kind that a disk makes (`it/rot/faults.rs`).
 #![allow(unsafe_code, clippy::cast_possible_truncation)]
+
+#[allow(dead_code)] // the other tests use all of it
+#[path = "it/rot/faults.rs"]
+mod faults;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -16,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fastrand::Rng;
+use faults::{Fault, Material, byte_faults, file_faults, sector_faults};
 use ironwal::{Error, ReadStrategy, SyncMode, Wal, WalOptions};
 
 /// The system's allocator, which also counts.
@@ -144,7 +149,7 @@ fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
 
 /// The logs that are damaged: singles and batches, in many segments and in one, compressed and not,
 /// some of it pruned into the archive; closed, and as a killed process leaves it.
-fn images() -> Vec<Image> {
+fn images(count_min: u64) -> Vec<Image> {
     let mut images = Vec::new();
     for (what, segment_len, compressed, closed) in [
         ("closed", 1 << 20, false, true),
@@ -164,7 +169,7 @@ fn images() -> Vec<Image> {
         let wal = Wal::new(options).unwrap();
         let mut rng = Rng::with_seed(7);
         let mut count = 0;
-        while count < 1200 {
+        while count < count_min {
             let entries: Vec<Vec<u8>> = (0..rng.usize(1..20))
                 .map(|_| vec![rng.u8(..4); [rng.usize(..40), rng.usize(..3000)][rng.usize(..2)]])
                 .collect();
@@ -367,6 +372,27 @@ fn check(image: &Image, what: &str, rng: &mut Rng) -> usize {
     most
 }
 
+/// Faults that nobody meant: about so many of each kind.
+fn check_rot(image: &Image, other: &Image, count: usize) -> usize {
+    let (files, foreign) = (image.files.clone(), other.files.clone());
+    let material = Material { files, foreign, older: Vec::new() };
+    let some = |faults: Vec<Fault>| {
+        let step = (faults.len() / count).max(1) | 1;
+        faults.into_iter().step_by(step)
+    };
+    let faults = some(byte_faults(&material)).chain(some(sector_faults(&material)));
+    let faults = faults.chain(file_faults(&material));
+    let check = |fault: Fault| {
+        let mut damaged = image.clone();
+        for (path, content) in fault.changes(&material) {
+            damaged.files.retain(|(file, _)| *file != path);
+            damaged.files.extend(content.map(|content| (path, content)));
+        }
+        check(&damaged, &fault.describe(&material), &mut Rng::with_seed(1))
+    };
+    faults.map(check).max().unwrap()
+}
+
 /// A watermark of a mebibyte that lists other streams up to its end, under a lock.
 fn check_watermark(image: &Image, rng: &mut Rng) -> usize {
     const WORDS: u64 = (1 << 20) / 8;
@@ -551,7 +577,7 @@ fn no_file_makes_us_allocate_more_than_the_bound() {
     #[cfg(feature = "sharded")]
     check_checkpoints();
     let mut most = check_forged_index();
-    for image in images() {
+    for image in images(1200) {
         if image.what == "closed" {
             most = most.max(check_forged_lengths(&image));
             most = most.max(check_watermark(&image, &mut Rng::with_seed(1)));
@@ -564,6 +590,10 @@ fn no_file_makes_us_allocate_more_than_the_bound() {
             let what = format!("seed {seed}: {}", what.join(", "));
             most = most.max(check(&damaged, &what, &mut rng));
         }
+    }
+    let small = images(40);
+    for (image, other) in small.iter().zip(images(30)) {
+        most = most.max(check_rot(image, &other, 20));
     }
     println!("{} KiB at most", most / 1024);
     // Whoever counts nothing would be content.

@@ -49,7 +49,7 @@ pub(crate) enum DamageKind {
     Table,
     /// A compressed payload contradicts itself.
     Compression,
-    /// Neither slot of the header can be read.
+    /// Neither slot of the header can be read, or the segment is an older one than those beside it.
     Header,
     /// The file is not there.
     Missing,
@@ -80,7 +80,9 @@ impl Damage {
             DamageKind::Frame(Fault::Payload { .. }) => "the checksum does not match",
             DamageKind::Table => "the table of the batch contradicts itself",
             DamageKind::Compression => "the compressed payload contradicts itself",
-            DamageKind::Header => "the header of the segment cannot be read",
+            DamageKind::Header => {
+                "the header of the segment cannot be read, or is older than the segments beside it"
+            }
             DamageKind::Missing => "the segment file is missing",
         }
     }

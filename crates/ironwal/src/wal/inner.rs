@@ -152,6 +152,7 @@ impl Inner {
         };
         let streams = inner.recover_all(dirs)?;
         inner.recover_checkpoints(&*inner.environment.storage, &inner.root_path)?;
+        inner.pass_over_numbers(&streams, &deletions.numbers)?;
         let storage = &*inner.environment.storage;
         inner.group.journal().adopt(journal::empty(storage, &inner.root_path, inner.salt, &found)?);
         deletions.finish(storage);

@@ -11,6 +11,7 @@ mod inner;
 mod iter;
 mod maintenance;
 mod names;
+mod numbers;
 pub(crate) mod own;
 pub(crate) mod range;
 mod read_only;

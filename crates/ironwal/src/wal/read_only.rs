@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::inner::{Catalogue, Inner};
+use super::numbers::refuse_copies_in;
 use super::root::{LOCK_NAME, read_root, refuse_legacy, sharding_in};
 use super::{Wal, names};
 use crate::commit;
@@ -114,7 +115,9 @@ impl Wal {
             watermark: Some(Arc::new(watermark)),
             journal_view: Some(Arc::new(view)),
         };
-        inner.wait_for_writer()?;
+        if inner.wait_for_writer()? {
+            refuse_copies_in(&*inner.environment.storage, &inner.root_path, inner.salt)?;
+        }
         Ok(Self { inner: Arc::new(inner) })
     }
 }
@@ -128,12 +131,14 @@ impl Inner {
         }
     }
 
-    /// Waits until whoever writes to the log tells what is committed.
-    fn wait_for_writer(&self) -> Result<()> {
-        let Some(watermark) = &self.watermark else { return Ok(()) };
+    /// Waits until whoever writes to the log tells what is committed, and says whether nobody does.
+    fn wait_for_writer(&self) -> Result<bool> {
+        let Some(watermark) = &self.watermark else { return Ok(false) };
         for _ in 0..LOOKS_MAX {
-            if watermark.look(None)? != Writing::Unknown {
-                return Ok(());
+            match watermark.look(None)? {
+                Writing::Unknown => {}
+                Writing::Nobody { .. } => return Ok(true),
+                Writing::Somebody { .. } => return Ok(false),
             }
             std::thread::sleep(PAUSE);
         }

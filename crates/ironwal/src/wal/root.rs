@@ -107,10 +107,22 @@ impl RootDir {
         Ok(())
     }
 
+    /// Gives out no number that a stream has: the root file may be an older one that somebody has put
+    /// back.
+    pub(super) fn pass_over(&mut self, number: u64) {
+        self.next_number = self.next_number.max(number.saturating_add(1));
+    }
+
     /// A stream number that was never given out before, whatever crashes.
     pub(crate) fn new_stream_number(&mut self, storage: &dyn Storage) -> Result<u64> {
-        if self.next_number == self.root.numbers_end {
-            let root = Root { numbers_end: self.root.numbers_end + NUMBERS_STEP, ..self.root };
+        if self.next_number >= self.root.numbers_end {
+            let Some(numbers_end) = self.next_number.checked_add(NUMBERS_STEP) else {
+                return Err(Error::Corruption(format!(
+                    "a file in {} says that all numbers of streams are used",
+                    self.path.display()
+                )));
+            };
+            let root = Root { numbers_end, ..self.root };
             // If it fails, the next call writes another file and gives that the name.
             replace(storage, &self.path, &root, &self.syncs)?;
             self.root = root;

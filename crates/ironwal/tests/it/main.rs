@@ -11,7 +11,6 @@ mod hooked;
 mod in_place;
 mod iterating;
 mod journal;
-mod journal_rot;
 mod journal_view;
 mod kill;
 mod model;

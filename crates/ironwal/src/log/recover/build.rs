@@ -2,7 +2,7 @@
 
 use super::found::Found;
 use crate::format::checksum::SegmentSeed;
-use crate::format::header::{FirstKept, HEADER_LEN};
+use crate::format::header::{FirstKept, HEADER_LEN, Slot};
 use crate::log::tail::{Limits, OpenSegment, Tail};
 use crate::log::write::{IdleSegment, Writer};
 use crate::log::{Identity, Log, Shared};
@@ -60,9 +60,12 @@ pub(super) fn build(
 /// What readers see of the segments.
 pub(super) fn readers(context: &Arc<ReadContext>, kept: &[(Found, Action)]) -> Vec<Arc<Segment>> {
     let mut segments = Vec::with_capacity(kept.len());
-    for (nth, (segment, action)) in kept.iter().enumerate() {
-        let later_first_id = kept.get(nth + 1).map(|(later, _)| later.first_id);
-        let reader = reader_for(context, segment, later_first_id);
+    for (nth, found) in kept.iter().enumerate() {
+        let (segment, action) = found;
+        let later = kept.get(nth + 1).map(|(later, _)| later);
+        let is_foreign = later.is_some_and(|later| is_from_before_a_cut(found, later));
+        let slot = segment.slot.filter(|_| !is_foreign).map(|(slot, _)| slot);
+        let reader = reader_for(context, segment, slot, later.map(|later| later.first_id));
         if segment.is_sealed() && *action != Action::Damaged {
             reader.set_proven();
         }
@@ -88,8 +91,25 @@ impl Found {
     }
 }
 
-fn reader_for(context: &Arc<ReadContext>, segment: &Found, later_first_id: Option<u64>) -> Segment {
-    let seed = segment.slot.map(|(slot, _)| {
+/// Whether a damaged segment is one from before a cut that the next one is from behind, for it does not
+/// say of itself that it ends where that begins: somebody has put back what it was before. Nobody knows
+/// from where on its entries are of the life that was cut off.
+fn is_from_before_a_cut((segment, action): &(Found, Action), later: &Found) -> bool {
+    let cut_number = |of: &Found| of.slot.map(|(slot, _)| slot.constants.cut_number);
+    let by_slot = segment.slot.map(|(slot, _)| slot.proof.next_id);
+    let own_end = segment.seal.map(|seal| seal.next_id).or(by_slot);
+    *action == Action::Damaged
+        && cut_number(segment) < cut_number(later)
+        && own_end != Some(later.first_id)
+}
+
+fn reader_for(
+    context: &Arc<ReadContext>,
+    segment: &Found,
+    slot: Option<Slot>,
+    later_first_id: Option<u64>,
+) -> Segment {
+    let seed = slot.map(|slot| {
         SegmentSeed::new(slot.constants.salt, slot.constants.stream_number, segment.first_id)
     });
     let end = segment.frames.end;
@@ -97,7 +117,7 @@ fn reader_for(context: &Arc<ReadContext>, segment: &Found, later_first_id: Optio
         Some(_) => later_first_id.map_or(end.next_id, |later| end.next_id.min(later)),
         None => later_first_id.unwrap_or(segment.first_id),
     };
-    let read_from = segment.slot.map_or(HEADER_LEN, |(_, _)| segment.index_known_from());
+    let read_from = slot.map_or(HEADER_LEN, |_| segment.index_known_from());
     let mut index = if read_from == HEADER_LEN { Index::empty() } else { Index::unread(read_from) };
     index.extend(&segment.frames.points);
     let extent = (end.synced_to, next_id);

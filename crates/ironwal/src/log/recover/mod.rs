@@ -23,8 +23,8 @@ use crate::format::seal::Seal;
 use crate::options::CorruptionPolicy;
 use crate::segment::index::Index;
 use crate::segment::recovery::{self, Action, Cut, Facts, Header, Next};
-use crate::segment::{Damage, ReadContext, Segment, path_of};
-use crate::storage::{DirEntry, Storage};
+use crate::segment::{Damage, ReadContext, Segment, first_id_of, path_of};
+use crate::storage::{DirEntry, EntryKind, Storage};
 use crate::sync::{Arc, OnceLock};
 use build::build;
 use found::{Found, list, mark_pruned, mark_stale, read_frames};
@@ -156,6 +156,20 @@ pub(crate) fn survey(
     let (next_id, end_lost) = build::end_of(&kept);
     let segments = segments.collect();
     Ok(Some(Survey { number, first_kept, next_id, durable, segments, end_lost }))
+}
+
+/// The number of the stream in `dir`, by the first header in it that can be read.
+pub(crate) fn number_in(storage: &dyn Storage, dir: &Path, salt: u64) -> Result<Option<u64>> {
+    for entry in storage.list(dir)? {
+        let Some(first_id) = first_id_of(&entry.name) else { continue };
+        if entry.kind == EntryKind::File {
+            let found = found::read_header(storage, dir.join(&entry.name), first_id, salt)?;
+            if let Some((slot, _)) = found.slot {
+                return Ok(Some(slot.constants.stream_number));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// What a segment file outside of its stream says of itself.

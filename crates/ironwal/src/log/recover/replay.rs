@@ -60,8 +60,8 @@ impl Replay<'_> {
                     .map(|piece| u64::from(piece.record.count))
                     .sum();
                 self.damaged(&format!(
-                    "the journal holds {entries} entries of stream number {number}, whose directory \
-                     is not there"
+                    "the journal holds {entries} entries of stream number {number}, of which no \
+                     directory has a segment that can be read"
                 ))?;
             }
         }
@@ -108,9 +108,10 @@ impl Replay<'_> {
 
     /// Reports damage; an error if the policy refuses it.
     fn damaged(&self, what: &str) -> Result<()> {
-        tracing::error!(root = %self.root.display(), "damage found while opening: {what}");
+        let what = format!("{}: {what}", self.root.display());
+        tracing::error!("damage found while opening: {what}");
         match self.policy {
-            CorruptionPolicy::Error => Err(Error::Corruption(what.to_string())),
+            CorruptionPolicy::Error => Err(Error::Corruption(what)),
             CorruptionPolicy::Truncate => Ok(()),
         }
     }
@@ -229,7 +230,8 @@ impl Target {
         let seed = SegmentSeed::new(replay.salt, self.number, segment.first_id);
         let offset = record.offset;
         let Some(bytes) = loss_of(record, seed) else {
-            return Err(Error::Corruption(format!("the journal speaks of {record:?}")));
+            let root = replay.root.display();
+            return Err(Error::Corruption(format!("the journal in {root} speaks of {record:?}")));
         };
         storage::write_all_at(file, &bytes, offset).map_err(|error| no_space(error, &segment.path))
     }

@@ -20,7 +20,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::model::{Checkpoint, see};
 use super::{open, options};
-use crate::rot::places;
+use crate::rot::faults::places;
 
 const SHARDS: u16 = 3;
 

@@ -17,9 +17,9 @@ use ironwal::storage::SimDisk;
 use ironwal::storage::sim::SimConfig;
 use ironwal::{CorruptionPolicy, Error, Journal, SyncMode, Wal, WalOptions, WriteStrategy};
 
+use super::faults::{every, places};
 use crate::journal_view::{self, Frame, JournalFile};
 use crate::model::{Setup, open_with_setup};
-use crate::rot::places;
 
 const ROOT: &str = "/log";
 
@@ -362,11 +362,6 @@ fn files(sample: &Sample) -> impl Iterator<Item = (usize, PathBuf, Vec<u8>)> {
         let content = sample.disk.contents(&path).ok()?;
         Some((nth, path, content))
     })
-}
-
-/// One in so many, unless all are wanted.
-fn every(few: usize) -> usize {
-    if std::env::var_os("IRONWAL_EVERY_BYTE").is_some() { 1 } else { few }
 }
 
 #[test]
