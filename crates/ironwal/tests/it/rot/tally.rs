@@ -31,9 +31,9 @@ impl Tally {
         self.counts.iter().map(|counts| counts[outcome as usize]).sum()
     }
 
-    /// A table, for those who try all faults.
+    /// A table.
     pub(super) fn print(&self, what: &str, took: Duration) {
-        eprintln!("{what}: {} minutes", took.as_secs().div_ceil(60));
+        eprintln!("{what}: {} seconds", took.as_secs());
         eprintln!("| {what} | tried | identical | errors | gaps | earlier |");
         for (kind, counts) in KINDS.iter().zip(&self.counts) {
             let [identical, earlier, gaps, errors] = counts;

@@ -77,6 +77,26 @@ fn an_older_version_of_the_newest_segment_passes_for_it() {
     assert!(seen.contains(&Outcome::Earlier) && seen.contains(&Outcome::Gap), "{seen:?}");
 }
 
+/// A segment that ends in a batch was cut through, and the stream went on in other segments. Then somebody
+/// put back the segment from before the cut. Opening knew that it does not fit the next one, and reported
+/// that; but readers stopped at the next segment's first id only between frames, so an iterator went
+/// through the old batch, over ids that stand in the next segment with other entries. And `get` read
+/// what had been cut off, as far as the old frames ended where the new ones had.
+#[test]
+fn a_segment_from_before_a_cut_is_damage() {
+    let sample = sample(samples::reshaped(), "cut, and gone on");
+    let segment = Path::new("/log/s/00000000000000000003.wal");
+    let mut gaps = 0;
+    for (content, (path, _)) in sample.material.older.iter().enumerate() {
+        if path == segment {
+            let outcome = outcome(&sample, &Fault::Older { content });
+            assert_ne!(outcome, Outcome::Earlier);
+            gaps += u32::from(outcome == Outcome::Gap);
+        }
+    }
+    assert!(gaps > 1, "{gaps}");
+}
+
 #[test]
 fn nobody_misses_a_file_of_the_archive() {
     let sample = sample(samples::reshaped(), "archived");
@@ -86,8 +106,9 @@ fn nobody_misses_a_file_of_the_archive() {
     }
 }
 
-/// Nothing in a segment names its stream but a number. Two directories of one number are seen; two that
-/// were exchanged are not.
+/// Nothing in a segment names its stream but a number. So a segment that somebody had copied over that of
+/// another stream was read as that stream's, entries and all; and after a kill the journal was replayed into
+/// one of the two. Now two directories of one number are seen. Two that were exchanged are not.
 #[test]
 fn streams_that_were_exchanged_are_read_under_each_others_names() {
     let sample = sample(samples::journaled(), "journal, killed");
@@ -115,8 +136,8 @@ fn streams_that_were_exchanged_are_read_under_each_others_names() {
     assert_eq!([first("a"), first("b")], [expected(1), expected(0)]);
 }
 
-/// A root file from before there were streams. Their numbers are not given out again: the journal would
-/// not know which of two streams a record is of.
+/// Somebody put back a root file from before there were streams. The next new stream got the number of one
+/// that was there, and the journal did not know any more which of the two a record is of.
 #[test]
 fn an_older_root_file_gives_out_no_number_again() {
     let sample = sample(samples::journaled(), "journal, killed");
