@@ -94,7 +94,10 @@ impl<'a> Archive<'a> {
             due = next.first_id();
             chain.push(next.clone());
         }
-        match unreadable {
+        // One that has lost its seal may end further on than its header knows, where the chain begins.
+        let is_without_end = |it: &&Examined| !it.is_sealed && it.first_id() < due;
+        let without_end = candidates.iter().find(is_without_end).map(|it| it.path.clone());
+        match unreadable.or(without_end) {
             Some(path) if due > 0 => Err(cannot_be_read(&path)),
             _ => {
                 chain.reverse();

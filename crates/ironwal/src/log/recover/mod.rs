@@ -178,8 +178,9 @@ pub(crate) struct Examined {
     pub(crate) path: PathBuf,
     pub(crate) slot: Slot,
     pub(crate) place: SlotPlace,
-    /// Where its frames end, and its ids.
+    /// Where its frames end, and its ids: by its seal or, without one, at least.
     pub(crate) end: Proof,
+    pub(crate) is_sealed: bool,
 }
 
 /// Reads the header and the seal of a full segment file; `None` if there is none of the log with
@@ -195,7 +196,8 @@ pub(crate) fn examine(
         Some(Seal { end: synced_to, next_id, digest, .. }) => Proof { synced_to, next_id, digest },
         None => found.frames.end,
     };
-    Ok(found.slot.map(|(slot, place)| Examined { path, slot, place, end }))
+    let is_sealed = found.seal.is_some();
+    Ok(found.slot.map(|(slot, place)| Examined { path, slot, place, end, is_sealed }))
 }
 
 impl Examined {

@@ -5,7 +5,8 @@
 //! What cannot be detected is damage to the last frame, which nothing proves, and a file that ends
 //! before its last frames: exactly those frames may be gone, each of them in all of its streams.
 //!
-//! Of the bytes of a file some are tried, or all with `IRONWAL_EVERY_BYTE=1`.
+//! Of the bytes of a file some are tried; with `IRONWAL_EVERY_BYTE=1` all but most of the zeros that fill up
+//! blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -66,7 +66,7 @@ fn try_all(sample: &Sample, faults: impl Iterator<Item = Fault>) -> Tally {
     tally
 }
 
-/// Tries one in so many of the faults of bytes and sectors, and all of those of whole files. What came of
+/// Tries one in so many of the faults of bytes and of mixed up sectors, and all of the others. What came of
 /// them is printed, for those who ask with `--nocapture`.
 fn sweep(what: &str, samples: &[Sample], few_bytes: usize, few_sectors: usize) -> Tally {
     let begin = Instant::now();
@@ -74,7 +74,10 @@ fn sweep(what: &str, samples: &[Sample], few_bytes: usize, few_sectors: usize) -
     for sample in samples {
         let material = &sample.material;
         let bytes = byte_faults(material).into_iter().step_by(every(few_bytes));
-        let sectors = sector_faults(material).into_iter().step_by(every(few_sectors));
+        let (zeroed, mixed): (Vec<Fault>, Vec<Fault>) = sector_faults(material)
+            .into_iter()
+            .partition(|fault| matches!(fault, Fault::Zeroed { .. }));
+        let sectors = zeroed.into_iter().chain(mixed.into_iter().step_by(every(few_sectors)));
         let tally = try_all(sample, bytes.chain(sectors).chain(file_faults(material)));
         // A judge who never finds anything, or for whom everything is in doubt, is none.
         for outcome in [Outcome::Identical, Outcome::Gap, Outcome::Refused] {

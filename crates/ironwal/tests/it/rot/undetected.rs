@@ -106,6 +106,16 @@ fn nobody_misses_a_file_of_the_archive() {
     }
 }
 
+/// Two sectors of an archived segment changed places: its newest slot and its seal were gone, and the older
+/// slot knew of fewer entries. So it did not lead up to the stream, and restoring left it out in silence.
+#[test]
+fn an_archived_segment_that_has_lost_its_seal_is_not_left_out() {
+    let sample = sample(samples::reshaped(), "archived");
+    let file = file(&sample, "/archive/s/00000000000000000003.wal");
+    let swapped = Fault::Swapped { file, sectors: (0, 16) };
+    assert_eq!(outcome(&sample, &swapped), Outcome::Refused);
+}
+
 /// Nothing in a segment names its stream but a number. So a segment that somebody had copied over that of
 /// another stream was read as that stream's, entries and all; and after a kill the journal was replayed into
 /// one of the two. Now two directories of one number are seen. Two that were exchanged are not.

@@ -5,7 +5,7 @@
 //! What cannot be detected is what `docs/durability.md` lists: of a process that was killed, damage to
 //! the checkpoint that was created last, and the newest file cut short.
 //!
-//! `IRONWAL_EVERY_BYTE=1` tries also each of the zeros that fill up blocks.
+//! Of the zeros that fill up blocks only some are tried here; `rot/` tries all, in every file of a sharded log.
 
 use std::fmt;
 use std::path::PathBuf;
