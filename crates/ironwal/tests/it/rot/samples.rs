@@ -265,6 +265,7 @@ const PLAIN: Setup = Setup {
     journal: Journal::Auto,
     journal_len_max: 64 * 1024,
     write_strategy: WriteStrategy::Auto,
+    sync_ms: 0,
 };
 
 /// A directory that `write` makes; another one, of another salt, comes to be in the same way.

@@ -6,7 +6,7 @@ use super::failure::{Failure, fails};
 use super::{INTERVAL, Run};
 
 /// How many runs are tried at most.
-const RUNS_MAX: u32 = 3000;
+const RUNS_MAX: u32 = 1000;
 
 /// Leaves out steps of a run that failed, as long as what is left fails at the same place. Returns
 /// what is left, and how it fails.
