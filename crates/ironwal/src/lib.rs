@@ -22,6 +22,8 @@ mod wal;
 #[cfg(feature = "sharded")]
 pub mod sharded;
 
+pub mod inspect;
+
 pub use environment::{Environment, Journal, Maintenance, WriteStrategy};
 pub use error::{Error, Result};
 pub use format::{FORMAT_VERSION, MAX_FRAME_LEN};

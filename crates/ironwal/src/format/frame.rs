@@ -12,7 +12,7 @@
 //! | index | u32 | id of the first entry, less the first id of the segment |
 //! | count | u32 | number of entries |
 //! | synced | u32 | how far this segment was synced when the frame was staged, in units of 8 bytes |
-//! | kind | u8 | 1: entries; 2: entries that were lost with the journal |
+//! | kind | u8 | 1: entries; 2: entries that were lost, with the journal or to a repair |
 //! | flags | u8 | bit 0: the payload is compressed; bit 1: the data is checked in pieces; bit 2: the ends are short; the others are 0 |
 //! | check | u16 | the upper half of the seeded CRC-32C over the bytes from `length` to `flags` |
 //! | payload | | the ends of the entries, the sums of the pieces, the data: [`payload`](super::payload) |

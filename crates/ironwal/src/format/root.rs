@@ -29,7 +29,8 @@ use super::{BLOCK_LEN, Unreadable};
 /// The bytes of the file.
 pub(crate) const ROOT_LEN: usize = 8192;
 
-const COPY_LEN: usize = 64;
+/// The bytes of a copy that are not filled up with zeros.
+pub(crate) const COPY_LEN: usize = 64;
 const MAGIC: [u8; 8] = *b"IRONWAL\0";
 
 /// What holds for the whole log.

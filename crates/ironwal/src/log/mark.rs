@@ -24,7 +24,7 @@ use crate::storage::{Lock, SharedWords, Storage};
 use crate::sync::{Arc, Mutex, lock};
 
 /// The name of the file in the root.
-const NAME: &str = ".ironwal.watermark";
+pub(crate) const NAME: &str = ".ironwal.watermark";
 
 const COUNT: usize = 0;
 const EPOCH: usize = 1;

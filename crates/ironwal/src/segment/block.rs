@@ -33,8 +33,8 @@ const BLOCK_OVERHEAD: u64 = 128;
 
 /// A valid frame, its payload uncompressed and its table whole.
 #[derive(Debug, Clone)]
-pub(super) struct Decoded {
-    pub(super) ids: Range<u64>,
+pub(crate) struct Decoded {
+    pub(crate) ids: Range<u64>,
     pub(super) layout: Layout,
     pub(super) payload: Bytes,
     /// Whether the payload is memory of its own, and no slice of what was read.
@@ -44,7 +44,7 @@ pub(super) struct Decoded {
 impl Decoded {
     /// Decodes a frame that the scanner found. What the inner error says contradicts a checksum
     /// that matches.
-    pub(super) fn read(
+    pub(crate) fn read(
         source: &mut FileSource,
         frame: &Frame,
         first_id: u64,
@@ -72,7 +72,7 @@ impl Decoded {
     }
 
     /// The entry with this id, if it is one of the frame's.
-    pub(super) fn entry(&self, id: u64) -> Option<Bytes> {
+    pub(crate) fn entry(&self, id: u64) -> Option<Bytes> {
         let nth = u32::try_from(id.checked_sub(self.ids.start)?).ok()?;
         self.layout.entry(&self.payload, nth).map(|range| self.payload.slice(range))
     }

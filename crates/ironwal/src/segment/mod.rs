@@ -26,7 +26,7 @@ pub(crate) mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use block::Backwards;
+pub(crate) use block::{Backwards, Decoded};
 pub(crate) use context::ReadContext;
 pub(crate) use cursor::Cursor;
 pub(crate) use find::Finder;

@@ -74,7 +74,7 @@ impl Damage {
             DamageKind::Frame(Fault::Short) => "the file is cut short",
             DamageKind::Frame(Fault::Header) => "there is no frame where one was",
             DamageKind::Frame(Fault::Lost) => {
-                "the entries were lost with the journal; they cannot be read any more"
+                "the entries were lost with the journal, or given up by a repair"
             }
             DamageKind::Frame(Fault::RawLength) => "the uncompressed length is impossible",
             DamageKind::Frame(Fault::Payload { .. }) => "the checksum does not match",

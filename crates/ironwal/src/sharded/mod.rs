@@ -39,7 +39,7 @@
 
 mod checkpoints;
 mod index;
-mod record;
+pub(crate) mod record;
 mod replay;
 mod router;
 
@@ -54,7 +54,7 @@ use crate::sync::{Arc, OnceLock};
 use crate::wal::own::Sharding;
 use crate::wal::{Stream, Wal, WalIdIterator, WalIterator};
 use checkpoints::Checkpoints;
-use router::ROUTING;
+pub(crate) use router::ROUTING;
 
 /// How the names of the shards' streams begin.
 const SHARD_PREFIX: &str = "shard_";

@@ -55,6 +55,19 @@ pub(super) enum Record {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Checkpoint(Arc<[u8]>);
 
+/// Whether an entry of the log of checkpoints is valid.
+pub(crate) fn is_record(entry: &[u8]) -> bool {
+    Record::decode(entry).is_some()
+}
+
+/// The number of shards in an entry of the log of checkpoints, if it is a checkpoint.
+pub(crate) fn shard_count_in(entry: &[u8]) -> Option<u16> {
+    match Record::decode(entry)? {
+        Record::Checkpoint(checkpoint) | Record::Copy(checkpoint) => Some(checkpoint.shard_count()),
+        Record::Closing { .. } => None,
+    }
+}
+
 impl Record {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {

@@ -12,7 +12,7 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
 /// The number of this algorithm in the root file.
-pub(super) const ROUTING: u16 = 1;
+pub(crate) const ROUTING: u16 = 1;
 
 /// The shard of a key, out of `shard_count`, which is at least 1.
 pub(super) fn route(key: &[u8], shard_count: u16) -> u16 {

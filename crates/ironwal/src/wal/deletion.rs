@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::segment::DELETED_PREFIX;
-use crate::storage::{EntryKind, Storage};
+use crate::storage::{DirEntry, EntryKind, Storage};
 
 /// How the name of a directory ends that was found about to be deleted.
 const AGAIN: &str = ".again";
@@ -68,6 +68,14 @@ impl Deletions {
     }
 }
 
+/// The number of the stream whose directory this was, with its digits, if its deletion was interrupted.
+pub(crate) fn deleted(entry: &DirEntry) -> Option<(&str, u64)> {
+    let number = entry.name.to_str()?.strip_prefix(DELETED_PREFIX)?;
+    let digits = number.trim_end_matches(AGAIN);
+    let number = digits.parse().ok()?;
+    (entry.kind == EntryKind::Dir).then_some((digits, number))
+}
+
 /// Finds the streams whose deletion was interrupted, and makes it durable that they are gone.
 ///
 /// The process that renamed one may have seen the sync of that fail, after which another sync says
@@ -77,14 +85,7 @@ pub(super) fn confirm_deletions(storage: &dyn Storage, root: &Path) -> Result<De
     let entries = storage.list(root)?;
     let mut taken: BTreeSet<OsString> = entries.iter().map(|entry| entry.name.clone()).collect();
     for entry in &entries {
-        let Some(number) = entry.name.to_str().and_then(|name| name.strip_prefix(DELETED_PREFIX))
-        else {
-            continue;
-        };
-        let digits = number.trim_end_matches(AGAIN);
-        if entry.kind == EntryKind::Dir
-            && let Ok(number) = digits.parse::<u64>()
-        {
+        if let Some((digits, number)) = deleted(entry) {
             numbers.push(number);
             // One that could not be deleted may be in the way: the stream was restored since, and
             // deleted again.

@@ -3,20 +3,20 @@
 mod archive;
 mod batch;
 mod cut;
-mod deletion;
+pub(crate) mod deletion;
 pub(crate) mod follow;
 #[cfg(feature = "sharded")]
 pub(crate) mod for_sharded;
 mod inner;
 mod iter;
 mod maintenance;
-mod names;
+pub(crate) mod names;
 mod numbers;
 pub(crate) mod own;
 pub(crate) mod range;
 mod read_only;
-mod reshape;
-mod root;
+pub(crate) mod reshape;
+pub(crate) mod root;
 mod stats;
 mod stream;
 mod submit;

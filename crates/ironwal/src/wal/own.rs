@@ -13,7 +13,7 @@ use crate::storage::{EntryKind, Storage};
 use crate::sync::Arc;
 
 /// The directory of the log of checkpoints. No user's stream has it: theirs do not begin with a dot.
-pub(super) const CHECKPOINTS: &str = ".checkpoints";
+pub(crate) const CHECKPOINTS: &str = ".checkpoints";
 
 /// Of the log of checkpoints, whatever the options say: each is on stable storage when it is
 /// acknowledged, and segments are of the default size, for they are not there to be pruned.
@@ -62,7 +62,7 @@ impl Inner {
 }
 
 /// The directory of the log of checkpoints, if there is one.
-pub(super) fn checkpoints_dir(storage: &dyn Storage, root: &Path) -> Result<Option<PathBuf>> {
+pub(crate) fn checkpoints_dir(storage: &dyn Storage, root: &Path) -> Result<Option<PathBuf>> {
     let is_it = |name: &OsStr, kind| kind == EntryKind::Dir && name == CHECKPOINTS;
     let is_there = storage.list(root)?.iter().any(|entry| is_it(&entry.name, entry.kind));
     Ok(is_there.then(|| root.join(CHECKPOINTS)))

@@ -14,7 +14,7 @@ use crate::storage::{self, DirEntry, EntryKind, Storage};
 use crate::sync::{Arc, PoisonError, lock};
 
 /// How the names of directories begin in which streams are put together that are being restored.
-const RESTORED_PREFIX: &str = ".restored.";
+pub(crate) const RESTORED_PREFIX: &str = ".restored.";
 
 /// Which entries are pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,10 +16,10 @@ use crate::sync::Arc;
 use crate::wal::names;
 use crate::wal::own::Sharding;
 
-const ROOT_NAME: &str = ".ironwal";
-const UNFINISHED_ROOT_NAME: &str = ".ironwal.tmp";
+pub(crate) const ROOT_NAME: &str = ".ironwal";
+pub(crate) const UNFINISHED_ROOT_NAME: &str = ".ironwal.tmp";
 /// The file that whoever writes to the log has locked.
-pub(super) const LOCK_NAME: &str = ".ironwal.lock";
+pub(crate) const LOCK_NAME: &str = ".ironwal.lock";
 
 /// A file that every stream directory of version 0.6 has.
 const LEGACY_INDEX_NAME: &str = "segments.idx";
@@ -28,7 +28,7 @@ const LEGACY_INDEX_NAME: &str = "segments.idx";
 const READ_TRIES: u32 = 100;
 
 /// How many stream numbers are taken from the root file at a time.
-const NUMBERS_STEP: u64 = 1024;
+pub(crate) const NUMBERS_STEP: u64 = 1024;
 
 /// The root directory, locked for writing.
 #[derive(Debug)]
@@ -164,7 +164,7 @@ pub(super) fn read_root(storage: &dyn Storage, path: &Path) -> Result<Option<Roo
 }
 
 /// A directory of version 0.6 is left as it is.
-pub(super) fn refuse_legacy(storage: &dyn Storage, root: &Path) -> Result<()> {
+pub(crate) fn refuse_legacy(storage: &dyn Storage, root: &Path) -> Result<()> {
     if any_file_below(storage, root, |name| name == LEGACY_INDEX_NAME)? {
         return Err(Error::LegacyDirectory(root.to_path_buf()));
     }
@@ -184,7 +184,7 @@ fn refuse_orphans(storage: &dyn Storage, root: &Path) -> Result<()> {
 }
 
 /// Whether a directory in the root holds a file with such a name.
-fn any_file_below(
+pub(crate) fn any_file_below(
     storage: &dyn Storage,
     root: &Path,
     wanted: impl Fn(&OsStr) -> bool,

@@ -67,6 +67,12 @@ fn sharded_directories_of_version_1_are_opened() {
     });
 }
 
+/// The directory of this kind, on a disk of its own.
+pub(crate) fn directory(name: &str) -> SimDisk {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
+    from_text(&std::fs::read_to_string(path.join(name).with_extension("txt")).unwrap())
+}
+
 fn look_at(kind: &Kind) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
     let path = path.join(kind.name).with_extension("txt");

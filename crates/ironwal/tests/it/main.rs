@@ -9,6 +9,7 @@ mod following;
 mod golden;
 mod hooked;
 mod in_place;
+mod inspect;
 mod iterating;
 mod journal;
 mod journal_view;

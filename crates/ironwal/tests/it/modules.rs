@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// In the order of `lib.rs`.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "error",
     "format",
     "options",
@@ -17,6 +17,7 @@ const ORDER: [&str; 11] = [
     "commit",
     "wal",
     "sharded",
+    "inspect",
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

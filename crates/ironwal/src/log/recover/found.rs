@@ -8,6 +8,7 @@ use super::repair::renamed;
 use super::view::View;
 use crate::error::Result;
 use crate::format::checksum::SegmentSeed;
+use crate::format::fields::u64_at;
 use crate::format::header::{FirstKept, HEADER_LEN, Proof, SLOT_LEN, Slot, SlotPlace};
 use crate::format::scan::Extent;
 use crate::format::seal::{Point, Seal};
@@ -15,7 +16,6 @@ use crate::format::{BLOCK_LEN, Unreadable};
 use crate::segment::reader::read_seal;
 use crate::segment::recovery::{self, Cut, Header, Tail};
 use crate::segment::source::{FileSource, Handle};
-use crate::segment::unwritten::end_of;
 use crate::segment::walk::{WALK_READ_LEN, Walk};
 use crate::segment::{
     DELETED_PREFIX, Damage, UNFINISHED_COPY, UNFINISHED_NAME, Unwritten, first_id_of,
@@ -24,38 +24,42 @@ use crate::storage::{self, DirEntry, EntryKind, OpenMode, Storage};
 use crate::sync::Arc;
 
 /// One segment file, as it was found.
-pub(in crate::log) struct Found {
-    pub(in crate::log) first_id: u64,
-    pub(in crate::log) path: PathBuf,
-    pub(in crate::log) file_len: u64,
-    pub(in crate::log) header: Header,
+pub(crate) struct Found {
+    pub(crate) first_id: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) file_len: u64,
+    pub(crate) header: Header,
     /// What the header says, or what the seal repeats of it.
-    pub(in crate::log) slot: Option<(Slot, SlotPlace)>,
+    pub(crate) slot: Option<(Slot, SlotPlace)>,
     /// The version of a header that is newer than we are.
-    pub(in crate::log) newer: u32,
-    pub(in crate::log) seal: Option<Seal>,
-    pub(in crate::log) cut: Cut,
+    pub(crate) newer: u32,
+    pub(crate) seal: Option<Seal>,
+    pub(crate) cut: Cut,
     /// What was found of its frames.
-    pub(in crate::log) frames: Frames,
+    pub(crate) frames: Frames,
     /// Frames that are durable elsewhere and not in the file yet.
-    pub(in crate::log) unwritten: Option<Arc<Unwritten>>,
+    pub(crate) unwritten: Option<Arc<Unwritten>>,
+    /// Where loss frames are among these.
+    pub(crate) lost: Vec<u64>,
+    /// Which slots cannot be read.
+    pub(crate) bad_slots: [bool; 2],
 }
 
 /// The frames of a segment, read as far as they had to be.
 #[derive(Clone)]
-pub(in crate::log) struct Frames {
-    pub(super) tail: Tail,
-    pub(super) proof: recovery::Proof,
+pub(crate) struct Frames {
+    pub(crate) tail: Tail,
+    pub(crate) proof: recovery::Proof,
     /// Where they end; frames below are there or reported.
-    pub(super) end: Proof,
+    pub(crate) end: Proof,
     /// Everything below this offset was durable before.
-    pub(super) proven_end: u64,
+    pub(crate) proven_end: u64,
     /// The index, as far as frames were read.
-    pub(super) points: Vec<Point>,
+    pub(crate) points: Vec<Point>,
     /// The first damage that was seen.
-    pub(super) damage: Option<Damage>,
+    pub(crate) damage: Option<Damage>,
     /// Whether nothing has to be done for them to be durable.
-    pub(super) durable: bool,
+    pub(crate) durable: bool,
 }
 
 /// All segments in the directory, oldest first, with their headers and seals; and the files that
@@ -94,7 +98,7 @@ pub(super) fn list(
     Ok((found, doomed))
 }
 
-fn is_doomed(entry: &DirEntry) -> bool {
+pub(super) fn is_doomed(entry: &DirEntry) -> bool {
     // By the list, for to unlink what is not there costs every stream two system calls.
     let is_ours = |name: &str| {
         name == UNFINISHED_NAME || name == UNFINISHED_COPY || name.starts_with(DELETED_PREFIX)
@@ -102,8 +106,23 @@ fn is_doomed(entry: &DirEntry) -> bool {
     entry.kind == EntryKind::File && entry.name.to_str().is_some_and(is_ours)
 }
 
+/// The salt under which a segment was written, by what is whole of its header or its seal.
+pub(crate) fn salt_in(storage: &dyn Storage, path: &Path, first_id: u64) -> Result<Option<u64>> {
+    let file = storage.open(path, OpenMode::Read)?;
+    for offset in [0, BLOCK_LEN] {
+        let mut bytes = [0; SLOT_LEN];
+        let filled = storage::read_up_to(&*file, &mut bytes, offset)?;
+        let salt = u64_at(&bytes, 16);
+        if Slot::decode(&bytes[..filled], salt, first_id).is_ok() {
+            return Ok(Some(salt));
+        }
+    }
+    let seal = read_seal(&file, file.len()?, None, first_id)?;
+    Ok(seal.map(|seal| seal.constants.salt))
+}
+
 /// One segment, with its header and its seal.
-pub(in crate::log) fn read_header(
+pub(crate) fn read_header(
     storage: &dyn Storage,
     path: PathBuf,
     first_id: u64,
@@ -116,7 +135,9 @@ pub(in crate::log) fn read_header(
         let filled = storage::read_up_to(&*file, &mut bytes, offset)?;
         Ok(Slot::decode(&bytes[..filled], salt, first_id))
     };
-    let merged = Slot::merge(slot_at(0)?, slot_at(BLOCK_LEN)?);
+    let slots = [slot_at(0)?, slot_at(BLOCK_LEN)?];
+    let bad_slots = slots.map(|slot| slot.is_err());
+    let merged = Slot::merge(slots[0], slots[1]);
     // Both blocks were durable before the file had its name.
     let merged = if file_len < HEADER_LEN { Err(Unreadable::Damaged) } else { merged };
     let seal = read_seal(&file, file_len, Some(salt), first_id)?;
@@ -136,8 +157,22 @@ pub(in crate::log) fn read_header(
     };
     let frames = Frames::unread(first_id, slot.map(|(slot, _)| slot));
     let cut = Cut::Current;
-    let unwritten = None;
-    Ok(Found { first_id, path, file_len, header, slot, newer, seal, cut, frames, unwritten })
+    let (unwritten, lost) = (None, Vec::new());
+    let found = Found {
+        first_id,
+        path,
+        file_len,
+        header,
+        slot,
+        newer,
+        seal,
+        cut,
+        frames,
+        unwritten,
+        lost,
+        bad_slots,
+    };
+    Ok(found)
 }
 
 impl Frames {
@@ -273,14 +308,18 @@ fn scan(storage: &dyn Storage, segment: &Found, slot: Slot, frames: &mut Frames)
 
 impl Found {
     /// Takes what the journal holds of the segment as if its file did.
-    pub(super) fn lay_over(&mut self, storage: &dyn Storage, view: &View) -> Result<()> {
+    pub(super) fn lay_over(&mut self, view: &View) -> Result<()> {
         let Some((slot, _)) = self.slot else { return Ok(()) };
-        let file = storage.open(&self.path, OpenMode::Read)?;
-        let pieces = view.pieces(slot.constants.stream_number, self.first_id, &*file)?;
-        let Some(last) = pieces.last() else { return Ok(()) };
-        self.file_len = self.file_len.max(end_of(last));
+        let shares = view.shares_of(self, slot.constants.stream_number)?;
+        let Some(last) = shares.last() else { return Ok(()) };
+        self.file_len = self.file_len.max(Proof::behind(last.record).synced_to);
         let unwritten = Arc::new(Unwritten::default());
-        pieces.into_iter().for_each(|(offset, bytes)| unwritten.push(offset, bytes));
+        for share in shares {
+            if share.lost {
+                self.lost.push(share.record.offset);
+            }
+            unwritten.push(share.record.offset, share.bytes);
+        }
         self.unwritten = Some(unwritten);
         Ok(())
     }
@@ -294,6 +333,18 @@ impl Found {
         limit: u64,
         proven: Proof,
     ) -> Result<Walk> {
+        let (mut source, extent) = self.source(storage, start, limit, proven)?;
+        Ok(Walk::over(&mut source, extent, start.digest)?)
+    }
+
+    /// The bytes of the same walk.
+    pub(crate) fn source(
+        &self,
+        storage: &dyn Storage,
+        start: Proof,
+        limit: u64,
+        proven: Proof,
+    ) -> Result<(FileSource, Extent)> {
         let constants = self.slot.map(|(slot, _)| slot.constants);
         let (salt, number) = constants.map_or((0, 0), |it| (it.salt, it.stream_number));
         let extent = Extent {
@@ -307,8 +358,7 @@ impl Found {
         };
         let file = Handle::File(storage.open(&self.path, OpenMode::Read)?);
         let source = FileSource::new(file, WALK_READ_LEN, limit);
-        let mut source = source.with_unwritten(self.unwritten.clone());
-        Ok(Walk::over(&mut source, extent, start.digest)?)
+        Ok((source.with_unwritten(self.unwritten.clone()), extent))
     }
 
     /// Whether the frames, and the seal, still are what was found.

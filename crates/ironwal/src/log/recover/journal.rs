@@ -34,7 +34,7 @@ use crate::storage::{self, File, OpenMode, Storage};
 use crate::sync::Arc;
 
 /// How the files are called.
-const NAMES: [&str; 2] = [".journal.0", ".journal.1"];
+pub(crate) const NAMES: [&str; 2] = [".journal.0", ".journal.1"];
 
 /// The name that they have while they are made, or made again.
 const UNFINISHED_SUFFIX: &str = ".tmp";
@@ -77,18 +77,18 @@ pub(crate) fn begin_generation(file: &dyn File, header: JournalHeader) -> io::Re
 #[derive(Debug)]
 pub(crate) struct FoundJournal {
     /// In the order of their generations.
-    pub(super) files: Vec<FoundFile>,
-    pub(super) resolved: Resolved,
+    pub(crate) files: Vec<FoundFile>,
+    pub(crate) resolved: Resolved,
 }
 
 /// One of its files.
 #[derive(Debug)]
-pub(super) struct FoundFile {
+pub(crate) struct FoundFile {
     nth: usize,
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     pub(super) header: JournalHeader,
-    pub(super) len: u64,
-    frames: Vec<FoundFrame>,
+    pub(crate) len: u64,
+    pub(crate) frames: Vec<FoundFrame>,
 }
 
 /// The journal's files, which hold nothing.
@@ -193,6 +193,11 @@ impl FoundJournal {
         frames.is_empty() && lost.is_empty() && *unknown == 0
     }
 
+    /// At least how many frames are lost of which nobody knows what was in them.
+    pub(crate) fn unknown(&self) -> u64 {
+        self.resolved.unknown
+    }
+
     /// The bytes of a share, as far as they are there, from an offset in a file.
     fn read_share(
         &self,
@@ -215,7 +220,7 @@ impl FoundJournal {
     }
 
     /// What it holds of every segment, by the numbers of the streams and the first ids.
-    pub(super) fn pieces(&self) -> BTreeMap<u64, BTreeMap<u64, Pieces>> {
+    pub(crate) fn pieces(&self) -> BTreeMap<u64, BTreeMap<u64, Pieces>> {
         let mut wanted: BTreeMap<u64, BTreeMap<u64, Pieces>> = BTreeMap::new();
         let lost = self.resolved.lost.iter().map(|lost| (lost.record, None));
         let shares = self.resolved.shares.iter();
@@ -257,12 +262,12 @@ impl FoundJournal {
 }
 
 /// What the journal holds of one segment, in the order of the offsets.
-pub(super) type Pieces = BTreeMap<u64, Piece>;
+pub(crate) type Pieces = BTreeMap<u64, Piece>;
 
 /// What stands, or should, at one place of a segment.
 #[derive(Debug, Clone)]
-pub(super) struct Piece {
-    pub(super) record: Record,
+pub(crate) struct Piece {
+    pub(crate) record: Record,
     /// Where its bytes are in the journal: the file, the offset; `None`: they are lost.
     place: Option<(usize, u64)>,
 }

@@ -5,7 +5,7 @@
 //! in the middle leaves facts from which the next recovery comes to the same end.
 
 mod build;
-pub(super) mod found;
+pub(crate) mod found;
 pub(crate) mod journal;
 mod repair;
 pub(crate) mod replay;
@@ -27,9 +27,10 @@ use crate::segment::{Damage, ReadContext, Segment, first_id_of, path_of};
 use crate::storage::{DirEntry, EntryKind, Storage};
 use crate::sync::{Arc, OnceLock};
 use build::build;
-use found::{Found, list, mark_pruned, mark_stale, read_frames};
+use found::{Found, is_doomed, list, mark_pruned, mark_stale, read_frames};
 pub(crate) use repair::Keep;
-use repair::{as_renamed, finish_renaming, repair};
+pub(crate) use repair::{as_renamed, renamed};
+use repair::{finish_renaming, repair};
 use view::View;
 
 /// Opens the stream in `dir`, or returns `None` if there is no segment of ours in it.
@@ -69,12 +70,27 @@ pub(crate) fn recover(
 }
 
 /// The facts, and what they lead to.
-struct Plan {
-    found: Vec<Found>,
-    actions: Vec<Action>,
-    first_kept: FirstKept,
+pub(crate) struct Plan {
+    pub(crate) found: Vec<Found>,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) first_kept: FirstKept,
     /// Files that have no use any more.
-    doomed: Vec<PathBuf>,
+    pub(crate) doomed: Vec<PathBuf>,
+}
+
+/// Whether this is a file, in the directory of a stream, that an interrupted operation left behind.
+pub(crate) fn is_temporary(entry: &DirEntry) -> bool {
+    is_doomed(entry) || (entry.kind == EntryKind::File && renamed(&entry.name).is_some())
+}
+
+/// The plan of somebody who only looks.
+pub(crate) fn plan_of(
+    storage: &dyn Storage,
+    dir: &Path,
+    salt: u64,
+    view: Option<&View>,
+) -> Result<Option<Plan>> {
+    plan(storage, dir, as_renamed(storage.list(dir)?), salt, view)
 }
 
 /// Gathers the facts about the stream in `dir` and decides; changes nothing. What is in the journal is
@@ -92,7 +108,7 @@ fn plan(
     }
     if let Some(view) = view {
         for segment in &mut found {
-            segment.lay_over(storage, view)?;
+            segment.lay_over(view)?;
         }
     }
     mark_stale(&mut found);
@@ -136,7 +152,7 @@ pub(crate) fn survey(
 ) -> Result<Option<Survey>> {
     let storage = &**context.storage();
     view.refresh()?;
-    let plan = plan(storage, dir, as_renamed(storage.list(dir)?), salt, Some(view))?;
+    let plan = plan_of(storage, dir, salt, Some(view))?;
     let Some(Plan { found, actions, first_kept, .. }) = plan else { return Ok(None) };
     let number = found.iter().find_map(|segment| segment.slot);
     let number = number.map(|(slot, _)| slot.constants.stream_number);

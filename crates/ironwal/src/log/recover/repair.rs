@@ -121,7 +121,7 @@ pub(super) fn finish_renaming(storage: &dyn Storage, dir: &Path) -> Result<Vec<D
 }
 
 /// The same for somebody who only reads: without the file from before the cut.
-pub(super) fn as_renamed(mut entries: Vec<DirEntry>) -> Vec<DirEntry> {
+pub(crate) fn as_renamed(mut entries: Vec<DirEntry>) -> Vec<DirEntry> {
     let renamed: Vec<_> =
         entries.iter().filter_map(|entry| renamed(&entry.name)).map(str::to_string).collect();
     entries.retain(|entry| renamed.iter().all(|name| entry.name != name.as_str()));
@@ -129,7 +129,7 @@ pub(super) fn as_renamed(mut entries: Vec<DirEntry>) -> Vec<DirEntry> {
 }
 
 /// The name of a segment that is being given its name again.
-pub(super) fn renamed(name: &OsStr) -> Option<&str> {
+pub(crate) fn renamed(name: &OsStr) -> Option<&str> {
     let name = name.to_str()?.strip_prefix(RENAMED_PREFIX)?;
     first_id_of(name.as_ref()).map(|_| name)
 }

@@ -166,12 +166,12 @@ impl Target {
             let segment = self.segments.iter().find(|segment| segment.first_id == *first_id);
             let last = pieces.values().last();
             let ids_end = last.map_or(0, |piece| piece.record.ids().end);
-            match segment {
-                Some(segment) if segment.slot.is_some() => {
+            let has_header = segment.map(|segment| segment.slot.is_some());
+            match (Fate::of(has_header, ids_end, self.first_kept), segment) {
+                (Fate::Written, Some(segment)) => {
                     self.replay_into(replay, journal, segment, pieces)?;
                 }
-                // Its file was pruned, and so is everything in it.
-                None if ids_end <= self.first_kept.id => {}
+                (Fate::Pruned, _) => {}
                 _ => replay.damaged(&format!(
                     "the journal holds entries up to {ids_end} of the segment {first_id} in {}, which \
                      cannot be read",
@@ -196,7 +196,7 @@ impl Target {
         let mut reached: Option<Proof> = None;
         for piece in pieces.values() {
             let record = piece.record;
-            if journal.resolved.unknown > 0 {
+            if journal.unknown() > 0 {
                 self.fill_gap(replay, segment, &*file, reached, record)?;
             }
             match journal.share(storage, piece, seed, &*file)? {
@@ -205,8 +205,7 @@ impl Target {
                 }
                 None => self.lose(replay, segment, &*file, record)?,
             }
-            let (synced_to, next_id) = (record.offset + record.len, record.ids().end);
-            reached = Some(Proof { synced_to, next_id, digest: 0 });
+            reached = Some(Proof::behind(record));
         }
         Ok(file.sync()?)
     }
@@ -246,26 +245,69 @@ impl Target {
         reached: Option<Proof>,
         record: Record,
     ) -> Result<()> {
-        let Some((slot, _)) = segment.slot else { return Ok(()) };
-        // Damage to what is proven is not the journal's, and entries behind it may be there.
-        let further = reached.filter(|reached| reached.synced_to > slot.proof.synced_to);
-        let start = further.unwrap_or(slot.proof);
-        if start.synced_to >= record.offset {
-            return Ok(());
+        match missing_before(&**replay.storage, segment, reached, record)? {
+            Some(lost) => self.lose(replay, segment, file, lost),
+            None => Ok(()),
         }
-        let walk = segment.walk(&**replay.storage, start, record.offset, start)?;
-        let (from, ids_from) = (walk.end.synced_to, walk.end.next_id);
-        let ids = record.ids();
-        let (Ok(index), Ok(count)) = (
-            u32::try_from(ids_from.saturating_sub(segment.first_id)),
-            u32::try_from(ids.start.saturating_sub(ids_from)),
-        ) else {
-            return Ok(());
-        };
-        if from >= record.offset || count == 0 {
-            return Ok(());
+    }
+}
+
+/// What is missing before a record, as a record. `reached` is where the one before it ends, if there is
+/// one, which is in its place.
+pub(super) fn missing_before(
+    storage: &dyn Storage,
+    segment: &found::Found,
+    reached: Option<Proof>,
+    record: Record,
+) -> Result<Option<Record>> {
+    let Some((slot, _)) = segment.slot else { return Ok(None) };
+    // Damage to what is proven is not the journal's, and entries behind it may be there.
+    let further = reached.filter(|reached| reached.synced_to > slot.proof.synced_to);
+    let start = further.unwrap_or(slot.proof);
+    if start.synced_to >= record.offset {
+        return Ok(None);
+    }
+    let walk = segment.walk(storage, start, record.offset, start)?;
+    let (from, ids_from) = (walk.end.synced_to, walk.end.next_id);
+    let ids = record.ids();
+    let (Ok(index), Ok(count)) = (
+        u32::try_from(ids_from.saturating_sub(segment.first_id)),
+        u32::try_from(ids.start.saturating_sub(ids_from)),
+    ) else {
+        return Ok(None);
+    };
+    let is_missing = from < record.offset && count > 0;
+    let lost = Record { index, count, offset: from, len: record.offset - from, ..record };
+    Ok(is_missing.then_some(lost))
+}
+
+/// What becomes of what the journal holds of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is written there.
+    Written,
+    /// Nothing: all of it was pruned.
+    Pruned,
+    /// It has no place: there is no such segment, or its header is lost.
+    Homeless,
+}
+
+impl Fate {
+    /// The fate of what ends with the id before `ids_end`. `has_header`: of the segment, if there is one.
+    pub(crate) fn of(has_header: Option<bool>, ids_end: u64, first_kept: FirstKept) -> Self {
+        match has_header {
+            Some(true) => Self::Written,
+            // Its file was pruned, and so is everything in it.
+            None if ids_end <= first_kept.id => Self::Pruned,
+            _ => Self::Homeless,
         }
-        let lost = Record { index, count, offset: from, len: record.offset - from, ..record };
-        self.lose(replay, segment, file, lost)
+    }
+}
+
+impl Proof {
+    /// Where a record ends. What is below has no digest.
+    pub(super) fn behind(record: Record) -> Self {
+        let (synced_to, next_id) = (record.offset.saturating_add(record.len), record.ids().end);
+        Self { synced_to, next_id, digest: 0 }
     }
 }

@@ -1,0 +1,180 @@
+//! Directories that nothing is wrong with, and single faults that are told by their names.
+
+use std::sync::Mutex;
+
+use ironwal::SyncMode;
+use ironwal::inspect::Progress;
+
+use super::*;
+use crate::journal::{journal, segment};
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    for kind in KINDS {
+        let report = look(&golden_disk(kind));
+        let expected: &[Problem] = match *kind {
+            "journal-lost" => &[Problem::MarkedLost, Problem::MarkedLost],
+            "damaged" => &[Problem::NoFrame],
+            "pruned" => &[Problem::Leftover],
+            _ => &[],
+        };
+        let told = problems(&report);
+        assert!(told == expected, "{kind}: {:#?}", report.findings);
+        assert_eq!(report.is_whole(), *kind != "damaged", "{kind}");
+        assert!(report.streams > 0 && report.segments > 0 && report.entries > 0, "{kind}");
+    }
+}
+
+#[test]
+fn so_many_threads_find_the_same_in_the_same_order() {
+    for kind in KINDS {
+        let disk = golden_disk(kind);
+        for (path, content) in files(&disk) {
+            let Some(at) = content.iter().rposition(|byte| *byte != 0) else { continue };
+            disk.overwrite(&path, at as u64, &[!content[at]]).unwrap();
+        }
+        let one = look_with(&disk, 1);
+        for threads in [0, 2, 7] {
+            assert_eq!(look_with(&disk, threads), one, "{kind}");
+        }
+        let sorted = one
+            .findings
+            .windows(2)
+            .all(|two| (&two[0].file, two[0].offset) <= (&two[1].file, two[1].offset));
+        assert!(sorted, "{:#?}", one.findings);
+    }
+}
+
+#[test]
+fn progress_comes_to_its_end() {
+    let disk = golden_disk("closed");
+    let told: Mutex<Vec<Progress>> = Mutex::default();
+    let tell = |progress| told.lock().unwrap().push(progress);
+    let report = verify(&on(&disk), Path::new(ROOT), &VerifyOptions::default(), &tell).unwrap();
+    let told = told.into_inner().unwrap();
+    assert_eq!(told.len() as u64, report.segments);
+    let last = told.last().unwrap();
+    assert_eq!((last.bytes_done, last.bytes_total), (report.bytes, report.bytes));
+    assert!(told.windows(2).all(|two| two[0].bytes_done < two[1].bytes_done));
+}
+
+#[test]
+fn a_finding_says_what_where_and_what_to_do() {
+    let disk = golden_disk("closed");
+    // The fifth frame, of an entry of four bytes.
+    disk.overwrite(&segment("ledger", 0), 8192 + 24 + 3 * 32 + 24, &[0xEE]).unwrap();
+    let report = look(&disk);
+    let [finding] = &report.findings[..] else { panic!("{report:?}") };
+    let (expected, found) = (finding.expected.unwrap(), finding.found.unwrap());
+    assert_eq!(
+        finding.to_string(),
+        format!(
+            "damage: {} at {}..{}: the checksum does not match (expected {expected:#010x}, found \
+             {found:#010x}); stream \"ledger\", entries {}..{}; restore them from a backup, or repair a \
+             copy to go on without them",
+            segment("ledger", 0).display(),
+            finding.offset,
+            finding.offset + finding.len,
+            finding.ids.start,
+            finding.ids.end,
+        )
+    );
+}
+
+#[test]
+fn what_is_not_ours_and_what_is_left_over() {
+    let disk = golden_disk("closed");
+    for name in ["notes.txt", "lost found/x", ".hidden", "ledger/readme"] {
+        disk.replace(&Path::new(ROOT).join(name), b"mine").unwrap();
+    }
+    for name in
+        [".ironwal.tmp", ".journal.0.tmp", "ledger/.next.tmp", ".deleted.7/x", "new/.next.tmp"]
+    {
+        disk.replace(&Path::new(ROOT).join(name), b"").unwrap();
+    }
+    let report = look(&disk);
+    let of = |problem| -> Vec<String> {
+        let found = report.findings.iter().filter(|finding| finding.problem == problem);
+        found.map(|it| it.file.strip_prefix(ROOT).unwrap().display().to_string()).collect()
+    };
+    assert_eq!(of(Problem::Stranger), [".hidden", "ledger/readme", "lost found", "notes.txt"]);
+    let leftovers = [".deleted.7", ".ironwal.tmp", ".journal.0.tmp", "ledger/.next.tmp", "new"];
+    assert_eq!(of(Problem::Leftover), leftovers);
+    assert!(report.is_whole() && report.findings.len() == 9, "{:#?}", report.findings);
+    assert_eq!(report.worst(), Some(Severity::Leftover));
+}
+
+#[test]
+fn newer_versions_are_no_damage() {
+    for (file, offsets) in
+        [(Path::new(ROOT).join(".ironwal"), vec![8, 4104]), (segment("ledger", 0), vec![8, 4104])]
+    {
+        let disk = golden_disk("killed");
+        // The newest segment has no seal that would repeat the header.
+        let file = if file.ends_with(".ironwal") { file } else { newest(&disk) };
+        offsets.iter().for_each(|at| disk.overwrite(&file, *at, &[2]).unwrap());
+        let report = look(&disk);
+        assert!(problems(&report).contains(&Problem::NewerVersion(2)), "{:#?}", report.findings);
+        assert!(!report.is_whole());
+        assert_eq!(report.worst(), Some(Severity::Newer), "{:#?}", report.findings);
+    }
+}
+
+fn newest(disk: &SimDisk) -> PathBuf {
+    disk.files().into_iter().rfind(|path| path.extension().is_some_and(|it| it == "wal")).unwrap()
+}
+
+#[test]
+fn there_is_no_log_or_one_of_0_6() {
+    let disk = SimDisk::new(1);
+    let verify = |disk: &SimDisk| {
+        verify(&on(disk), Path::new(ROOT), &VerifyOptions::default(), &|_| {}).unwrap_err()
+    };
+    let missing =
+        |error| matches!(error, Error::Io(error) if error.kind() == std::io::ErrorKind::NotFound);
+    assert!(missing(verify(&disk)));
+    disk.replace(&Path::new(ROOT).join("notes.txt"), b"mine").unwrap();
+    assert!(missing(verify(&disk)));
+    disk.replace(&Path::new(ROOT).join("s/segments.idx"), b"old").unwrap();
+    assert!(matches!(verify(&disk), Error::LegacyDirectory(_)));
+}
+
+/// Without the root file, everything can still be checked: each header says the salt.
+#[test]
+fn frames_are_checked_without_the_root_file() {
+    let disk = golden_disk("damaged");
+    disk.remove(&Path::new(ROOT).join(".ironwal")).unwrap();
+    assert_eq!(problems(&look(&disk)), [Problem::RootLost, Problem::NoFrame]);
+}
+
+/// The rot is in the file, and the journal has the same bytes: nothing is lost.
+#[test]
+fn what_the_journal_has_is_not_lost() {
+    let disk = golden_disk("journal");
+    disk.overwrite(&segment("a", 0), 8192, &[0xEE; 100]).unwrap();
+    let report = look(&disk);
+    assert!(report.is_whole(), "{:#?}", report.findings);
+    // And what the journal has not, the segments do not either.
+    disk.overwrite(&journal(0), 8192 + 100, &[0xEE; 40]).unwrap();
+    let report = look(&disk);
+    let lost = bad(&report);
+    assert!(lost.iter().all(|finding| finding.problem == Problem::LostWithJournal), "{lost:#?}");
+    assert_eq!(lost.len(), 2, "{lost:#?}");
+}
+
+/// What nobody has synced may be torn, and is no damage.
+#[test]
+fn a_torn_tail_is_no_damage() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions { sync_mode: SyncMode::Async, ..WalOptions::new(ROOT) };
+    let wal = open(&disk, &options).unwrap();
+    for nth in 0..10 {
+        wal.append("s", &[nth; 50]).unwrap();
+    }
+    disk.kill();
+    disk.overwrite(&segment("s", 0), 8192 + 5 * 80 + 30, &[0xEE]).unwrap();
+    let report = look(&disk);
+    assert_eq!(problems(&report), [Problem::TornTail]);
+    assert_eq!((report.findings[0].offset, report.entries), (8192 + 5 * 80, 5));
+    drop(wal);
+}
