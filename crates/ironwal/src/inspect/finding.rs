@@ -35,6 +35,8 @@ pub enum Severity {
 pub enum Problem {
     /// Neither copy in the root file can be read, or it is missing beside segments.
     RootLost,
+    /// The same, and no header of a segment says the salt either: nothing can be checked.
+    SaltLost,
     /// Neither slot in the header of a file of the journal can be read.
     JournalHeaderLost,
     /// So many frames of the journal are lost, at least, of which nobody knows what was in them.
@@ -129,6 +131,7 @@ impl Problem {
         use Problem as P;
         match self {
             P::RootLost
+            | P::SaltLost
             | P::JournalHeaderLost
             | P::JournalFramesLost(_)
             | P::JournalStreamMissing(_)
@@ -167,6 +170,10 @@ impl Problem {
             P::RootLost => (
                 "the root file cannot be read",
                 "restore it from a backup of this log, or repair a copy",
+            ),
+            P::SaltLost => (
+                "neither the root file nor the header of any segment can be read",
+                "restore the root file from a backup of this log",
             ),
             P::JournalHeaderLost => (
                 "both slots in the header of the journal are damaged, so nobody knows what it held",

@@ -1,7 +1,6 @@
 //! Making a stream whole again, in the copy that a repair works in: headers that are lost, marks in the
 //! place of what is lost, segments that are missing, slots and seals.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -24,7 +23,7 @@ use crate::segment::source::FileSource;
 use crate::segment::walk::extend_digest;
 use crate::segment::writer::no_space;
 use crate::segment::{Decoded, path_of};
-use crate::storage::{self, File, OpenMode};
+use crate::storage::{self, File, OpenMode, Storage};
 use crate::sync::Arc;
 
 /// How many segments are made at most for ids that are missing in one place; each holds 2^32 - 1.
@@ -33,17 +32,17 @@ const MADE_MAX: usize = 16;
 /// How many numbers are tried at most for a stream of which no header says it.
 const NUMBERS_TRIED_MAX: u64 = 1 << 24;
 
-/// Makes lost headers again, and segments that only the journal has.
+/// Makes segments that only the journal has, and lost headers again.
 pub(super) fn headers(work: &mut Work<'_>, dir: &Dir) -> Result<()> {
-    let storage = work.storage;
-    let view = View::new(Arc::clone(storage), work.dir.clone(), work.root.salt).alone();
-    view.refresh()?;
-    let plan = plan_of(&**storage, &dir.path, work.root.salt, Some(&view))?;
-    let Some(Plan { mut found, actions, first_kept, .. }) = plan else { return Ok(()) };
-    let known = found.iter().find_map(|it| Some(it.slot?.0.constants.stream_number));
+    let Some(before) = plan_with_journal(work, dir)? else { return Ok(()) };
+    let known = before.found.iter().find_map(|it| Some(it.slot?.0.constants.stream_number));
     let number = match known {
         Some(number) => number,
-        None => find_number(work, &found)?,
+        None => find_number(work, &before.found)?,
+    };
+    make_journaled(work, dir, number, &before)?;
+    let Some(Plan { mut found, actions, first_kept, .. }) = plan_with_journal(work, dir)? else {
+        return Ok(());
     };
     let mut before: Option<(u64, u64)> = None;
     for nth in 0..found.len() {
@@ -56,23 +55,45 @@ pub(super) fn headers(work: &mut Work<'_>, dir: &Dir) -> Result<()> {
             let constants = constants_behind(before, work.root.salt, number, found[nth].first_id);
             make_header(work, &mut found[nth], constants, first_kept, later)?;
         }
-        let Some((slot, _)) = found[nth].slot else { continue };
-        before = Some((found[nth].frames.end.synced_to, slot.constants.cut_number));
+        before = place_of(&found[nth]).or(before);
     }
-    let there: BTreeSet<u64> = found.iter().map(|segment| segment.first_id).collect();
-    let journal = journal::read(&**storage, &work.dir, work.root.salt)?;
+    Ok(storage_of(work).sync_dir(&dir.path)?)
+}
+
+fn plan_with_journal(work: &Work<'_>, dir: &Dir) -> Result<Option<Plan>> {
+    let view = View::new(Arc::clone(work.storage), work.dir.clone(), work.root.salt).alone();
+    view.refresh()?;
+    plan_of(storage_of(work), &dir.path, work.root.salt, Some(&view))
+}
+
+/// Makes segments, without frames yet, that are not there, and of which the journal holds some.
+fn make_journaled(work: &Work<'_>, dir: &Dir, number: u64, plan: &Plan) -> Result<()> {
+    let journal = journal::read(storage_of(work), &work.dir, work.root.salt)?;
     for (first_id, pieces) in journal.pieces().remove(&number).unwrap_or_default() {
         let end = pieces.values().next_back().map_or(0, |piece| piece.record.ids().end);
-        if there.contains(&first_id) || end <= first_kept.id {
+        let is_there = plan.found.iter().any(|segment| segment.first_id == first_id);
+        if is_there || end <= plan.first_kept.id {
             continue;
         }
+        let before = plan.found.iter().rfind(|segment| segment.first_id < first_id);
+        let before = before.map(|before| place_of(before).unwrap_or((HEADER_LEN, 0)));
         let constants = constants_behind(before, work.root.salt, number, first_id);
-        let slot = Slot { constants, proof: Proof::of_nothing(first_id), first_kept };
+        let proof = Proof::of_nothing(first_id);
         let file = create(work, &dir.path, first_id)?;
-        write_slots(&*file, slot)?;
+        write_slots(&*file, Slot { constants, proof, first_kept: plan.first_kept })?;
         file.sync()?;
     }
-    Ok(storage.sync_dir(&dir.path)?)
+    Ok(())
+}
+
+fn storage_of<'a>(work: &Work<'a>) -> &'a dyn Storage {
+    &**work.storage
+}
+
+/// Where a segment ends, and its cut.
+fn place_of(segment: &Found) -> Option<(u64, u64)> {
+    let (slot, _) = segment.slot?;
+    Some((segment.frames.end.synced_to, slot.constants.cut_number))
 }
 
 /// The constants of a segment that follows one which ends there, in this cut.
@@ -221,6 +242,14 @@ impl Mending<'_> {
     fn mend(&self, slot: Slot) -> Result<Proof> {
         let segment = self.segment;
         let Content { mut end, points, mut lost } = self.read()?;
+        if let Some(later) = self.later.filter(|later| {
+            // A segment of the missing ids would have the name of this one.
+            end.next_id == segment.first_id && end.next_id < *later
+        }) {
+            let (offset, ids) = (end.synced_to, end.next_id..later);
+            lost.push(Lost { offset, len: FRAME_HEADER_BYTES, ids, filled: None });
+            end.next_id = later;
+        }
         if let Some(last) = lost.last_mut().filter(|last| last.offset + last.len >= end.synced_to) {
             // At the end there is room.
             last.len = last.len.max(FRAME_HEADER_BYTES).next_multiple_of(ALIGN);

@@ -117,7 +117,7 @@ fn measure_for(finding: &Finding) -> Measure {
         P::MarkedLost | P::RootCopy | P::JournalSlot | P::JournalFrame => Measure::Keep,
         P::TornTail | P::BehindTornTail | P::JournalTornTail => Measure::CutOff,
         P::Leftover | P::Stranger => Measure::LeaveOut,
-        P::NewerVersion(_) | P::SegmentsOverlap => Measure::Impossible,
+        P::SaltLost | P::NewerVersion(_) | P::SegmentsOverlap => Measure::Impossible,
     }
 }
 

@@ -221,7 +221,8 @@ impl Work<'_> {
         Ok(Listing::of(&**self.storage, &self.dir)?.streams)
     }
 
-    /// Everything that is the log's, but for what opening would delete and what says who has it open.
+    /// Everything that is the log's, but for what opening would delete and what says who has it open. The names
+    /// become durable when the streams are mended and the copy is opened.
     fn copy(&self, root: &Path, plan: &Plan, listing: &Listing) -> Result<()> {
         let storage = &**self.storage;
         self.write_root()?;
@@ -257,9 +258,8 @@ impl Work<'_> {
                     self.copy_bytes(&from, 0, u64::MAX, &dir.join(name))?;
                 }
             }
-            storage.sync_dir(&dir)?;
         }
-        Ok(storage.sync_dir(&self.dir)?)
+        Ok(())
     }
 
     /// Writes the root file.
@@ -361,7 +361,6 @@ impl Work<'_> {
             )));
         }
         self.open(CorruptionPolicy::Error, |_| Ok(()))?;
-        self.storage.sync_dir(&self.dir)?;
         Ok(report)
     }
 }

@@ -17,7 +17,7 @@ use crate::log::recover::journal::NAMES as JOURNAL_NAMES;
 use crate::segment::first_id_of;
 use crate::storage::{self, DirEntry, EntryKind, OpenMode, Storage};
 use crate::wal::own::CHECKPOINTS;
-use crate::wal::root::{LOCK_NAME, ROOT_NAME, UNFINISHED_ROOT_NAME, refuse_legacy};
+use crate::wal::root::{LOCK_NAME, ROOT_NAME, UNFINISHED_ROOT_NAME, any_file_below, refuse_legacy};
 use crate::wal::{deletion, names, reshape};
 
 /// The directory of a stream.
@@ -119,12 +119,12 @@ pub(super) fn check(
     }
     let Some(bytes) = bytes else {
         refuse_legacy(storage, root)?;
-        let Some(salt) = salt_of(storage, &listing.streams)? else {
+        let has_segments = any_file_below(storage, root, |name| first_id_of(name).is_some())?;
+        if !has_segments {
             let what = format!("there is no log in {}", root.display());
             return Err(Error::Io(io::Error::new(io::ErrorKind::NotFound, what)));
-        };
-        findings.push(Finding::new(Problem::RootLost, path));
-        return Ok(Some(salt));
+        }
+        return lost(storage, listing, Finding::new(Problem::RootLost, path), findings);
     };
     match Root::decode(&bytes) {
         Ok(content) => {
@@ -137,10 +137,23 @@ pub(super) fn check(
         }
         Err(_) => {
             let len = bytes.len() as u64;
-            findings.push(Finding::new(Problem::RootLost, path).at(0, len));
-            salt_of(storage, &listing.streams)
+            let finding = Finding::new(Problem::RootLost, path).at(0, len);
+            lost(storage, listing, finding, findings)
         }
     }
+}
+
+/// The salt without a root file, as far as it can be known.
+fn lost(
+    storage: &dyn Storage,
+    listing: &Listing,
+    finding: Finding,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<u64>> {
+    let salt = salt_of(storage, &listing.streams)?;
+    let problem = if salt.is_some() { Problem::RootLost } else { Problem::SaltLost };
+    findings.push(Finding { problem, ..finding });
+    Ok(salt)
 }
 
 /// What the root file says, under whichever name it has; `None` if nothing can be read.

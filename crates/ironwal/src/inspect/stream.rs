@@ -290,6 +290,13 @@ impl<'a> Segment<'a> {
                 Step::Torn | Step::End => break,
             }
         }
+        if scanner.next_id() < self.next_id {
+            // Recovery knows of the next segment where this one ended, and not what was in between.
+            is_whole = false;
+            let finding = Finding::new(Problem::CutShort, &found.path).at(scanner.offset(), 0);
+            let ids = scanner.next_id()..self.next_id;
+            read.findings.push(self.of_kept(finding.of(self.stream, ids)));
+        }
         let is_other = |seal: &Seal| seal.digest != digest;
         if is_whole
             && found.frames.tail == Tail::Sealed

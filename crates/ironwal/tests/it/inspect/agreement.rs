@@ -14,13 +14,13 @@ fn every(few: usize) -> usize {
 
 /// What came of the faults.
 #[derive(Debug, Default)]
-struct Tally {
-    harmless: usize,
-    refused: usize,
-    gaps: usize,
+pub(super) struct Tally {
+    pub(super) harmless: usize,
+    pub(super) refused: usize,
+    pub(super) gaps: usize,
 }
 
-fn judge(disk: &SimDisk, what: &str, tally: &mut Tally) {
+pub(super) fn judge(disk: &SimDisk, what: &str, tally: &mut Tally) {
     let before = files(disk);
     let report = look(disk);
     assert!(files(disk) == before, "{what}: something was written");
@@ -105,6 +105,46 @@ fn a_block_is_lost() {
                 let damaged = disk.snapshot();
                 damaged.overwrite(&path, start as u64, &vec![0; end - start]).unwrap();
                 let what = format!("{kind}: {}: block at {start}", path.display());
+                judge(&damaged, &what, &mut tally);
+            }
+        }
+        assert!(tally.gaps > 0, "{kind}: {tally:?}");
+    }
+}
+
+/// Nobody knows what was in the first of them; what is missing before what follows is lost.
+#[test]
+fn two_frames_of_the_journal_are_lost() {
+    let disk = golden_disk("journal");
+    let mut tally = Tally::default();
+    let path = crate::journal::journal(0);
+    for (disk, what) in [(disk, "nothing"), (journaled(), "everything")] {
+        for start in (8192..40_000).step_by(4096) {
+            let damaged = disk.snapshot();
+            damaged.overwrite(&path, start, &[0; 8192]).unwrap();
+            let what = format!("the segments have {what}; frames at {start}");
+            judge(&damaged, &what, &mut tally);
+        }
+    }
+    assert!(tally.gaps > 4 && tally.harmless > 2, "{tally:?}");
+}
+
+/// A full segment has lost its seal, and one of its slots or both.
+#[test]
+fn a_seal_is_lost_and_slots_are() {
+    for kind in ["closed", "killed", "pruned"] {
+        let disk = golden_disk(kind);
+        let mut tally = Tally::default();
+        for (path, content) in files(&disk) {
+            let is_sealed =
+                content.len() > 8192 && content[content.len() - 128..].starts_with(b"IRONWEND");
+            for slots in [&[0][..], &[4096], &[0, 4096]] {
+                let damaged = disk.snapshot();
+                for at in slots.iter().filter(|_| is_sealed) {
+                    damaged.overwrite(&path, *at + 70, &[0xEE]).unwrap();
+                    damaged.overwrite(&path, content.len() as u64 - 60, &[0xEE]).unwrap();
+                }
+                let what = format!("{kind}: seal and slots {slots:?} of {}", path.display());
                 judge(&damaged, &what, &mut tally);
             }
         }

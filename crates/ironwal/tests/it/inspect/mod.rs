@@ -4,18 +4,20 @@ mod agreement;
 mod beside;
 mod dumping;
 mod repairing;
+mod several;
 mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ironwal::inspect::{Finding, Problem, Report, Severity, VerifyOptions, verify};
 use ironwal::storage::{SimDisk, Storage};
-use ironwal::{CorruptionPolicy, Error, Wal, WalOptions};
+use ironwal::{CorruptionPolicy, Error, Journal, Wal, WalOptions, WriteStrategy};
 
 use crate::golden;
-use crate::model::open;
+use crate::model::{Setup, open, open_with_setup};
 
 const ROOT: &str = "/log";
 
@@ -151,6 +153,26 @@ fn lenient(disk: &SimDisk) -> Seen {
 
 fn strictly(disk: &SimDisk) -> Seen {
     seen(disk, CorruptionPolicy::Error)
+}
+
+/// A killed log of small segments: all of it is in the journal, too.
+fn journaled() -> SimDisk {
+    let disk = SimDisk::new(1);
+    let options = WalOptions { max_segment_size: 600, ..WalOptions::new(ROOT) };
+    let setup = Setup {
+        journal: Journal::On,
+        journal_len_max: 1024 * 1024,
+        write_strategy: WriteStrategy::Auto,
+    };
+    let wal = open_with_setup(on(&disk), &options, setup, || Duration::ZERO).unwrap();
+    for nth in 0..20_u8 {
+        let mut batch = wal.batch();
+        batch.append("a", [nth; 60]);
+        batch.append("b", [nth; 10]);
+        batch.commit().unwrap();
+    }
+    disk.kill();
+    disk
 }
 
 fn golden_disk(kind: &str) -> SimDisk {

@@ -1,7 +1,8 @@
 //! A repair, whatever is damaged: the result verifies and opens under `CorruptionPolicy::Error`, has every
 //! entry that was whole under its id, and names the others as lost. The original is never changed.
 
-use ironwal::inspect::{Measure, plan_repair, repair};
+use ironwal::SyncMode;
+use ironwal::inspect::{Kind, Measure, dump, plan_repair, repair};
 
 use super::*;
 use crate::hooked::Hooked;
@@ -31,14 +32,14 @@ fn repaired(disk: &SimDisk) -> Seen {
 
 /// What came of the faults.
 #[derive(Debug, Default)]
-struct Tally {
-    whole: usize,
-    lost: usize,
-    impossible: usize,
+pub(super) struct Tally {
+    pub(super) whole: usize,
+    pub(super) lost: usize,
+    pub(super) impossible: usize,
 }
 
 /// Repairs what is damaged, and holds it against what it was before, and what could be read of it.
-fn judge(clean: &Seen, disk: &SimDisk, what: &str, tally: &mut Tally) {
+pub(super) fn judge(clean: &Seen, disk: &SimDisk, what: &str, tally: &mut Tally) {
     let before = of_log(disk);
     let readable = lenient(disk);
     let plan = plan_repair(&on(disk), Path::new(ROOT)).unwrap();
@@ -264,6 +265,116 @@ fn nothing_is_overwritten_and_nobody_is_disturbed() {
     let error = to(REPAIRED).unwrap_err();
     assert!(matches!(&error, Error::Config(what) if what.contains("plan it again")), "{error}");
     try_repair(&disk).unwrap();
+}
+
+/// The newest segment is gone, and the journal still has everything that was in it.
+#[test]
+fn what_only_the_journal_has_is_kept() {
+    let disk = journaled();
+    let clean = lenient(&disk);
+    let of_a = |path: &PathBuf| path.parent().unwrap().ends_with("a");
+    let newest = disk.files().into_iter().rfind(of_a).unwrap();
+    assert_ne!(newest, segment("a", 0));
+    disk.remove(&newest).unwrap();
+    let told = problems(&look(&disk));
+    assert!(told.contains(&Problem::JournalSegmentMissing), "{told:?}");
+    try_repair(&disk).unwrap();
+    assert_eq!(repaired(&disk).entries, clean.entries);
+}
+
+fn aside(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
+    let dir = Path::new(REPAIRED).join(".damaged");
+    let aside: BTreeMap<_, _> =
+        files(disk).into_iter().filter(|(path, _)| path.starts_with(&dir)).collect();
+    assert!(!aside.is_empty());
+    aside
+}
+
+/// Nothing of the log was ever synced, so nothing proves that a segment which has lost its header, its
+/// seal and its last frames went up to the next one. Those behind it stay all the same.
+#[test]
+fn segments_behind_a_lost_header_stay() {
+    let disk = SimDisk::new(1);
+    let mode = SyncMode::Async;
+    let options = WalOptions { sync_mode: mode, max_segment_size: 600, ..WalOptions::new(ROOT) };
+    let wal = open(&disk, &options).unwrap();
+    for nth in 0..40_u8 {
+        wal.append("s", &[nth; 60]).unwrap();
+    }
+    disk.kill();
+    drop(wal);
+    let clean = lenient(&disk);
+    let of_s = |path: &PathBuf| path.parent().unwrap().ends_with("s");
+    let paths: Vec<PathBuf> = disk.files().into_iter().filter(of_s).collect();
+    let mut tally = Tally::default();
+    for path in &paths[..paths.len() - 1] {
+        let damaged = disk.snapshot();
+        let len = damaged.contents(path).unwrap().len();
+        damaged.overwrite(path, 0, &[0xEE; 8192]).unwrap();
+        damaged.overwrite(path, len as u64 - 250, &[0xEE; 250]).unwrap();
+        judge(&clean, &damaged, &path.display().to_string(), &mut tally);
+        let behind = repaired(&damaged).entries.len();
+        assert!(behind > 30, "{}: {behind} entries", path.display());
+    }
+    assert!(tally.lost > 2, "{tally:?}");
+}
+
+/// What is kept of a damaged batch counts in what the segment says of itself when it is full.
+#[test]
+fn a_repaired_log_goes_on() {
+    let disk = golden_disk("pieces");
+    let clean = lenient(&disk);
+    // Somewhere in the data of the first batch.
+    disk.overwrite(&segment("ledger", 0), 8224 + 3000, &[0xEE]).unwrap();
+    let report = try_repair(&disk).unwrap();
+    let kept = repaired(&disk).entries.len();
+    assert!((clean.entries.len() - 5..clean.entries.len()).contains(&kept), "{kept}");
+    let wal = open(&disk, &WalOptions::new(REPAIRED)).unwrap();
+    let stream = wal.stream("ledger").unwrap();
+    assert_eq!(stream.append(b"next").unwrap(), clean.ends["ledger"]);
+    stream.rotate().unwrap();
+    stream.append(b"and on").unwrap();
+    wal.close().unwrap();
+    let options = VerifyOptions::default();
+    let after = verify(&on(&disk), Path::new(REPAIRED), &options, &|_| {}).unwrap();
+    assert_eq!(after.findings, report.findings);
+
+    let path = Path::new(REPAIRED).join("ledger/00000000000000000000.wal");
+    let structures: Vec<_> = dump(&on(&disk), &path).unwrap().map(Result::unwrap).collect();
+    let frames = structures.iter().filter(|it| it.kind == Kind::Frame);
+    let digest = frames.fold(0, |digest, frame| {
+        crc32c::crc32c_append(digest, &frame.stored.unwrap().to_le_bytes())
+    });
+    let seal = structures.last().unwrap();
+    assert_eq!(seal.kind, Kind::Seal);
+    assert!(seal.fields.contains(&("digest", digest.into())), "{digest:#x}: {seal:?}");
+}
+
+/// Many faults at once: what is left is what is whole.
+#[test]
+fn a_repair_that_returned_survives_power_loss() {
+    let disk = golden_disk("closed");
+    let of_ledger = |path: &PathBuf| path.parent().unwrap().ends_with("ledger");
+    let paths: Vec<PathBuf> = disk.files().into_iter().filter(of_ledger).collect();
+    assert_eq!(paths.len(), 4, "{paths:?}");
+    disk.overwrite(&paths[0], 0, &[0xEE; 8192]).unwrap();
+    disk.overwrite(&paths[1], 8192 + 30, &[0xEE]).unwrap();
+    disk.remove(&paths[2]).unwrap();
+    let whole = disk.snapshot();
+    let expected = try_repair(&whole).unwrap();
+    assert_eq!(problems(&expected), [Problem::MarkedLost; 2], "{:#?}", expected.findings);
+    for seed in 0..30 {
+        let disk = disk.snapshot();
+        disk.reseed(seed);
+        disk.configure(|config| (config.eviction, config.write_back) = (0.0, 0.0));
+        try_repair(&disk).unwrap();
+        disk.crash();
+        let options = VerifyOptions::default();
+        let report = verify(&on(&disk), Path::new(REPAIRED), &options, &|_| {}).unwrap();
+        assert_eq!(report, expected, "seed {seed}");
+        assert_eq!(repaired(&disk), repaired(&whole), "seed {seed}");
+        assert_eq!(aside(&disk), aside(&whole), "seed {seed}");
+    }
 }
 
 /// Where there is no lock file to hold, somebody may open the log in the middle.

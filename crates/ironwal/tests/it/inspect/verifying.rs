@@ -162,6 +162,27 @@ fn what_the_journal_has_is_not_lost() {
     assert_eq!(lost.len(), 2, "{lost:#?}");
 }
 
+/// The checksum matches, and the table of the batch says that an entry ends behind the data.
+#[test]
+fn a_table_that_contradicts_itself_is_damage() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk, &WalOptions::new(ROOT)).unwrap();
+    wal.append_batch("s", &[b"a", b"bc"]).unwrap();
+    wal.close().unwrap();
+    let path = segment("s", 0);
+    let bytes = disk.contents(&path).unwrap();
+    let mut frame = bytes[8192..8192 + 32].to_vec();
+    frame[24..28].copy_from_slice(&9_u32.to_le_bytes());
+    // Salt and number are in the header, the first id is 0.
+    let place = [&bytes[16..32], &0_u64.to_le_bytes(), &8192_u64.to_le_bytes()].concat();
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&place), &frame[4..]);
+    frame[..4].copy_from_slice(&checksum.to_le_bytes());
+    disk.overwrite(&path, 8192, &frame).unwrap();
+    let report = look(&disk);
+    assert_eq!(problems(&report), [Problem::Table], "{:#?}", report.findings);
+    assert_eq!((report.findings[0].ids.clone(), report.entries), (0..2, 0));
+}
+
 /// What nobody has synced may be torn, and is no damage.
 #[test]
 fn a_torn_tail_is_no_damage() {
