@@ -242,14 +242,6 @@ impl Mending<'_> {
     fn mend(&self, slot: Slot) -> Result<Proof> {
         let segment = self.segment;
         let Content { mut end, points, mut lost } = self.read()?;
-        if let Some(later) = self.later.filter(|later| {
-            // A segment of the missing ids would have the name of this one.
-            end.next_id == segment.first_id && end.next_id < *later
-        }) {
-            let (offset, ids) = (end.synced_to, end.next_id..later);
-            lost.push(Lost { offset, len: FRAME_HEADER_BYTES, ids, filled: None });
-            end.next_id = later;
-        }
         if let Some(last) = lost.last_mut().filter(|last| last.offset + last.len >= end.synced_to) {
             // At the end there is room.
             last.len = last.len.max(FRAME_HEADER_BYTES).next_multiple_of(ALIGN);

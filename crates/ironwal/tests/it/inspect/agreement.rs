@@ -152,6 +152,21 @@ fn a_seal_is_lost_and_slots_are() {
     }
 }
 
+/// The next segment is gone, and the journal has what was in it. Recovery takes the place where that begins
+/// in the journal for the end of the one before, whose own end was lost: reads name that file, and nothing
+/// that was told did. `several` found it with seed 3791.
+#[test]
+fn ids_behind_the_last_frame_are_told() {
+    let disk = journaled();
+    let mut tally = Tally::default();
+    disk.remove(&crate::journal::segment("a", 6)).unwrap();
+    let path = crate::journal::segment("a", 0);
+    let content = disk.contents(&path).unwrap();
+    disk.replace(&path, &content[..8550]).unwrap();
+    judge(&disk, "no segment 6, and 0 is cut", &mut tally);
+    assert!(problems(&look(&disk)).contains(&Problem::CutShort));
+}
+
 #[test]
 fn a_header_is_lost_whole() {
     for kind in KINDS {

@@ -377,6 +377,20 @@ fn a_repair_that_returned_survives_power_loss() {
     }
 }
 
+/// The newest segment is gone, and of the one before only the name is left. Its header was made again before
+/// it was known that another segment follows, so it ended at its first id, and the marks for what
+/// was in it came into a segment that would have had its name. `several` found it with seed 2891.
+#[test]
+fn a_segment_of_which_only_the_name_is_left_takes_the_marks() {
+    let disk = journaled();
+    let clean = lenient(&disk);
+    disk.replace(&segment("a", 12), &[0xEE; 7095]).unwrap();
+    disk.remove(&segment("a", 18)).unwrap();
+    let mut tally = Tally::default();
+    judge(&clean, &disk, "no segment 18, and of 12 the name", &mut tally);
+    assert_eq!(repaired(&disk).ends, clean.ends);
+}
+
 /// Where there is no lock file to hold, somebody may open the log in the middle.
 #[test]
 fn somebody_opens_the_log_meanwhile() {
