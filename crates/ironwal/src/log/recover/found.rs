@@ -268,8 +268,10 @@ fn frames_of(
         (None, Some((_, next_id))) if next_id == slot.proof.next_id && !too_short => {
             return Ok(frames);
         }
-        (None, Some((end, next_id))) if later_proven && end > 0 => {
-            // Full segments are sealed before anything behind them is synced; this seal is lost.
+        (None, Some((end, next_id))) if later_proven => {
+            // Full segments are sealed before anything behind them is synced; this seal is lost. If the
+            // header is, too, that says where the frames end, they do not go beyond the file.
+            let end = if end > 0 { end } else { segment.file_len };
             frames.proof = recovery::Proof::Short;
             frames.end.synced_to = end.max(slot.proof.synced_to);
             frames.end.next_id = next_id.max(slot.proof.next_id);
