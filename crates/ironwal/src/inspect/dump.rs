@@ -135,6 +135,26 @@ struct Frames {
 ///
 /// The root file and the journal are read by this call, segments as the structures are asked for.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use ironwal::inspect::{Kind, dump};
+/// use ironwal::storage::{RealDisk, Storage};
+/// # use ironwal::{Wal, WalOptions};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+/// # let wal = Wal::new(WalOptions::new(path))?;
+/// # wal.append_batch("orders", &[b"tea", b"coffee"])?;
+/// # wal.close()?;
+/// let disk: Arc<dyn Storage> = Arc::new(RealDisk);
+/// let structures = dump(&disk, &path.join("orders/00000000000000000000.wal"))?;
+/// let structures = structures.collect::<Result<Vec<_>, _>>()?;
+/// let kinds: Vec<Kind> = structures.iter().map(|structure| structure.kind).collect();
+/// assert_eq!(kinds, [Kind::Slot, Kind::Slot, Kind::Frame]);
+/// assert_eq!((structures[2].offset, structures[2].ids.clone()), (8192, 0..2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// - [`Error::Io`]: the disk.

@@ -57,6 +57,37 @@ pub(super) struct Work<'a> {
 /// the next one begins anew. Needs as much space as the log. Blocks on the disk while all of it is read
 /// several times and written once.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use ironwal::inspect::{plan_repair, repair};
+/// use ironwal::storage::{RealDisk, Storage};
+/// use ironwal::{CorruptionPolicy, Wal, WalOptions};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let (path, repaired) = (dir.path().join("ledger"), dir.path().join("repaired"));
+/// # let wal = Wal::new(WalOptions::new(&path))?;
+/// # wal.append("orders", b"tea")?;
+/// # wal.append("orders", b"coffee")?;
+/// # wal.close()?;
+/// # let segment = path.join("orders/00000000000000000000.wal");
+/// # let mut bytes = std::fs::read(&segment)?;
+/// # bytes[8192 + 24] ^= 1;
+/// # std::fs::write(&segment, bytes)?;
+/// // The disk has damaged the first entry.
+/// let disk: Arc<dyn Storage> = Arc::new(RealDisk);
+/// let plan = plan_repair(&disk, &path)?;
+/// assert!(plan.is_needed());
+/// println!("{plan}");
+/// repair(&disk, &path, &plan, &repaired)?;
+///
+/// let options = WalOptions::new(&repaired);
+/// let wal = Wal::new(WalOptions { on_corruption: CorruptionPolicy::Error, ..options })?;
+/// assert!(wal.get("orders", 0).is_err()); // lost, and not forgotten
+/// assert_eq!(wal.get("orders", 1)?.as_deref(), Some(&b"coffee"[..]));
+/// assert_eq!(wal.append("orders", b"cake")?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// - [`Error::Locked`]: somebody has the log open.
