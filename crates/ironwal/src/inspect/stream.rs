@@ -1,18 +1,21 @@
 //! One stream: recovery's plan of it, put into words, and then every frame.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use super::checkpoints::is_record;
 use super::finding::{Finding, Problem, Severity};
 use super::root::Dir;
 use super::verify::{Look, gone_is_empty, is_gone};
 use crate::error::{Error, Result};
+use crate::format::frame::Frame;
 use crate::format::header::{HEADER_LEN, Proof, SLOT_LEN};
-use crate::format::scan::{Scanner, Step};
+use crate::format::scan::{Gap, Scanner, Step};
 use crate::format::seal::{POINT_LEN, SEAL_BYTES, Seal};
 use crate::log::recover::found::Found;
 use crate::log::recover::{Plan, is_temporary, plan_of};
 use crate::segment::recovery::{Action, Header, Tail};
+use crate::segment::source::FileSource;
 use crate::segment::walk::extend_digest;
 use crate::segment::{Damage, Decoded, first_id_of, path_of};
 use crate::storage::{self, EntryKind, OpenMode};
@@ -258,34 +261,12 @@ impl<'a> Segment<'a> {
             match scanner.step(&mut source)? {
                 Step::Frame(frame) => {
                     digest = extend_digest(digest, frame.checksum);
-                    match Decoded::read(&mut source, &frame, found.first_id) {
-                        Ok(Ok(decoded)) => {
-                            read.entries += u64::from(frame.count);
-                            read.findings.extend(self.check_records(&decoded, frame.offset));
-                        }
-                        Ok(Err(kind)) => {
-                            let (ids, offset) = (frame.ids(found.first_id), frame.offset);
-                            let damage = Damage { ids, file: found.path.clone(), offset, kind };
-                            let finding = Finding::of_damage(self.stream, damage, frame.len());
-                            read.findings.push(self.of_kept(finding));
-                        }
-                        // Its checksum matches; more cannot be said without the feature `compression`.
-                        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
-                            read.entries += u64::from(frame.count);
-                        }
-                        Err(error) => return Err(error.into()),
-                    }
+                    self.check_frame(&mut source, &frame, read)?;
                 }
                 Step::Damaged(gap) => {
                     is_whole = false;
-                    let offset = gap.offset;
-                    let len = scanner.offset().saturating_sub(offset);
-                    let damage = Damage::of_gap(gap, &found.path);
-                    let mut finding = Finding::of_damage(self.stream, damage, len);
-                    if finding.problem == Problem::MarkedLost && found.lost.contains(&offset) {
-                        finding.problem = Problem::LostWithJournal;
-                    }
-                    read.findings.push(self.of_kept(finding));
+                    let len = scanner.offset().saturating_sub(gap.offset);
+                    read.findings.push(self.of_gap(gap, len));
                 }
                 Step::Torn | Step::End => break,
             }
@@ -307,6 +288,40 @@ impl<'a> Segment<'a> {
             read.findings.push(finding.of(self.stream, ids));
         }
         Ok(())
+    }
+
+    /// What is in a frame of which the checksum matches.
+    fn check_frame(&self, source: &mut FileSource, frame: &Frame, read: &mut Read) -> Result<()> {
+        let found = self.found;
+        match Decoded::read(source, frame, found.first_id) {
+            Ok(Ok(decoded)) => {
+                read.entries += u64::from(frame.count);
+                read.findings.extend(self.check_records(&decoded, frame.offset));
+            }
+            Ok(Err(kind)) => {
+                let (ids, offset) = (frame.ids(found.first_id), frame.offset);
+                let damage = Damage { ids, file: found.path.clone(), offset, kind };
+                let finding = Finding::of_damage(self.stream, damage, frame.len());
+                read.findings.push(self.of_kept(finding));
+            }
+            // More cannot be said without the feature `compression`.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                read.entries += u64::from(frame.count);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// What a scan found to be missing.
+    fn of_gap(&self, gap: Gap, len: u64) -> Finding {
+        let offset = gap.offset;
+        let damage = Damage::of_gap(gap, &self.found.path);
+        let mut finding = Finding::of_damage(self.stream, damage, len);
+        if finding.problem == Problem::MarkedLost && self.found.lost.contains(&offset) {
+            finding.problem = Problem::LostWithJournal;
+        }
+        self.of_kept(finding)
     }
 
     /// Nobody misses entries that have been pruned.

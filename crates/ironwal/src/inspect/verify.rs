@@ -110,7 +110,8 @@ impl Look<'_> {
 ///
 /// It judges as opening and reading do: what they would report is [`Severity::Damage`], or
 /// [`Severity::Newer`], or [`Severity::Lost`] where a mark says so already; and what they pass over
-/// without a word is none of these. `progress` is called after each segment, by the threads that read.
+/// without a word is none of these; with one exception, [`Problem::Digest`](super::Problem::Digest): frames
+/// that are whole, and are not those of which the segment was sealed. `progress` is called after each segment, by the threads that read.
 ///
 /// Beside a process that writes, what looks like damage is looked at again, and an unfinished tail is
 /// never damage. Blocks on the disk for as long as reading everything takes. Memory: a read buffer and

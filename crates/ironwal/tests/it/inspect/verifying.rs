@@ -162,6 +162,34 @@ fn what_the_journal_has_is_not_lost() {
     assert_eq!(lost.len(), 2, "{lost:#?}");
 }
 
+/// Changes bytes of the first frame, which has 32, of a segment that begins with id 0, and its checksum.
+fn forge(disk: &SimDisk, path: &Path, at: usize, new: &[u8]) {
+    let bytes = disk.contents(path).unwrap();
+    let mut frame = bytes[8192..8192 + 32].to_vec();
+    frame[at..at + new.len()].copy_from_slice(new);
+    // Salt and number are in the header.
+    let place = [&bytes[16..32], &0_u64.to_le_bytes(), &8192_u64.to_le_bytes()].concat();
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&place), &frame[4..]);
+    frame[..4].copy_from_slice(&checksum.to_le_bytes());
+    disk.overwrite(path, 8192, &frame).unwrap();
+}
+
+/// A part of a full segment is of an older version: everything is whole, and it is not what was sealed.
+#[test]
+fn a_frame_that_was_not_sealed_is_told() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk, &WalOptions::new(ROOT)).unwrap();
+    wal.append("s", b"four").unwrap();
+    wal.append("s", b"more").unwrap();
+    wal.stream("s").unwrap().rotate().unwrap();
+    wal.append("s", b"last").unwrap();
+    wal.close().unwrap();
+    assert_eq!(problems(&look(&disk)), []);
+    forge(&disk, &segment("s", 0), 24, b"FOUR");
+    assert_eq!(lenient(&disk).entries[&("s".to_string(), 0)], b"FOUR");
+    assert_eq!(problems(&look(&disk)), [Problem::Digest]);
+}
+
 /// The checksum matches, and the table of the batch says that an entry ends behind the data.
 #[test]
 fn a_table_that_contradicts_itself_is_damage() {
@@ -169,15 +197,7 @@ fn a_table_that_contradicts_itself_is_damage() {
     let wal = open(&disk, &WalOptions::new(ROOT)).unwrap();
     wal.append_batch("s", &[b"a", b"bc"]).unwrap();
     wal.close().unwrap();
-    let path = segment("s", 0);
-    let bytes = disk.contents(&path).unwrap();
-    let mut frame = bytes[8192..8192 + 32].to_vec();
-    frame[24..28].copy_from_slice(&9_u32.to_le_bytes());
-    // Salt and number are in the header, the first id is 0.
-    let place = [&bytes[16..32], &0_u64.to_le_bytes(), &8192_u64.to_le_bytes()].concat();
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(&place), &frame[4..]);
-    frame[..4].copy_from_slice(&checksum.to_le_bytes());
-    disk.overwrite(&path, 8192, &frame).unwrap();
+    forge(&disk, &segment("s", 0), 24, &9_u32.to_le_bytes());
     let report = look(&disk);
     assert_eq!(problems(&report), [Problem::Table], "{:#?}", report.findings);
     assert_eq!((report.findings[0].ids.clone(), report.entries), (0..2, 0));
