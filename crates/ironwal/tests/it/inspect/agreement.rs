@@ -5,7 +5,7 @@
 //! Of the bytes of a file some are tried, or all with `IRONWAL_EVERY_BYTE=1`.
 
 use super::*;
-use crate::rot::places;
+use crate::rot::faults::places;
 
 /// One in so many, unless all are wanted.
 fn every(few: usize) -> usize {

@@ -4,7 +4,7 @@ use ironwal::inspect::{Kind, Structure, Validity, dump};
 
 use super::*;
 use crate::journal::{journal, segment};
-use crate::rot::places;
+use crate::rot::faults::places;
 
 fn all(disk: &SimDisk, path: &Path) -> Vec<Structure> {
     dump(&on(disk), path).unwrap().map(Result::unwrap).collect()

@@ -163,6 +163,7 @@ fn journaled() -> SimDisk {
         journal: Journal::On,
         journal_len_max: 1024 * 1024,
         write_strategy: WriteStrategy::Auto,
+        sync_ms: 0,
     };
     let wal = open_with_setup(on(&disk), &options, setup, || Duration::ZERO).unwrap();
     for nth in 0..20_u8 {

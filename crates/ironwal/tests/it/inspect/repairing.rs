@@ -7,7 +7,7 @@ use ironwal::inspect::{Kind, Measure, dump, plan_repair, repair};
 use super::*;
 use crate::hooked::Hooked;
 use crate::journal::{journal, segment};
-use crate::rot::places;
+use crate::rot::faults::places;
 
 const REPAIRED: &str = "/repaired";
 
