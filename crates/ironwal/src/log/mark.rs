@@ -10,7 +10,8 @@
 //! over. `epoch` is 0 until then, and another one for each writer: the number of them so far. A stream
 //! that is not listed is as it was then. One is listed before anything of it changes; from then on
 //! `next` is the id behind its last committed entry, and `first` the first one that is kept. `changes`
-//! counts what is more than appending and pruning, and is odd while such a change is going on.
+//! counts what is more than appending and pruning, and is odd while such a change is going on; from bit 32
+//! on it counts how often the stream was listed again, as one is that was deleted and restored.
 //! `together` is odd while several streams are told of a round that they have in common: whoever sees
 //! the new end of one waits until it is even, and sees those of the others then.
 //!
@@ -47,6 +48,9 @@ pub(crate) struct Told {
     pub(crate) first_id: u64,
     pub(crate) next_id: u64,
 }
+
+/// Where the count of lives begins in `changes`.
+const LIVES_SHIFT: u32 = 32;
 
 /// The writer's side, for all streams.
 #[derive(Debug)]
@@ -115,6 +119,7 @@ impl Marks {
     /// Lists a stream, before anything of it changes; `None` if nothing can be told.
     pub(crate) fn list(&self, number: u64, first_id: u64, next_id: u64) -> Option<Mark> {
         let mut table = lock(&self.table);
+        let is_listed = table.as_ref()?.places.contains_key(&number);
         let at = match table.as_mut()?.place(&*self.storage, &self.path, number) {
             Ok(at) => at,
             Err(error) => {
@@ -129,6 +134,9 @@ impl Marks {
         let words = Arc::clone(&table.as_ref()?.words);
         let mark = Mark { words, at };
         mark.begin_change();
+        if is_listed {
+            mark.begin_life();
+        }
         mark.words.store(at, number.wrapping_add(1));
         mark.end_change(first_id, next_id);
         let listed = (at - FIRST_STREAM) / STREAM_WORDS + 1;
@@ -194,6 +202,12 @@ impl Mark {
         self.words.store(self.at + 1, changes | 1);
     }
 
+    /// Within a change: files of the stream that were known may have been replaced by others.
+    fn begin_life(&self) {
+        let lives = self.words.load(self.at + 1) >> LIVES_SHIFT;
+        self.words.store(self.at + 1, (lives.wrapping_add(1) << LIVES_SHIFT) | 1);
+    }
+
     /// It has changed.
     pub(crate) fn end_change(&self, first_id: u64, next_id: u64) {
         self.pruned(first_id);
@@ -234,6 +248,22 @@ pub(crate) enum Writing {
     Unknown,
     /// Somebody who tells; `None`: the stream is as it was when he had recovered it.
     Somebody { epoch: u64, told: Option<Told> },
+}
+
+impl Writing {
+    /// Whether the stream is not known to have been deleted and restored since `before`: what another
+    /// writer did before this one began is not told.
+    pub(crate) fn is_same_life(self, before: Self) -> bool {
+        let lives = |told: Option<Told>| told.map_or(0, |told| told.changes >> LIVES_SHIFT);
+        match (before, self) {
+            (Self::Somebody { epoch: before, told: was }, Self::Somebody { epoch, told: is })
+                if epoch == before =>
+            {
+                lives(was) == lives(is)
+            }
+            _ => true,
+        }
+    }
 }
 
 impl Watermark {

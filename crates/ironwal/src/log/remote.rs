@@ -135,7 +135,7 @@ impl Log {
             // It is gone, or another one has its directory.
             _ => {
                 state.gone = true;
-                self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id());
+                self.set_surveyed(state, Vec::new(), self.first_kept(), self.next_id(), true);
                 self.first_kept.store(self.next_id(), Ordering::Release);
             }
         }
@@ -264,7 +264,8 @@ impl Log {
             let _ = self.end_lost.set(damage);
         }
         self.durable.store(durable.min(next_id), Ordering::Release);
-        self.set_surveyed(state, segments, first_kept, next_id);
+        let is_same_life = now.is_same_life(state.seen);
+        self.set_surveyed(state, segments, first_kept, next_id, is_same_life);
         Ok(true)
     }
 
@@ -284,20 +285,22 @@ impl Log {
     }
 
     /// Takes over what was found. Segments that are the same as before stay what they are, for those
-    /// who read them.
+    /// who read them; in another life of the stream none is.
     fn set_surveyed(
         &self,
         state: &mut State,
         found: Vec<Surveyed>,
         first_kept: FirstKept,
         next_id: u64,
+        is_same_life: bool,
     ) {
         let before = self.segments();
         let (cuts, known) = (&state.cuts, &before);
         let same = |surveyed: &Surveyed| {
             let (first_id, next_id) = (surveyed.segment.first_id(), surveyed.segment.next_id());
             let at = known.binary_search_by_key(&first_id, |segment| segment.first_id()).ok()?;
-            if cuts.get(at) != Some(&(first_id, surveyed.cut)) || known[at].next_id() > next_id {
+            let is_known = is_same_life && cuts.get(at) == Some(&(first_id, surveyed.cut));
+            if !is_known || known[at].next_id() > next_id {
                 return None;
             }
             let followed = known[at].follow(next_id, &mut PointPicker::new());
@@ -319,7 +322,7 @@ impl Log {
             let first_id = segment.first_id();
             let at = found.binary_search_by_key(&first_id, |it| it.segment.first_id()).ok()?;
             let end = found[at].segment.next_id().min(segment.next_id());
-            (!is_cut(&found[at])).then_some(end)
+            (is_same_life && !is_cut(&found[at])).then_some(end)
         };
         let is_pruned = |segment: &Arc<Segment>| segment.next_id() <= first_kept.id;
         let readable_to: Vec<u64> = before

@@ -411,7 +411,7 @@ impl Simulation {
             return;
         }
         if let Err(error) = &result {
-            may_fail(self.faulty, "restoring", &error);
+            may_fail(self.faulty, "restoring", error);
         }
         match result {
             Ok(restored) if was_there => {

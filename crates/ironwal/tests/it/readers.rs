@@ -265,3 +265,30 @@ fn a_range_of_unknown_end_says_so() {
         assert_eq!(read.range(..).count() as u64, 2 + turn);
     }
 }
+
+/// The story: a stream was deleted and restored from the archive, and an append took an id that had been
+/// taken before. A reader that had not looked in between took the new segment, of the same name, for the
+/// one that it knew: it read what had been deleted, or found damage.
+#[test]
+fn a_stream_that_was_restored_is_read_from_its_new_files() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions {
+        max_entries_per_segment: 4,
+        archive_path: Some("/archive".into()),
+        ..WalOptions::new("/log")
+    };
+    let writer = open(&disk, &options).unwrap();
+    for id in 0..4_u8 {
+        writer.append("s", &[id; 9]).unwrap();
+    }
+    writer.append("s", b"an entry that is deleted").unwrap();
+    let reader = reader(&disk, &options);
+    let stream = reader.stream("s").unwrap();
+    assert_eq!(&stream.get(4).unwrap().unwrap()[..], b"an entry that is deleted");
+    assert_eq!(writer.truncate("s", 4).unwrap(), 1);
+    writer.delete_stream("s").unwrap();
+    assert_eq!(writer.restore_archived("s").unwrap(), 1);
+    writer.append("s", b"another, which is longer than what it replaces").unwrap();
+    let read = stream.get(4).unwrap().unwrap();
+    assert_eq!(&read[..], b"another, which is longer than what it replaces");
+}

@@ -416,12 +416,9 @@ impl Simulation {
         if close {
             let result = wal.close();
             self.say(|| format!("close: {result:?}"));
-            if result.is_ok() {
-                for stream in self.model.streams.values_mut() {
-                    stream.synced();
-                }
-            } else {
-                may_fail(self.faulty, "closing", &result.unwrap_err());
+            match result {
+                Ok(()) => self.model.streams.values_mut().for_each(|stream| stream.synced()),
+                Err(error) => may_fail(self.faulty, "closing", &error),
             }
         }
         let crash = self.disk.power_is_off() || self.rng.bool();

@@ -149,7 +149,7 @@ impl Simulation {
     }
 
     fn failed_together(&mut self, wal: &Wal, parts: &BTreeMap<&str, Vec<Vec<u8>>>, error: &Error) {
-        may_fail(self.faulty, "a batch over several streams", &error);
+        may_fail(self.faulty, "a batch over several streams", error);
         let all_poisoned = match error {
             Error::StorageFull { .. } => false,
             Error::Io(_) | Error::Poisoned { .. } => {

@@ -133,7 +133,7 @@ impl Simulation {
     }
 
     fn append_failed(&mut self, wal: &ShardedWal, name: &str, entries: &[Vec<u8>], error: &Error) {
-        may_fail(self.faulty, "an append", &error);
+        may_fail(self.faulty, "an append", error);
         match error {
             Error::StorageFull { .. } => {}
             Error::Io(_) | Error::Poisoned { .. } => {

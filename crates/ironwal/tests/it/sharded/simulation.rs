@@ -272,7 +272,7 @@ impl Simulation {
 
     fn judge_opening(&self, error: &Error) {
         self.say(|| format!("opening failed: {error}"));
-        may_fail(self.faulty, "opening", &error);
+        may_fail(self.faulty, "opening", error);
         assert!(matches!(error, Error::Io(_) | Error::StorageFull { .. }), "opening: {error}");
     }
 
@@ -325,10 +325,9 @@ impl Simulation {
             0 => {
                 let result = wal.close();
                 self.say(|| format!("close: {result:?}"));
-                if result.is_ok() {
-                    self.model.streams.values_mut().for_each(|stream| stream.synced());
-                } else {
-                    may_fail(self.faulty, "closing", &result.unwrap_err());
+                match result {
+                    Ok(()) => self.model.streams.values_mut().for_each(|stream| stream.synced()),
+                    Err(error) => may_fail(self.faulty, "closing", &error),
                 }
                 true
             }
