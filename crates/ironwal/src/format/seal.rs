@@ -127,11 +127,15 @@ impl Seal {
         let Some(bytes) = bytes.get(..SEAL_LEN) else {
             return Err(Unreadable::NotThis);
         };
-        check_structure(bytes, MAGIC)?;
+        let checked = check_structure(bytes, MAGIC);
         let constants = Constants::at(bytes);
         if constants.salt != salt || constants.first_id != first_id {
             return Err(Unreadable::NotThis);
         }
+        if matches!(checked, Err(Unreadable::Newer(_))) && !is_whole(bytes) {
+            return Err(Unreadable::Damaged);
+        }
+        checked?;
         let seal = Self {
             constants,
             end: u64_at(bytes, 64),
@@ -164,6 +168,13 @@ impl Seal {
         let inside = points.iter().all(|point| (HEADER_LEN..self.end).contains(&point.offset()));
         if rises && inside { Ok(points) } else { Err(Unreadable::Damaged) }
     }
+}
+
+/// Whether the checksum matches. It is in the same place in every version, because a seal that was not synced
+/// can be torn and say anything, also of its version, and has no second copy.
+fn is_whole(bytes: &[u8]) -> bool {
+    let checksum_at = SEAL_LEN - 4;
+    checksum::of(&bytes[..checksum_at]) == u32_at(bytes, checksum_at)
 }
 
 #[cfg(test)]
@@ -215,8 +226,22 @@ mod tests {
         assert_eq!(Seal::decode(&bytes[16..], file_len, 2, 3), Err(Unreadable::NotThis));
         assert_eq!(Seal::decode(&bytes[16..], file_len, 1, 4), Err(Unreadable::NotThis));
         assert_eq!(Seal::decode(&bytes[17..], file_len, 1, 3), Err(Unreadable::NotThis));
+    }
+
+    #[test]
+    fn a_newer_version_is_not_damage_and_a_damaged_version_is_not_newer() {
+        let bytes = encoded();
+        let file_len = 16_000 + bytes.len() as u64;
         let mut newer = bytes[16..].to_vec();
         put(&mut newer, 8, 7_u32.to_le_bytes());
+        assert_eq!(Seal::decode(&newer, file_len, 1, 3), Err(Unreadable::Damaged));
+        let checksum = checksum::of(&newer[..SEAL_LEN - 4]);
+        put(&mut newer, SEAL_LEN - 4, checksum.to_le_bytes());
         assert_eq!(Seal::decode(&newer, file_len, 1, 3), Err(Unreadable::Newer(7)));
+        assert_eq!(
+            Seal::decode(&newer, file_len, 2, 3),
+            Err(Unreadable::NotThis),
+            "somebody's entry"
+        );
     }
 }

@@ -58,6 +58,17 @@ pub(crate) fn first_id_of(name: &std::ffi::OsStr) -> Option<u64> {
     all_digits.then(|| digits.parse().ok()).flatten()
 }
 
+/// Whether a file in the directory of a stream is the stream's, by its name: a segment, or what becomes one
+/// or was one.
+pub(crate) fn is_of_a_stream(name: &std::ffi::OsStr) -> bool {
+    let is_ours = |name: &str| {
+        let prefixes = [DELETED_PREFIX, RENAMED_PREFIX];
+        [UNFINISHED_NAME, UNFINISHED_COPY].contains(&name)
+            || prefixes.iter().any(|prefix| name.starts_with(prefix))
+    };
+    first_id_of(name).is_some() || name.to_str().is_some_and(is_ours)
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;

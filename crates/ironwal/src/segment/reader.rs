@@ -11,6 +11,7 @@ use super::index::{Index, Lookup};
 use super::source::{FileSource, Handle};
 use super::unwritten::Unwritten;
 use super::walk::{WALK_READ_LEN, Walk};
+use crate::format::Unreadable;
 use crate::format::checksum::SegmentSeed;
 use crate::format::fields::u64_at;
 use crate::format::frame::{Fault, Frame};
@@ -417,7 +418,7 @@ impl Segment {
             Handle::Map(map) => map.len() as u64,
         };
         let mut source = FileSource::new(handle.clone(), 0, file_len);
-        let Some(seal) = seal_in(&mut source, file_len, None, self.first_id)? else {
+        let Ok(seal) = seal_in(&mut source, file_len, None, self.first_id)? else {
             return Ok(None);
         };
         // A valid seal ends with the file, so its points take no more than the file does.
@@ -457,6 +458,16 @@ pub(crate) fn read_seal(
     salt: Option<u64>,
     first_id: u64,
 ) -> io::Result<Option<Seal>> {
+    Ok(judge_seal(file, file_len, salt, first_id)?.ok())
+}
+
+/// The same, with the reason why there is none.
+pub(crate) fn judge_seal(
+    file: &Arc<dyn File>,
+    file_len: u64,
+    salt: Option<u64>,
+    first_id: u64,
+) -> io::Result<Result<Seal, Unreadable>> {
     let mut source = FileSource::new(Handle::File(Arc::clone(file)), SEAL_LEN, file_len);
     seal_in(&mut source, file_len, salt, first_id)
 }
@@ -466,14 +477,14 @@ fn seal_in(
     file_len: u64,
     salt: Option<u64>,
     first_id: u64,
-) -> io::Result<Option<Seal>> {
+) -> io::Result<Result<Seal, Unreadable>> {
     let Some(offset) = file_len.checked_sub(SEAL_BYTES) else {
-        return Ok(None);
+        return Ok(Err(Unreadable::NotThis));
     };
     let bytes = source.window(offset, SEAL_LEN)?;
     let Some(bytes) = bytes.get(..SEAL_LEN) else {
-        return Ok(None);
+        return Ok(Err(Unreadable::NotThis));
     };
     let salt = salt.unwrap_or_else(|| u64_at(bytes, 16));
-    Ok(Seal::decode(bytes, file_len, salt, first_id).ok())
+    Ok(Seal::decode(bytes, file_len, salt, first_id))
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::segment::DELETED_PREFIX;
+use crate::segment::{DELETED_PREFIX, is_of_a_stream};
 use crate::storage::{DirEntry, EntryKind, Storage};
 
 /// How the name of a directory ends that was found about to be deleted.
@@ -36,7 +36,9 @@ pub(super) fn delete(storage: &dyn Storage, doomed: &Doomed) {
 
 fn delete_dir(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     for entry in storage.list(dir)? {
-        gone(storage.remove_file(&dir.join(entry.name)))?;
+        if entry.kind == EntryKind::File && is_of_a_stream(&entry.name) {
+            gone(storage.remove_file(&dir.join(entry.name)))?;
+        }
     }
     gone(storage.remove_dir(dir))
 }

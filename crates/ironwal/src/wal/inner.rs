@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::maintenance::{Maintainer, SYNC_THREADS_MAX};
 use super::own::Sharding;
 use super::root::RootDir;
+use super::strangers::{or_of_other_root, refuse_other_root};
 use super::worker::Worker;
 use super::{deletion, names, own, reshape, root};
 use crate::commit;
@@ -79,7 +80,9 @@ impl Inner {
         reshape::remove_unfinished(storage, root.path())?;
         let dirs = root::stream_dirs(storage, root.path())?;
         let threads_max = environment.maintenance.threads_max(cores());
-        let found = journal::read(storage, root.path(), root.salt())?;
+        let salt = root.salt();
+        let found = journal::read(storage, root.path(), salt)
+            .map_err(|error| or_of_other_root(error, storage, root.path(), salt))?;
         let mut all_dirs: Vec<_> = dirs.iter().map(|(_, dir)| dir.clone()).collect();
         all_dirs.extend(own::checkpoints_dir(storage, root.path())?);
         let replay = Replay {
@@ -150,8 +153,14 @@ impl Inner {
             committer: Worker::committer(environment.maintenance),
             environment,
         };
-        let streams = inner.recover_all(dirs)?;
-        inner.recover_checkpoints(&*inner.environment.storage, &inner.root_path)?;
+        let storage = &*inner.environment.storage;
+        let streams = inner
+            .recover_all(dirs)
+            .map_err(|error| or_of_other_root(error, storage, &inner.root_path, salt))?;
+        if !streams.is_empty() && streams.values().all(|it| it.log().number().is_none()) {
+            refuse_other_root(storage, &inner.root_path, salt)?;
+        }
+        inner.recover_checkpoints(storage, &inner.root_path)?;
         inner.pass_over_numbers(&streams, &deletions.numbers)?;
         let storage = &*inner.environment.storage;
         inner.group.journal().adopt(journal::empty(storage, &inner.root_path, inner.salt, &found)?);

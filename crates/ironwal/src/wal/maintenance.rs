@@ -123,7 +123,7 @@ impl Maintainer {
             && log.begins_to_be_due()
         {
             // Half of it is left to whoever is busy with something else, or with other streams.
-            let due = self.shared.now() + interval / 2;
+            let due = self.shared.now().saturating_add(interval / 2);
             let work = |agenda: &mut Agenda| agenda.due.push_back((due, Arc::clone(stream)));
             if !self.hand_over(work, true) {
                 sync(stream);
@@ -287,7 +287,7 @@ impl Shared {
             if agenda.watched.is_empty() || agenda.next_look > now {
                 return;
             }
-            agenda.next_look = now + IDLE;
+            agenda.next_look = now.saturating_add(IDLE);
             std::mem::take(&mut agenda.watched)
         };
         prove_idle(&mut watched);

@@ -18,6 +18,7 @@ mod read_only;
 pub(crate) mod reshape;
 pub(crate) mod root;
 mod stats;
+mod strangers;
 mod stream;
 mod submit;
 mod txn;

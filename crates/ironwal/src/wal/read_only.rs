@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::inner::{Catalogue, Inner};
 use super::numbers::refuse_copies_in;
 use super::root::{LOCK_NAME, read_root, refuse_legacy, sharding_in};
+use super::strangers::{refuse_other_log, refuse_other_root};
 use super::{Wal, names};
 use crate::commit;
 use crate::environment::{Environment, Maintenance};
@@ -76,6 +77,7 @@ impl Wal {
         let storage = Arc::clone(&environment.storage);
         let Some(root) = read_root(&*storage, path)? else {
             refuse_legacy(&*storage, path)?;
+            refuse_other_log(&*storage, path)?;
             return Err(Error::Io(no_log(path)));
         };
         let environment = environment.with_maintenance(Maintenance::Inline);
@@ -116,7 +118,9 @@ impl Wal {
             journal_view: Some(Arc::new(view)),
         };
         if inner.wait_for_writer()? {
-            refuse_copies_in(&*inner.environment.storage, &inner.root_path, inner.salt)?;
+            let storage = &*inner.environment.storage;
+            refuse_other_root(storage, &inner.root_path, inner.salt)?;
+            refuse_copies_in(storage, &inner.root_path, inner.salt)?;
         }
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -15,6 +15,7 @@ use crate::storage::{self, EntryKind, Lock, OpenMode, Storage};
 use crate::sync::Arc;
 use crate::wal::names;
 use crate::wal::own::Sharding;
+use crate::wal::strangers::refuse_other_log;
 
 pub(crate) const ROOT_NAME: &str = ".ironwal";
 pub(crate) const UNFINISHED_ROOT_NAME: &str = ".ironwal.tmp";
@@ -46,13 +47,14 @@ impl RootDir {
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`], [`Error::LegacyDirectory`], [`Error::UnsupportedVersion`];
-    /// [`Error::Corruption`] if the root file is damaged, or missing beside segments.
+    /// [`Error::Locked`], [`Error::LegacyDirectory`], [`Error::UnsupportedVersion`]; [`Error::Config`] for
+    /// a directory of another program's log; [`Error::Corruption`] if the root file is damaged, or missing beside segments.
     pub(crate) fn open(path: &Path, environment: &Environment) -> Result<Self> {
         let storage = &*environment.storage;
         if !exists(storage, &path.join(ROOT_NAME))? {
             storage::create_dir_all(storage, path).map_err(|error| no_space(error, path))?;
             refuse_legacy(storage, path)?;
+            refuse_other_log(storage, path)?;
         }
         // Whatever else is wrong, somebody who has the lock may be about to put it right.
         let lock = storage.lock(&path.join(LOCK_NAME)).map_err(|error| match error.kind() {
@@ -203,6 +205,12 @@ pub(crate) fn any_file_below(
     Ok(false)
 }
 
+/// Whether there is a root file, under either of its names.
+pub(super) fn has_root(storage: &dyn Storage, root: &Path) -> io::Result<bool> {
+    Ok(exists(storage, &root.join(ROOT_NAME))?
+        || exists(storage, &root.join(UNFINISHED_ROOT_NAME))?)
+}
+
 fn exists(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
     match storage.open(path, OpenMode::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -225,8 +233,8 @@ fn read(storage: &dyn Storage, root: &Path) -> Result<Option<Root>> {
             Err(Error::UnsupportedVersion { path, found, supported: FORMAT_VERSION })
         }
         Some(Err(_)) => Err(Error::Corruption(format!(
-            "both copies in {} are damaged; restore it from a backup, for no frame can be checked \
-             without it",
+            "{} is no root file of ironwal, or both copies in it are damaged; restore it from a backup, for no \
+             frame can be checked without it",
             path.display()
         ))),
     }

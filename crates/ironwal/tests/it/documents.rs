@@ -32,28 +32,51 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Every claim in `docs/durability.md` names a test; a test that is renamed takes the claim along.
+/// Every claim in `docs/durability.md` names a test, and so does every bug in `docs/bugs.md`; a test that is
+/// renamed takes them along.
 #[test]
-fn every_test_that_durability_names_exists() {
-    let page = std::fs::read_to_string(repository().join("docs/durability.md")).unwrap();
+fn every_test_that_the_documents_name_exists() {
     let mut sources = String::new();
     collect(&repository().join("crates"), &mut sources);
+    for (page, least) in [("docs/durability.md", 100), ("docs/bugs.md", 60)] {
+        let named = tests_named_in(page);
+        for (name, test) in &named {
+            assert!(sources.contains(&format!("fn {test}(")), "{page}: there is no test {name}");
+        }
+        assert!(named.len() > least, "{page}: only {} names were found", named.len());
+    }
+}
+
+/// Each bug has its cause, how it was found, its fix, and its test or the reason why there is none.
+#[test]
+fn every_bug_is_told_to_its_end() {
+    let page = std::fs::read_to_string(repository().join("docs/bugs.md")).unwrap();
+    let bugs: Vec<&str> = page.split("\n### ").skip(1).collect();
+    for bug in &bugs {
+        let places: Vec<_> =
+            ["\n\n", "*Found by*", "*Fix:* \"", "*Test:*"].iter().map(|it| bug.find(it)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{bug}");
+    }
+    assert!(bugs.len() > 50, "{}", bugs.len());
+}
+
+/// The paths of tests in a page, and the tests' own names.
+fn tests_named_in(page: &str) -> Vec<(String, String)> {
+    let page = std::fs::read_to_string(repository().join(page)).unwrap();
     let is_name = |text: &str| {
         !text.is_empty()
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
-    let mut named = 0;
+    let mut named = Vec::new();
     for quoted in page.split('`').skip(1).step_by(2) {
         let Some((module, test)) = quoted.rsplit_once("::") else { continue };
-        if !is_name(test) || !module.split("::").all(is_name) || module.starts_with("ironwal") {
-            continue;
+        if is_name(test) && module.split("::").all(is_name) && !module.starts_with("ironwal") {
+            named.push((quoted.to_string(), test.to_string()));
         }
-        assert!(sources.contains(&format!("fn {test}(")), "there is no test {quoted}");
-        named += 1;
     }
-    assert!(named > 40, "only {named} names were found");
+    named
 }
 
 fn collect(dir: &Path, sources: &mut String) {

@@ -14,6 +14,7 @@ mod iterating;
 mod journal;
 mod journal_view;
 mod kill;
+mod limits;
 mod model;
 mod modules;
 mod next_segment;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ironwal::storage::SimDisk;
-use ironwal::{Environment, Maintenance, SyncMode, Wal, WalOptions};
+use ironwal::storage::sim::CallKind;
+use ironwal::{Environment, Error, Maintenance, SyncMode, Wal, WalOptions};
 
 use crate::model::open;
 
@@ -202,5 +203,49 @@ fn an_interval_makes_durable_what_was_appended() {
         disk.crash();
         let wal = open(&disk, &options).unwrap();
         assert_eq!(entries(&wal).len(), 8, "seed {seed}");
+    }
+}
+
+/// Nobody waits for it, so the next append is the first that can be told.
+#[test]
+fn a_background_sync_that_fails_is_told_to_the_next_append() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions {
+        sync_mode: SyncMode::Async,
+        max_entries_per_segment: 2,
+        ..WalOptions::new("/log")
+    };
+    let wal = open(&disk, &options).unwrap();
+    wal.append("other", b"x").unwrap();
+    let refused = (0..40).find_map(|_| {
+        disk.fail_nth(CallKind::Sync, 1, std::io::ErrorKind::Other);
+        wal.append("s", b"x").err()
+    });
+    let again = wal.append("s", b"x").unwrap_err();
+    assert!(refused.is_some() && matches!(again, Error::Poisoned { .. }), "{refused:?}, {again}");
+    disk.clear_faults();
+    wal.append("other", b"y").unwrap();
+    let committed = wal.stream("s").unwrap().next_id();
+    assert_eq!(wal.iter("s", 0).unwrap().filter(Result::is_ok).count() as u64, committed);
+}
+
+/// The root file says which numbers are given out, and must be replaced for a stream that needs one.
+#[test]
+fn a_root_file_that_cannot_be_replaced_fails_the_new_stream_only() {
+    for kind in [CallKind::Rename, CallKind::Sync, CallKind::Create] {
+        let disk = SimDisk::new(1);
+        let options = WalOptions::new("/log");
+        let wal = open(&disk, &options).unwrap();
+        wal.append("old", b"0").unwrap();
+        wal.close().unwrap();
+        let wal = open(&disk, &options).unwrap();
+        disk.fail_nth(kind, 1, std::io::ErrorKind::Other);
+        let error = wal.append("new", b"0").unwrap_err();
+        assert!(matches!(error, Error::Io(_)), "{kind:?}: {error}");
+        assert_eq!(wal.append("old", b"1").unwrap(), 1, "{kind:?}");
+        assert_eq!(wal.append("new", b"0").unwrap(), 0, "{kind:?}");
+        disk.crash();
+        let wal = open(&disk, &options).unwrap();
+        assert_eq!(wal.streams(), ["new", "old"], "{kind:?}");
     }
 }

@@ -13,7 +13,7 @@ use crate::format::header::{FirstKept, HEADER_LEN, Proof, SLOT_LEN, Slot, SlotPl
 use crate::format::scan::Extent;
 use crate::format::seal::{Point, Seal};
 use crate::format::{BLOCK_LEN, Unreadable};
-use crate::segment::reader::read_seal;
+use crate::segment::reader::{judge_seal, read_seal};
 use crate::segment::recovery::{self, Cut, Header, Tail};
 use crate::segment::source::{FileSource, Handle};
 use crate::segment::walk::{WALK_READ_LEN, Walk};
@@ -140,21 +140,23 @@ pub(crate) fn read_header(
     let merged = Slot::merge(slots[0], slots[1]);
     // Both blocks were durable before the file had its name.
     let merged = if file_len < HEADER_LEN { Err(Unreadable::Damaged) } else { merged };
-    let seal = read_seal(&file, file_len, Some(salt), first_id)?;
+    let seal = judge_seal(&file, file_len, Some(salt), first_id)?;
     let mut newer = 0;
-    let (header, slot) = match (merged, &seal) {
-        (Ok(slot), _) => (Header::Whole, Some(slot)),
-        (Err(Unreadable::Newer(version)), _) => {
+    let (header, slot) = match (merged, seal) {
+        // A newer version can have filled a segment that this one began.
+        (Err(Unreadable::Newer(version)), _) | (_, Err(Unreadable::Newer(version))) => {
             newer = version;
             (Header::Newer, None)
         }
-        (Err(_), Some(seal)) => {
+        (Ok(slot), _) => (Header::Whole, Some(slot)),
+        (Err(_), Ok(seal)) => {
             let proof = Proof::of_nothing(first_id);
             let slot = Slot { constants: seal.constants, proof, first_kept: FirstKept::default() };
             (Header::Whole, Some((slot, SlotPlace::First)))
         }
-        (Err(_), None) => (Header::Lost, None),
+        (Err(_), Err(_)) => (Header::Lost, None),
     };
+    let seal = seal.ok();
     let frames = Frames::unread(first_id, slot.map(|(slot, _)| slot));
     let cut = Cut::Current;
     let (unwritten, lost) = (None, Vec::new());
@@ -173,6 +175,20 @@ pub(crate) fn read_header(
         bad_slots,
     };
     Ok(found)
+}
+
+/// The salt in the header of a segment, whichever log's it is.
+pub(crate) fn salt_of(storage: &dyn Storage, path: &Path, first_id: u64) -> Result<Option<u64>> {
+    let file = storage.open(path, OpenMode::Read)?;
+    for offset in [0, BLOCK_LEN] {
+        let mut bytes = [0; SLOT_LEN];
+        let filled = storage::read_up_to(&*file, &mut bytes, offset)?;
+        let salt = u64_at(&bytes, 16);
+        if Slot::decode(&bytes[..filled], salt, first_id).is_ok() {
+            return Ok(Some(salt));
+        }
+    }
+    Ok(None)
 }
 
 impl Frames {

@@ -27,6 +27,7 @@ use crate::segment::{Damage, ReadContext, Segment, first_id_of, path_of};
 use crate::storage::{DirEntry, EntryKind, Storage};
 use crate::sync::{Arc, OnceLock};
 use build::build;
+pub(crate) use found::salt_of;
 use found::{Found, is_doomed, list, mark_pruned, mark_stale, read_frames};
 pub(crate) use repair::Keep;
 pub(crate) use repair::{as_renamed, renamed};

@@ -3,7 +3,9 @@
 use ironwal::storage::Storage;
 use ironwal::{CorruptionPolicy, Error, SyncMode, WalOptions};
 
-use super::{append_together, disk, entries, frames_in, journal, options, try_open, turn_over};
+use super::{
+    append_together, disk, entries, frames_in, journal, open, options, try_open, turn_over,
+};
 
 const SMALL: u64 = 64 * 1024;
 
@@ -30,5 +32,27 @@ fn nobody_takes_a_file_away_unnoticed() {
         // Here everything in it was in the segments.
         let wal = try_open(&disk, &options(SyncMode::Strict), SMALL).unwrap();
         assert_eq!(["a", "b"].map(|name| entries(&wal, name).len()), counts);
+    }
+}
+
+/// Both slots of a file in use are gone, and with them what tells its frames from those of other lives.
+#[test]
+fn a_file_without_a_header_is_an_error_under_either_policy() {
+    for on_corruption in [CorruptionPolicy::Truncate, CorruptionPolicy::Error] {
+        let options = WalOptions { on_corruption, ..options(SyncMode::Strict) };
+        let disk = disk(1);
+        let wal = open(&disk, &options);
+        wal.append("s", b"in the journal").unwrap();
+        disk.kill();
+        let header = disk.contents(&journal(0)).unwrap()[..8192].to_vec();
+        for slot in [0, 4096] {
+            disk.overwrite(&journal(0), slot, &[0xEE; 64]).unwrap();
+        }
+        let error = try_open(&disk, &options, SMALL).unwrap_err();
+        assert!(matches!(error, Error::Corruption(_)), "{error}");
+        assert!(error.to_string().contains("/log/.journal.0"), "{error}");
+        disk.overwrite(&journal(0), 0, &header).unwrap();
+        let wal = open(&disk, &options);
+        assert_eq!(wal.get("s", 0).unwrap().as_deref(), Some(&b"in the journal"[..]));
     }
 }
