@@ -74,10 +74,12 @@ impl Wal {
     /// # Errors
     ///
     /// - [`Error::Locked`]: another writer has the directory open.
-    /// - [`Error::Corruption`]: the root file is damaged, or opening came upon damage and
+    /// - [`Error::Corruption`]: the root file is damaged or another log's, or opening came upon damage and
     ///   `options.on_corruption` is [`CorruptionPolicy::Error`](crate::CorruptionPolicy::Error).
     /// - [`Error::UnsupportedVersion`], [`Error::LegacyDirectory`]: the directory was written by a
     ///   newer version, or by version 0.6.
+    /// - [`Error::Config`]: an option has no meaning, or the directory holds another program's log, or is that
+    ///   of a stream.
     /// - [`Error::StorageFull`]: there is no space to create the log.
     /// - [`Error::Io`]: the operating system reported an error. Opening again is safe.
     pub fn new(options: WalOptions) -> Result<Self> {
@@ -296,6 +298,9 @@ impl Wal {
     /// Deletes a stream with everything in it, durably; does nothing if there is none. What was
     /// archived of it stays. Appending to the name begins a new stream at id 0; handles of the
     /// deleted one get [`Error::StreamNotFound`].
+    ///
+    /// What somebody else has put into its directory is not deleted: it stays, in the directory
+    /// `.deleted.` and a number.
     ///
     /// Blocks for a sync of the root directory; files are deleted in the background.
     ///

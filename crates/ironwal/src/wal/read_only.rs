@@ -61,7 +61,7 @@ impl Wal {
     /// - [`Error::Locked`]: a writer has it open that cannot tell other processes what is committed
     ///   (its file system cannot share memory, or was full), or that has been recovering it for
     ///   longer than ten seconds. Try again when it has ended.
-    /// - [`Error::Corruption`], [`Error::UnsupportedVersion`], [`Error::LegacyDirectory`].
+    /// - [`Error::Corruption`], [`Error::UnsupportedVersion`], [`Error::LegacyDirectory`], [`Error::Config`].
     pub fn open_read_only(options: WalOptions) -> Result<Self> {
         Self::open_read_only_with(options, Environment::default())
     }
