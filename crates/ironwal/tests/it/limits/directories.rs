@@ -199,9 +199,8 @@ fn deleting_a_stream_deletes_no_log_inside_of_it() {
         assert_eq!(wal.streams(), [""; 0]);
         wal.close().unwrap();
     }
-    let kept = fs::read_dir(&outer).unwrap().map(|entry| entry.unwrap().path());
-    let kept =
-        kept.filter(|path| path.join(".ironwal").exists()).next().expect("it is still there");
+    let mut dirs = fs::read_dir(&outer).unwrap().map(|entry| entry.unwrap().path());
+    let kept = dirs.find(|path| path.join(".ironwal").exists()).expect("it is still there");
     let after = contents(&kept);
     for name in [".ironwal", "s/00000000000000000000.wal"] {
         assert!(before[Path::new(name)] == after[Path::new(name)], "{name}");
@@ -275,8 +274,8 @@ fn files_of_others_in_a_directory_of_a_stream_are_left_alone() {
     assert_eq!(read_only(&root).unwrap().stream("s").unwrap().next_id(), 5);
     wal.delete_stream("s").unwrap();
     wal.close().unwrap();
-    let aside = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name());
-    let aside = aside.filter(|name| name.to_str().unwrap().starts_with(".deleted.")).next();
+    let mut names = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name());
+    let aside = names.find(|name| name.to_str().unwrap().starts_with(".deleted."));
     check(aside.expect("its directory is kept").to_str().unwrap());
     let wal = Wal::new(options).unwrap();
     assert_eq!(wal.append("s", b"a new life").unwrap(), 0);

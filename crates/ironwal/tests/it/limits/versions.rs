@@ -104,7 +104,9 @@ fn sharded(disk: &SimDisk) -> Result<Wal> {
     ironwal::sharded::ShardedWal::over(wal.clone(), 1).map(|_| wal)
 }
 
-const WAYS: &[(&str, fn(&SimDisk) -> Result<Wal>)] = &[
+type Way = fn(&SimDisk) -> Result<Wal>;
+
+const WAYS: &[(&str, Way)] = &[
     ("truncate", |disk| open(disk, CorruptionPolicy::Truncate)),
     ("error", |disk| open(disk, CorruptionPolicy::Error)),
     ("read only", read_only),
