@@ -80,6 +80,7 @@ impl Following {
     /// [`Error::Damaged`]: said once, and it goes on behind. [`Error::StreamNotFound`]: the stream
     /// was deleted. [`Error::Io`].
     pub(crate) fn try_next(&mut self) -> Result<Option<(u64, Bytes)>> {
+        let mut has_looked_anew = false;
         loop {
             self.log.refresh()?;
             if matches!(self.log.tail().state(), State::Deleted) || self.log.is_gone() {
@@ -103,6 +104,12 @@ impl Following {
                 }
                 Ok(Some(_)) => {
                     // The entries before were pruned just now, or were and have been restored.
+                    self.go_to(self.next);
+                    continue;
+                }
+                Ok(None) if !has_looked_anew && self.next < self.log.committed_or_lost_end() => {
+                    // What was known to be pruned has been restored.
+                    has_looked_anew = true;
                     self.go_to(self.next);
                     continue;
                 }

@@ -271,3 +271,19 @@ fn what_was_restored_before_a_follower_looked_is_not_gone() {
         std::iter::from_fn(|| follower.try_next().unwrap()).map(|entry| entry.0).collect();
     assert_eq!(read, [1, 2, 3, 4, 5, 6]);
 }
+
+/// The story: as before, but all of the stream had been pruned, and all of it was restored. The follower
+/// took the end that it had seen for the end, and waited there for what had been there before.
+#[test]
+fn what_was_restored_of_a_stream_that_was_empty_is_followed() {
+    let disk = SimDisk::new(1);
+    let environment = Environment::default().with_storage(Arc::new(disk.process()));
+    let options = WalOptions { archive_path: Some("/archive".into()), ..WalOptions::new("/log") };
+    let wal = Wal::open_with(options, environment).unwrap();
+    let stream = wal.stream("s").unwrap();
+    (0..2).for_each(|id| assert_eq!(stream.append(&entry(id)).unwrap(), id));
+    assert_eq!(stream.truncate_before(2).unwrap(), 1);
+    let mut follower = stream.follow(1);
+    assert_eq!(wal.restore_archived("s").unwrap(), 1);
+    assert_eq!(follower.try_next().unwrap().map(|entry| entry.0), Some(1));
+}

@@ -245,6 +245,10 @@ impl StreamModel {
     /// Everything from `end` on was cut off, for ever.
     pub(crate) fn cut(&mut self, end: u64) {
         assert!(self.doubt.is_none(), "a cut succeeded on a poisoned stream");
+        if end == self.first {
+            // The segment may be gone that held pruned entries, which were in no archive yet.
+            self.origin = end;
+        }
         self.entries.truncate(end as usize);
         self.bounds.retain(|bound| *bound < end as usize);
         self.synced();

@@ -87,8 +87,10 @@ impl Replay<'_> {
         }
         let again = read(&**self.storage, self.root, self.salt)?;
         if again.resolved != found.resolved {
-            let what = "the journal changed while it was recovered; open the log again";
-            return Err(Error::Io(io::Error::other(what)));
+            return Err(Error::Io(io::Error::other(format!(
+                "the journal in {} changed while it was recovered; open the log again",
+                self.root.display()
+            ))));
         }
         // Through the descriptors that wrote.
         Ok(files.iter().try_for_each(|file| file.sync())?)
