@@ -109,7 +109,7 @@ impl Run {
     /// length, which is returned too; `None` if they cannot.
     pub(super) fn place_if_even(&self, id: u64) -> Option<(u64, u64)> {
         let (len, count) = (self.end - self.offset, self.end_id.checked_sub(self.first_id)?);
-        if count < 2 || len % (8 * count) != 0 {
+        if count < 2 || !len.is_multiple_of(count.checked_mul(8)?) {
             return None;
         }
         let frame_len = len / count;

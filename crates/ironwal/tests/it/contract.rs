@@ -60,6 +60,31 @@ fn the_same_seed_gives_the_same_calls() {
     assert_repeatable(start);
 }
 
+/// An input of a fuzzer is a run, too, and what one of its records is changes no other operation.
+#[test]
+fn an_input_is_a_run() {
+    let record = |tag: u8, nth: u8| [[tag, nth % 3, nth].as_slice(), &[nth; 13]].concat();
+    let mut input = vec![0; 32];
+    for (tag, nth) in [(255, 0), (0, 3), (0, 7), (0, 15), (240, 1), (0, 13), (0, 45)] {
+        input.extend(record(tag, nth));
+    }
+    let trace = |input: &[u8]| {
+        let simulation = Simulation::new(&Run::of(input));
+        let disk = simulation.disk.clone();
+        disk.configure(|config| config.trace = true);
+        simulation.run();
+        disk.trace()
+    };
+    let all = trace(&input);
+    assert!(all.len() > 40, "{all:#?}");
+    assert_eq!(all, trace(&input));
+    let mut changed = input.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    let changed = trace(&changed);
+    let same = all.iter().zip(&changed).take_while(|(one, other)| one == other).count();
+    assert!(same > 20 && changed != all, "{same} calls are the same");
+}
+
 /// The simulation notices if syncs do nothing, and shrinks that to a few steps, which fail again.
 #[test]
 fn a_disk_that_lies_is_found_out() {

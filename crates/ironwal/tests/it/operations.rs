@@ -7,14 +7,13 @@ use ironwal::{Error, Stream, SyncMode, Wal};
 
 use crate::journal_view::Ways;
 use crate::model::see;
-use crate::seeds::STEPS_OF_A_LIFE;
 use crate::simulation::{STREAMS, Simulation, may_fail};
 
 impl Simulation {
     /// A life: random operations, some of which fail.
     /// `first` is the step that it began with.
     pub(crate) fn live(&mut self, wal: &Wal, first: u32) {
-        let last = self.steps.choices(first + STEPS_OF_A_LIFE - 2).u32(..40);
+        let last = self.steps.of_life(first);
         for step in first + 1..=first + last {
             if !self.takes(step) {
                 continue;

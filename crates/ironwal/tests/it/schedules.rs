@@ -14,13 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fastrand::Rng;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::SimConfig;
 use ironwal::{Environment, Error, Maintenance, Stream, SyncMode, Wal, WalOptions};
 
 use crate::model::{Setup, open_with_setup};
-use crate::seeds::{self, run_seeds};
+use crate::seeds::{self, Choices, run_seeds};
 use crate::simulation::{STREAMS, options, setup};
 use turns::Turns;
 use worker::Worker;
@@ -131,7 +130,7 @@ struct Known {
 
 struct Run {
     mode: SyncMode,
-    rng: Rng,
+    rng: Choices,
     disk: SimDisk,
     options: WalOptions,
     setup: Setup,
@@ -142,7 +141,7 @@ struct Run {
 
 impl Run {
     fn new(mode: SyncMode, seed: u64, trace: bool) -> Self {
-        let mut rng = Rng::with_seed(seed);
+        let mut rng = Choices::from_seed(seed);
         let config = SimConfig { seed: rng.u64(..), trace, ..SimConfig::default() };
         let disk = SimDisk::with_config(config);
         let options = options(&mut rng, mode);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fastrand::Rng;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::{CallKind, Failure, SimConfig};
 use ironwal::{
@@ -16,7 +15,7 @@ use crate::hooked::Hooked;
 use crate::journal_view::Ways;
 use crate::model::{After, Model, Setup, open_with_setup};
 use crate::onlookers::Onlookers;
-use crate::seeds::{MODES, Run, STEPS_OF_A_LIFE, Steps};
+use crate::seeds::{Choices, MODES, Run, STEPS_OF_A_LIFE, Steps};
 
 pub(crate) const ROOT: &str = "/data/log";
 const ARCHIVE: &str = "/data/archive";
@@ -33,7 +32,7 @@ pub(crate) struct Simulation {
     pub(crate) steps: Steps,
     lives: u32,
     /// Where the choices of the step come from that is being done.
-    pub(crate) rng: Rng,
+    pub(crate) rng: Choices,
     pub(crate) disk: SimDisk,
     pub(crate) options: WalOptions,
     /// What is chosen of the environment.
@@ -61,8 +60,8 @@ pub(crate) struct Simulation {
 }
 
 /// How the disk behaves, from a seed.
-pub(crate) fn disk(rng: &mut Rng, run: &Run) -> SimDisk {
-    let chance = |rng: &mut Rng| if rng.bool() { 0.0 } else { rng.f64() * 0.5 };
+pub(crate) fn disk(rng: &mut Choices, run: &Run) -> SimDisk {
+    let chance = |rng: &mut Choices| if rng.bool() { 0.0 } else { rng.f64() * 0.5 };
     SimDisk::with_config(SimConfig {
         seed: rng.u64(..),
         capacity: None,
@@ -76,7 +75,7 @@ pub(crate) fn disk(rng: &mut Rng, run: &Run) -> SimDisk {
 }
 
 /// The mode of another process, from a seed.
-pub(crate) fn another_mode(rng: &mut Rng) -> SyncMode {
+pub(crate) fn another_mode(rng: &mut Choices) -> SyncMode {
     match MODES[rng.usize(..MODES.len())] {
         SyncMode::Interval(_) => {
             SyncMode::Interval(Duration::from_millis([1, 50, 700, 20_000][rng.usize(..4)]))
@@ -86,7 +85,7 @@ pub(crate) fn another_mode(rng: &mut Rng) -> SyncMode {
 }
 
 /// Options of every kind, from a seed.
-pub(crate) fn options(rng: &mut Rng, mode: SyncMode) -> WalOptions {
+pub(crate) fn options(rng: &mut Choices, mode: SyncMode) -> WalOptions {
     WalOptions {
         max_segment_size: [0, 100, 400, 3000, 20_000, 1 << 26][rng.usize(..6)],
         max_entries_per_segment: [0, 1, 3, 20, u64::MAX][rng.usize(..5)],
@@ -106,7 +105,7 @@ pub(crate) fn options(rng: &mut Rng, mode: SyncMode) -> WalOptions {
 }
 
 /// An environment, from a seed. The journal is small, so that it becomes full.
-pub(crate) fn setup(rng: &mut Rng) -> Setup {
+pub(crate) fn setup(rng: &mut Choices) -> Setup {
     let sizes = [64 * 1024, 64 * 1024, 100_000, 128 * 1024, 256 * 1024];
     Setup {
         journal: [Journal::Auto, Journal::Auto, Journal::On, Journal::Off][rng.usize(..4)],
@@ -146,7 +145,7 @@ pub(crate) fn may_fail(has_reason: bool, what: &str, error: &Error) {
 }
 
 /// From now on one call of a kind fails, or any one, or those that need space; or the power goes.
-pub(crate) fn cause_trouble(rng: &mut Rng, disk: &SimDisk) -> Trouble {
+pub(crate) fn cause_trouble(rng: &mut Choices, disk: &SimDisk) -> Trouble {
     let n = rng.u64(1..60);
     let (kind, n) = match rng.u8(..5) {
         0 | 1 => {
@@ -182,7 +181,7 @@ impl Simulation {
         Self {
             mode: run.mode,
             steps: run.steps.clone(),
-            lives: rng.u32(1..8),
+            lives: run.steps.lives(&mut rng),
             rng,
             disk,
             options,

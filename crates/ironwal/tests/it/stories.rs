@@ -964,3 +964,29 @@ fn a_failed_sync_of_the_root_fails_everybody_who_changed_it() {
     }
     assert_eq!(refused, 30);
 }
+
+/// A slot that says, under a checksum that matches, that its segment has more entries than can be counted
+/// in bytes: reading one of them panicked, in a multiplication that overflowed, or in a division by the zero
+/// that came of it. Fuzzing found it (`directory`).
+#[test]
+fn a_segment_that_claims_too_many_entries_is_read() {
+    for next_id in [1 << 61, 1 << 62, u64::MAX - 1] {
+        let disk = disk(25);
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        append_each(&wal, 0..3);
+        wal.close().unwrap();
+        let path = Path::new("/log/s/00000000000000000000.wal");
+        for place in [0, 4096] {
+            let mut slot = disk.contents(path).unwrap()[place..place + 128].to_vec();
+            slot[72..80].copy_from_slice(&u64::to_le_bytes(next_id));
+            let checksum = crc32c::crc32c(&slot[..124]).to_le_bytes();
+            slot[124..].copy_from_slice(&checksum);
+            disk.overwrite(path, place as u64, &slot).unwrap();
+        }
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        assert_eq!(wal.stream("s").unwrap().next_id(), next_id);
+        assert!(wal.get("s", 0).unwrap().is_some());
+        let error = wal.get("s", 3).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+}

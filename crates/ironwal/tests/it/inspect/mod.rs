@@ -179,3 +179,10 @@ fn journaled() -> SimDisk {
 fn golden_disk(kind: &str) -> SimDisk {
     golden::directory(kind)
 }
+
+/// What holds whatever became of a log: what is told about it, and what a repair makes of it.
+#[allow(dead_code, reason = "fuzzing calls it, with this file included")]
+pub(crate) fn judge(clean: &SimDisk, damaged: &SimDisk, what: &str) {
+    agreement::judge(damaged, what, &mut agreement::Tally::default());
+    repairing::judge(&lenient(clean), damaged, what, &mut repairing::Tally::default());
+}

@@ -16,54 +16,54 @@ use ironwal::{
 use super::faults::{Files, Material};
 use crate::model::Setup;
 
-pub(super) const ROOT: &str = "/log";
-pub(super) const ARCHIVE: &str = "/archive";
+pub(crate) const ROOT: &str = "/log";
+pub(crate) const ARCHIVE: &str = "/archive";
 
 /// What a stream holds: the entries from id 0 on, of which those below `first` are pruned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct State {
-    pub(super) first: usize,
-    pub(super) entries: Vec<Vec<u8>>,
+pub(crate) struct State {
+    pub(crate) first: usize,
+    pub(crate) entries: Vec<Vec<u8>>,
 }
 
 /// What a stream has held, the present last.
 #[derive(Debug, Clone)]
-pub(super) struct History {
-    pub(super) name: String,
-    pub(super) states: Vec<State>,
+pub(crate) struct History {
+    pub(crate) name: String,
+    pub(crate) states: Vec<State>,
     /// Ids below this one are proven to have been durable.
-    pub(super) proven: usize,
+    pub(crate) proven: usize,
 }
 
 /// What the checkpoints of a sharded log are: ids, and the end of each shard.
-pub(super) type Checkpoints = Vec<(Vec<u8>, Vec<u64>)>;
+pub(crate) type Checkpoints = Vec<(Vec<u8>, Vec<u64>)>;
 
 /// A directory to damage.
 #[derive(Debug)]
-pub(super) struct Sample {
-    pub(super) name: &'static str,
-    pub(super) disk: SimDisk,
-    pub(super) options: WalOptions,
+pub(crate) struct Sample {
+    pub(crate) name: &'static str,
+    pub(crate) disk: SimDisk,
+    pub(crate) options: WalOptions,
     setup: Setup,
-    pub(super) material: Material,
-    pub(super) streams: Vec<History>,
+    pub(crate) material: Material,
+    pub(crate) streams: Vec<History>,
     /// If it is sharded: the checkpoints that there were, the present ones last.
     #[cfg_attr(not(feature = "sharded"), allow(dead_code))]
-    pub(super) checkpoints: Vec<Checkpoints>,
-    pub(super) is_closed: bool,
+    pub(crate) checkpoints: Vec<Checkpoints>,
+    pub(crate) is_closed: bool,
     /// Whether it is judged once the archive is restored.
-    pub(super) is_restored: bool,
+    pub(crate) is_restored: bool,
 }
 
 impl History {
-    pub(super) fn present(&self) -> &State {
+    pub(crate) fn present(&self) -> &State {
         self.states.last().unwrap()
     }
 }
 
 /// How the directory is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
+pub(crate) enum Left {
     Closed,
     /// The process was killed, and all but so many entries of each stream are proven.
     KilledBut(usize),
@@ -74,20 +74,20 @@ pub(super) enum Left {
 }
 
 /// A log that is written to, with what it held after each step.
-pub(super) struct Writing {
-    pub(super) disk: SimDisk,
-    pub(super) wal: Wal,
-    pub(super) options: WalOptions,
+pub(crate) struct Writing {
+    pub(crate) disk: SimDisk,
+    pub(crate) wal: Wal,
+    pub(crate) options: WalOptions,
     setup: Setup,
     salt: u64,
     streams: BTreeMap<String, State>,
     /// How many entries the last append to a stream had.
     last: BTreeMap<String, usize>,
-    pub(super) checkpoints: Checkpoints,
+    pub(crate) checkpoints: Checkpoints,
     history: Vec<(BTreeMap<String, State>, Checkpoints, Files)>,
 }
 
-pub(super) fn entry(id: usize) -> Vec<u8> {
+pub(crate) fn entry(id: usize) -> Vec<u8> {
     format!("entry {id} {}", "·".repeat(id % 5)).into_bytes()
 }
 
@@ -105,21 +105,21 @@ fn environment(disk: &SimDisk, salt: u64) -> Environment {
 }
 
 impl Sample {
-    pub(super) fn open(&self, disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
+    pub(crate) fn open(&self, disk: &SimDisk, options: &WalOptions) -> ironwal::Result<Wal> {
         open(disk, options, self.setup, SALT)
     }
 
-    pub(super) fn open_read_only(&self, disk: &SimDisk) -> ironwal::Result<Wal> {
+    pub(crate) fn open_read_only(&self, disk: &SimDisk) -> ironwal::Result<Wal> {
         Wal::open_read_only_with(self.options.clone(), environment(disk, SALT))
     }
 
     /// Its options, and how entries are read.
-    pub(super) fn options_by(&self, read_strategy: ReadStrategy) -> WalOptions {
+    pub(crate) fn options_by(&self, read_strategy: ReadStrategy) -> WalOptions {
         WalOptions { read_strategy, ..self.options.clone() }
     }
 
     /// It is judged once the archive is restored.
-    pub(super) fn restored(self) -> Self {
+    pub(crate) fn restored(self) -> Self {
         Self { is_restored: true, ..self }
     }
 }
@@ -155,23 +155,23 @@ impl Writing {
     }
 
     /// Takes down what there is now.
-    pub(super) fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.history.push((self.streams.clone(), self.checkpoints.clone(), files(&self.disk)));
     }
 
     /// Entries were appended at once.
-    pub(super) fn appended(&mut self, name: &str, entries: Vec<Vec<u8>>) {
+    pub(crate) fn appended(&mut self, name: &str, entries: Vec<Vec<u8>>) {
         self.last.insert(name.to_string(), entries.len());
         self.streams.entry(name.to_string()).or_default().entries.extend(entries);
     }
 
-    pub(super) fn single(&mut self, name: &str, entry: Vec<u8>) {
+    pub(crate) fn single(&mut self, name: &str, entry: Vec<u8>) {
         self.wal.append(name, &entry).unwrap();
         self.appended(name, vec![entry]);
         self.step();
     }
 
-    pub(super) fn batch(&mut self, name: &str, entries: Vec<Vec<u8>>) {
+    pub(crate) fn batch(&mut self, name: &str, entries: Vec<Vec<u8>>) {
         let slices: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
         self.wal.append_batch(name, &slices).unwrap();
         self.appended(name, entries);
@@ -269,7 +269,7 @@ const PLAIN: Setup = Setup {
 };
 
 /// A directory that `write` makes; another one, of another salt, comes to be in the same way.
-pub(super) fn sample(
+pub(crate) fn sample(
     name: &'static str,
     options: &WalOptions,
     setup: Setup,
@@ -304,7 +304,7 @@ fn plain(name: &'static str, mode: SyncMode, max_segment_size: u64, left: Left) 
 }
 
 /// As they are written.
-pub(super) fn written() -> Vec<Sample> {
+pub(crate) fn written() -> Vec<Sample> {
     let (strict, asynchronous) = (SyncMode::Strict, SyncMode::Async);
     vec![
         plain("closed, one segment", strict, ONE, Left::Closed),
@@ -360,7 +360,7 @@ fn archived_and_restored(writing: &mut Writing) {
 }
 
 /// As they are pruned, cut, archived and restored.
-pub(super) fn reshaped() -> Vec<Sample> {
+pub(crate) fn reshaped() -> Vec<Sample> {
     vec![
         changed("pruned to the entry", false, pruned_to_the_entry),
         changed("pruned to the segment", false, pruned_to_the_segment),
@@ -392,7 +392,7 @@ fn in_many_pieces(writing: &mut Writing) {
 }
 
 /// Large batches, and those that a segment of their own is for.
-pub(super) fn large() -> Vec<Sample> {
+pub(crate) fn large() -> Vec<Sample> {
     let (one, many) = (options(SyncMode::Strict, ONE), options(SyncMode::Strict, MANY));
     vec![
         sample("in pieces, closed", &one, PLAIN, Left::Closed, in_pieces),
@@ -423,7 +423,7 @@ fn compressible(writing: &mut Writing) {
 }
 
 #[cfg(feature = "compression")]
-pub(super) fn compressed() -> Vec<Sample> {
+pub(crate) fn compressed() -> Vec<Sample> {
     let (strict, asynchronous) = (SyncMode::Strict, SyncMode::Async);
     let one =
         |name, mode, len, left| sample(name, &compressed_by(mode, len), PLAIN, left, compressible);
@@ -452,7 +452,7 @@ fn several_and_cut(writing: &mut Writing) {
 }
 
 /// A journal in use: what is in it is in the segments too, as the process was killed.
-pub(super) fn journaled() -> Vec<Sample> {
+pub(crate) fn journaled() -> Vec<Sample> {
     let on = Setup { journal: Journal::On, ..PLAIN };
     let options = options(SyncMode::Strict, ONE);
     vec![
@@ -475,7 +475,7 @@ fn with_the_next(writing: &mut Writing) {
 }
 
 /// Killed when the file of the next segment had been made ahead.
-pub(super) fn with_next() -> Vec<Sample> {
+pub(crate) fn with_next() -> Vec<Sample> {
     let of = |name, mode, left| sample(name, &options(mode, 12 * 1024), PLAIN, left, with_the_next);
     vec![
         of("next made, strict", SyncMode::Strict, Left::Killed),
@@ -484,14 +484,14 @@ pub(super) fn with_next() -> Vec<Sample> {
 }
 
 #[cfg(feature = "sharded")]
-pub(super) mod sharded {
+pub(crate) mod sharded {
     use ironwal::sharded::ShardedWal;
 
     use super::*;
 
     const SHARDS: u16 = 3;
 
-    pub(in crate::rot) fn over(wal: &Wal) -> ironwal::Result<ShardedWal> {
+    pub(crate) fn over(wal: &Wal) -> ironwal::Result<ShardedWal> {
         ShardedWal::over(wal.clone(), SHARDS)
     }
 
@@ -521,7 +521,7 @@ pub(super) mod sharded {
         }
     }
 
-    pub(in crate::rot) fn samples() -> Vec<Sample> {
+    pub(crate) fn samples() -> Vec<Sample> {
         let of = |name, mode, left| sample(name, &options(mode, MANY), PLAIN, left, write);
         vec![
             of("sharded, closed", SyncMode::Strict, Left::Closed),
@@ -532,11 +532,11 @@ pub(super) mod sharded {
 }
 
 /// The directory of the stream that a file is in.
-pub(super) fn stream_of(path: &Path) -> Option<&str> {
+pub(crate) fn stream_of(path: &Path) -> Option<&str> {
     let dir = path.parent()?;
     if dir == Path::new(ROOT) { None } else { dir.file_name()?.to_str() }
 }
 
-pub(super) fn is_segment(path: &Path) -> bool {
+pub(crate) fn is_segment(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "wal")
 }

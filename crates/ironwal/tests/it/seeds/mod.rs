@@ -4,7 +4,9 @@
 //! `IRONWAL_SEED=n` replays one seed and talks, `IRONWAL_STEPS=a,b,c` does only these steps of it,
 //! `IRONWAL_SEEDS=n` sets how many are tried per mode, `IRONWAL_FIRST_SEED=n` from where on.
 
+mod choices;
 mod failure;
+mod script;
 mod shrink;
 mod steps;
 
@@ -13,7 +15,9 @@ use std::time::Duration;
 use ironwal::SyncMode;
 use ironwal::storage::SimDisk;
 
+pub(crate) use choices::Choices;
 pub(crate) use failure::fails;
+use script::Script;
 pub(crate) use steps::{STEPS_OF_A_LIFE, Steps};
 
 pub(crate) const INTERVAL: SyncMode = SyncMode::Interval(Duration::from_millis(700));
@@ -36,6 +40,12 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(mode: SyncMode, seed: u64) -> Self {
         Self { mode, seed, steps: Steps::new(source(mode, seed), None), verbose: false }
+    }
+
+    /// A run that an input describes; [`script`] says how.
+    pub(crate) fn of(input: &[u8]) -> Self {
+        let mode = MODES[usize::from(input.first().copied().unwrap_or_default()) % MODES.len()];
+        Self { mode, seed: 0, steps: Steps::of(Script::new(input)), verbose: false }
     }
 
     /// The same without the steps that are not among these.

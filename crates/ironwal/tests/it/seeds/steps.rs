@@ -6,26 +6,43 @@ use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 
+use super::choices::Choices;
+use super::script::Script;
+
 /// How many numbers the steps of one life of a process have.
 pub(crate) const STEPS_OF_A_LIFE: u32 = 64;
+
+/// How many lives a run has at most.
+pub(super) const LIVES_MAX: u32 = 7;
 
 /// Which steps are done, and which have been.
 #[derive(Debug, Clone)]
 pub(crate) struct Steps {
-    seed: u64,
+    source: Source,
     only: Option<Arc<BTreeSet<u32>>>,
     taken: Arc<Mutex<Vec<u32>>>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Seed(u64),
+    Script(Arc<Script>),
 }
 
 impl Steps {
     /// Those of a run whose choices come from a seed; with `only`, just these.
     pub(super) fn new(seed: u64, only: Option<&[u32]>) -> Self {
         let only = only.map(|steps| Arc::new(steps.iter().copied().collect()));
-        Self { seed, only, taken: Arc::default() }
+        Self { source: Source::Seed(seed), only, taken: Arc::default() }
+    }
+
+    /// Those of a run that an input describes.
+    pub(super) fn of(script: Script) -> Self {
+        Self { source: Source::Script(Arc::new(script)), only: None, taken: Arc::default() }
     }
 
     /// Where the choices of a step come from, if it is done.
-    pub(crate) fn take(&self, step: u32) -> Option<Rng> {
+    pub(crate) fn take(&self, step: u32) -> Option<Choices> {
         if self.only.as_ref().is_some_and(|only| !only.contains(&step)) {
             return None;
         }
@@ -34,9 +51,31 @@ impl Steps {
     }
 
     /// Where the choices of a step come from.
-    pub(crate) fn choices(&self, step: u32) -> Rng {
-        let mut mixed = Rng::with_seed(self.seed);
-        Rng::with_seed(mixed.u64(..) ^ u64::from(step).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    pub(crate) fn choices(&self, step: u32) -> Choices {
+        match &self.source {
+            Source::Seed(seed) => {
+                let mut mixed = Rng::with_seed(*seed);
+                let step = u64::from(step).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                Choices::from_seed(mixed.u64(..) ^ step)
+            }
+            Source::Script(script) => script.choices(step),
+        }
+    }
+
+    /// How many lives there are.
+    pub(crate) fn lives(&self, set_up: &mut Choices) -> u32 {
+        match &self.source {
+            Source::Seed(_) => set_up.u32(1..=LIVES_MAX),
+            Source::Script(script) => script.lives(),
+        }
+    }
+
+    /// How many steps the life has that begins with this one.
+    pub(crate) fn of_life(&self, first: u32) -> u32 {
+        match &self.source {
+            Source::Seed(_) => self.choices(first + STEPS_OF_A_LIFE - 2).u32(..40),
+            Source::Script(script) => script.steps_of_life(first),
+        }
     }
 
     /// The steps that were done.

@@ -8,14 +8,13 @@ use ironwal::{Error, Journal, SyncMode};
 
 use super::model::Checkpoint;
 use super::simulation::{KEYS, OTHER, Simulation, shard_name};
-use crate::seeds::STEPS_OF_A_LIFE;
 use crate::simulation::may_fail;
 
 impl Simulation {
     /// A life: random operations, some of which fail.
     /// `first` is the step that it began with.
     pub(super) fn live(&mut self, wal: &ShardedWal, first: u32) {
-        let last = self.steps.choices(first + STEPS_OF_A_LIFE - 2).u32(..40);
+        let last = self.steps.of_life(first);
         for step in first + 1..=first + last {
             if !self.takes(step) {
                 continue;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fastrand::Rng;
 use ironwal::sharded::ShardedWal;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::Failure;
@@ -16,7 +15,8 @@ use ironwal::{CompressionType, Error, SyncMode, WalOptions};
 use super::model::Checkpoints;
 use crate::model::{After, Model, Setup, open_with_setup};
 use crate::seeds::{
-    self, INTERVAL, Run, STEPS_OF_A_LIFE, Steps, assert_repeatable, fails, number, run_seeds,
+    self, Choices, INTERVAL, Run, STEPS_OF_A_LIFE, Steps, assert_repeatable, fails, number,
+    run_seeds,
 };
 use crate::simulation::{
     FAILURES, ROOT, Trouble, another_mode, cause_trouble, disk, may_fail, options, setup,
@@ -32,13 +32,13 @@ pub(super) const OTHER: &str = "other";
 pub(super) const KEYS: u8 = 12;
 
 /// One run: random operations on a disk that crashes and fails.
-pub(super) struct Simulation {
+pub(crate) struct Simulation {
     /// Of the process that lives now.
     pub(super) mode: SyncMode,
     pub(super) steps: Steps,
     lives: u32,
     /// Where the choices of the step come from that is being done.
-    pub(super) rng: Rng,
+    pub(super) rng: Choices,
     pub(super) disk: SimDisk,
     options: WalOptions,
     /// What is chosen of the environment.
@@ -70,7 +70,7 @@ enum Fault {
 }
 
 impl Simulation {
-    pub(super) fn new(run: &Run) -> Self {
+    pub(crate) fn new(run: &Run) -> Self {
         let mut rng = run.steps.choices(u32::MAX);
         let disk = disk(&mut rng, run);
         let options = options(&mut rng, run.mode);
@@ -84,7 +84,7 @@ impl Simulation {
         Self {
             mode: run.mode,
             steps: run.steps.clone(),
-            lives: rng.u32(1..8),
+            lives: run.steps.lives(&mut rng),
             rng,
             disk,
             options,
@@ -102,7 +102,7 @@ impl Simulation {
         }
     }
 
-    fn run(mut self) {
+    pub(crate) fn run(mut self) {
         for life in 0..self.lives {
             let first = life * STEPS_OF_A_LIFE;
             if !self.takes(first) {
