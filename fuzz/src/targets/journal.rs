@@ -180,7 +180,7 @@ pub(super) fn run(input: &[u8]) {
 
 fn scan_what_it_builds(input: &mut Input<'_>, salt: u64) {
     let header = |generation| JournalHeader { salt, generation, is_closed: false };
-    let goes_on = input.u8() % 4 != 0;
+    let goes_on = !input.u8().is_multiple_of(4);
     let older = Built::build(input, header(5), (1, &[]));
     let (first, previous) = match older.last().filter(|_| goes_on) {
         Some(last) => (last.sequence + 1, &last.records[..]),

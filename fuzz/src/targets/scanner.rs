@@ -114,10 +114,10 @@ impl Built {
         self.honest = false;
         let offset = self.offset();
         let payload = input.u8() % 64;
-        let length = if input.u8() % 4 == 0 { input.u32() } else { u32::from(payload) };
+        let length = if input.u8().is_multiple_of(4) { input.u32() } else { u32::from(payload) };
         let mut bytes = vec![0; FRAME_HEADER_LEN];
         put(&mut bytes, 4, length.to_le_bytes());
-        let index = if input.u8() % 4 == 0 { input.u32() } else { self.entries };
+        let index = if input.u8().is_multiple_of(4) { input.u32() } else { self.entries };
         put(&mut bytes, 8, index.to_le_bytes());
         put(&mut bytes, 12, u32::from(input.u16()).to_le_bytes());
         put(&mut bytes, 16, (u32::from(input.u16()) / 4).to_le_bytes());
@@ -207,7 +207,7 @@ fn scan_what_it_builds(input: &mut Input<'_>, salt: u64) {
             (end, built.first_id.saturating_add(u64::from(input.u16())), false)
         }
     };
-    let limit_cut = if input.u8() % 4 == 0 { u64::from(input.u16()) } else { 0 };
+    let limit_cut = if input.u8().is_multiple_of(4) { u64::from(input.u16()) } else { 0 };
     built.damage(input);
     // A file may be shorter, or longer, than its reader thinks.
     let limit =
