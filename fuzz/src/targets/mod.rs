@@ -10,8 +10,11 @@ mod model;
 mod scanner;
 mod structures;
 
+/// The name of a target, and what it does.
+pub(crate) type Target = (&'static str, fn(&[u8]));
+
 /// All of them. The input of each is in a folder of its name.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub(crate) const TARGETS: [Target; 6] = [
     ("scanner", scanner::run),
     ("journal", journal::run),
     ("structures", structures::run),

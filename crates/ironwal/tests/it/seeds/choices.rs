@@ -20,7 +20,7 @@ impl Choices {
 
     /// Bytes, and chance behind them.
     pub(super) fn from_bytes(bytes: &[u8], seed: u64) -> Self {
-        Self { bytes: bytes.to_vec().into_iter(), rng: Rng::with_seed(seed) }
+        Self { bytes: Vec::from(bytes).into_iter(), rng: Rng::with_seed(seed) }
     }
 
     /// What the next bytes choose of so many things; `None`: there are none.
