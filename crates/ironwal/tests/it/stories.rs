@@ -986,7 +986,7 @@ fn a_segment_that_claims_too_many_entries_is_read() {
         let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
         assert_eq!(wal.stream("s").unwrap().next_id(), next_id);
         assert!(wal.get("s", 0).unwrap().is_some());
-        let error = wal.get("s", 3).unwrap_err();
+        let error = wal.stream("s").unwrap().get(3).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
     }
 }

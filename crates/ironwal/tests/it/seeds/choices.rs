@@ -63,6 +63,7 @@ impl Choices {
         self.rng.shuffle(slice);
     }
 
+    #[cfg(feature = "sharded")]
     pub(crate) fn choice<'a, T>(&mut self, among: &'a [T]) -> Option<&'a T> {
         (!among.is_empty()).then(|| &among[self.usize(..among.len())])
     }
