@@ -47,28 +47,10 @@ mod sharded {
     pub(crate) mod simulation;
 }
 
-/// What these files want of the modules around them.
+// What these files want of the modules around them.
 use ironwal::sharded::CheckpointData;
 
-mod error {
-    pub(crate) use ironwal::{Error, Result};
-}
-
-mod sync {
-    pub(crate) use std::sync::Arc;
-}
-
-mod journal {
-    use std::path::{Path, PathBuf};
-
-    pub(crate) fn journal(nth: usize) -> PathBuf {
-        Path::new("/log").join(format!(".journal.{nth}"))
-    }
-
-    pub(crate) fn segment(stream: &str, first_id: u64) -> PathBuf {
-        Path::new("/log").join(stream).join(format!("{first_id:020}.wal"))
-    }
-}
+include!("around.rs");
 
 /// Runs the target of this name.
 pub fn run(name: &str, input: &[u8]) {

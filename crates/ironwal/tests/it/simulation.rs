@@ -202,14 +202,10 @@ impl Simulation {
 
     /// Whether a step is done; if so, it begins.
     pub(crate) fn takes(&mut self, step: u32) -> bool {
-        let choices = self.steps.take(step);
-        if let Some(rng) = choices {
-            self.rng = rng;
-            self.disk.reseed(self.rng.u64(..));
-            self.say(|| format!("step {step}"));
-            return true;
-        }
-        false
+        let Some(choices) = self.steps.begin(step, &self.disk) else { return false };
+        self.rng = choices;
+        self.say(|| format!("step {step}"));
+        true
     }
 
     /// Returns what the journal was used for, if somebody asked.

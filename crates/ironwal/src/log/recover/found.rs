@@ -20,7 +20,7 @@ use crate::segment::walk::{WALK_READ_LEN, Walk};
 use crate::segment::{
     DELETED_PREFIX, Damage, UNFINISHED_COPY, UNFINISHED_NAME, Unwritten, first_id_of,
 };
-use crate::storage::{self, DirEntry, EntryKind, OpenMode, Storage};
+use crate::storage::{self, DirEntry, EntryKind, File, OpenMode, Storage};
 use crate::sync::Arc;
 
 /// One segment file, as it was found.
@@ -109,16 +109,29 @@ pub(super) fn is_doomed(entry: &DirEntry) -> bool {
 /// The salt under which a segment was written, by what is whole of its header or its seal.
 pub(crate) fn salt_in(storage: &dyn Storage, path: &Path, first_id: u64) -> Result<Option<u64>> {
     let file = storage.open(path, OpenMode::Read)?;
+    if let Some(salt) = salt_of_header(&*file, first_id)? {
+        return Ok(Some(salt));
+    }
+    let seal = read_seal(&file, file.len()?, None, first_id)?;
+    Ok(seal.map(|seal| seal.constants.salt))
+}
+
+/// The salt in the header of a segment, whichever log's it is.
+pub(crate) fn salt_of(storage: &dyn Storage, path: &Path, first_id: u64) -> Result<Option<u64>> {
+    let file = storage.open(path, OpenMode::Read)?;
+    Ok(salt_of_header(&*file, first_id)?)
+}
+
+fn salt_of_header(file: &dyn File, first_id: u64) -> io::Result<Option<u64>> {
     for offset in [0, BLOCK_LEN] {
         let mut bytes = [0; SLOT_LEN];
-        let filled = storage::read_up_to(&*file, &mut bytes, offset)?;
+        let filled = storage::read_up_to(file, &mut bytes, offset)?;
         let salt = u64_at(&bytes, 16);
         if Slot::decode(&bytes[..filled], salt, first_id).is_ok() {
             return Ok(Some(salt));
         }
     }
-    let seal = read_seal(&file, file.len()?, None, first_id)?;
-    Ok(seal.map(|seal| seal.constants.salt))
+    Ok(None)
 }
 
 /// One segment, with its header and its seal.
@@ -175,20 +188,6 @@ pub(crate) fn read_header(
         bad_slots,
     };
     Ok(found)
-}
-
-/// The salt in the header of a segment, whichever log's it is.
-pub(crate) fn salt_of(storage: &dyn Storage, path: &Path, first_id: u64) -> Result<Option<u64>> {
-    let file = storage.open(path, OpenMode::Read)?;
-    for offset in [0, BLOCK_LEN] {
-        let mut bytes = [0; SLOT_LEN];
-        let filled = storage::read_up_to(&*file, &mut bytes, offset)?;
-        let salt = u64_at(&bytes, 16);
-        if Slot::decode(&bytes[..filled], salt, first_id).is_ok() {
-            return Ok(Some(salt));
-        }
-    }
-    Ok(None)
 }
 
 impl Frames {

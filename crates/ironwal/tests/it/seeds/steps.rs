@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
+use ironwal::storage::SimDisk;
 
 use super::choices::Choices;
 use super::script::Script;
@@ -42,12 +43,19 @@ impl Steps {
     }
 
     /// Where the choices of a step come from, if it is done.
-    pub(crate) fn take(&self, step: u32) -> Option<Choices> {
+    pub(super) fn take(&self, step: u32) -> Option<Choices> {
         if self.only.as_ref().is_some_and(|only| !only.contains(&step)) {
             return None;
         }
         self.taken.lock().unwrap().push(step);
         Some(self.choices(step))
+    }
+
+    /// Begins a step, if it is done: what the disk chooses from here on comes from it, too.
+    pub(crate) fn begin(&self, step: u32, disk: &SimDisk) -> Option<Choices> {
+        let mut choices = self.take(step)?;
+        disk.reseed(choices.u64(..));
+        Some(choices)
     }
 
     /// Where the choices of a step come from.

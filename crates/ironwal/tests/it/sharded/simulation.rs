@@ -126,14 +126,10 @@ impl Simulation {
 
     /// Whether a step is done; if so, it begins.
     pub(super) fn takes(&mut self, step: u32) -> bool {
-        let choices = self.steps.take(step);
-        if let Some(rng) = choices {
-            self.rng = rng;
-            self.disk.reseed(self.rng.u64(..));
-            self.say(|| format!("step {step}"));
-            return true;
-        }
-        false
+        let Some(choices) = self.steps.begin(step, &self.disk) else { return false };
+        self.rng = choices;
+        self.say(|| format!("step {step}"));
+        true
     }
 
     /// A small life in which a call fails, and what is left of it.
