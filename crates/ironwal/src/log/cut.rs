@@ -158,6 +158,9 @@ impl Lead<'_> {
         void: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         self.begin_change();
+        if let Some(mark) = self.log.mark() {
+            mark.end_life();
+        }
         let deleted = self.try_delete(root, aside, void);
         self.end_change();
         deleted

@@ -7,11 +7,12 @@
 //! ```
 //!
 //! It holds if and only if somebody holds the lock on its file, which a writer takes when recovery is
-//! over. `epoch` is 0 until then, and another one for each writer: the number of them so far. A stream
+//! over. `epoch` is 0 until then, and another one for each writer: the number of them so far, which
+//! `writers` keeps; from bit 32 on that counts how many streams they have deleted. A stream
 //! that is not listed is as it was then. One is listed before anything of it changes; from then on
 //! `next` is the id behind its last committed entry, and `first` the first one that is kept. `changes`
 //! counts what is more than appending and pruning, and is odd while such a change is going on; from bit 32
-//! on it counts how often the stream was listed again, as one is that was deleted and restored.
+//! on it counts how often this writer has deleted the stream.
 //! `together` is odd while several streams are told of a round that they have in common: whoever sees
 //! the new end of one waits until it is even, and sees those of the others then.
 //!
@@ -49,8 +50,9 @@ pub(crate) struct Told {
     pub(crate) next_id: u64,
 }
 
-/// Where the count of lives begins in `changes`.
+/// Where the count of deletions begins in `changes` and `writers`.
 const LIVES_SHIFT: u32 = 32;
+const WRITERS_MASK: u64 = (1 << LIVES_SHIFT) - 1;
 
 /// The writer's side, for all streams.
 #[derive(Debug)]
@@ -83,9 +85,10 @@ impl Marks {
     pub(crate) fn begin(storage: &Arc<dyn Storage>, root: &Path) -> Self {
         let path = root.join(NAME);
         let table = share(&**storage, &path, STREAMS_MIN).map(|words| {
-            let epoch = words.load(WRITERS).wrapping_add(1).max(1);
+            let writers = words.load(WRITERS);
+            let epoch = (writers.wrapping_add(1) & WRITERS_MASK).max(1);
             words.store(EPOCH, 0);
-            words.store(WRITERS, epoch);
+            words.store(WRITERS, (writers & !WRITERS_MASK) | epoch);
             words.store(COUNT, 0);
             words.store(TOGETHER, 0);
             Table { words, epoch, places: BTreeMap::new(), _lock: None }
@@ -119,7 +122,6 @@ impl Marks {
     /// Lists a stream, before anything of it changes; `None` if nothing can be told.
     pub(crate) fn list(&self, number: u64, first_id: u64, next_id: u64) -> Option<Mark> {
         let mut table = lock(&self.table);
-        let is_listed = table.as_ref()?.places.contains_key(&number);
         let at = match table.as_mut()?.place(&*self.storage, &self.path, number) {
             Ok(at) => at,
             Err(error) => {
@@ -134,9 +136,6 @@ impl Marks {
         let words = Arc::clone(&table.as_ref()?.words);
         let mark = Mark { words, at };
         mark.begin_change();
-        if is_listed {
-            mark.begin_life();
-        }
         mark.words.store(at, number.wrapping_add(1));
         mark.end_change(first_id, next_id);
         let listed = (at - FIRST_STREAM) / STREAM_WORDS + 1;
@@ -202,10 +201,12 @@ impl Mark {
         self.words.store(self.at + 1, changes | 1);
     }
 
-    /// Within a change: files of the stream that were known may have been replaced by others.
-    fn begin_life(&self) {
+    /// Within a change: the stream is going to be deleted, and other files may take the place of those
+    /// that are known. Whoever calls it keeps others from deleting another stream meanwhile.
+    pub(crate) fn end_life(&self) {
         let lives = self.words.load(self.at + 1) >> LIVES_SHIFT;
         self.words.store(self.at + 1, (lives.wrapping_add(1) << LIVES_SHIFT) | 1);
+        self.words.store(WRITERS, self.words.load(WRITERS).wrapping_add(1 << LIVES_SHIFT));
     }
 
     /// It has changed.
@@ -243,25 +244,31 @@ struct Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writing {
     /// Nobody. `epoch` changes when somebody begins.
-    Nobody { epoch: u64 },
+    Nobody { epoch: u64, lives: u64 },
     /// Somebody who cannot tell, or cannot tell yet, what is committed.
     Unknown,
     /// Somebody who tells; `None`: the stream is as it was when he had recovered it.
-    Somebody { epoch: u64, told: Option<Told> },
+    Somebody { epoch: u64, lives: u64, told: Option<Told> },
 }
 
 impl Writing {
-    /// Whether the stream is not known to have been deleted and restored since `before`: what another
-    /// writer did before this one began is not told.
+    /// Whether the stream has not been deleted since `before`, as one is that was restored.
     pub(crate) fn is_same_life(self, before: Self) -> bool {
-        let lives = |told: Option<Told>| told.map_or(0, |told| told.changes >> LIVES_SHIFT);
+        let of_stream = |told: Option<Told>| told.map_or(0, |told| told.changes >> LIVES_SHIFT);
         match (before, self) {
-            (Self::Somebody { epoch: before, told: was }, Self::Somebody { epoch, told: is })
-                if epoch == before =>
-            {
-                lives(was) == lives(is)
-            }
-            _ => true,
+            (
+                Self::Somebody { epoch: before, told: was, .. },
+                Self::Somebody { epoch, told: is, .. },
+            ) if epoch == before => of_stream(was) == of_stream(is),
+            _ => self.lives() == before.lives(),
+        }
+    }
+
+    /// How many streams all writers have deleted.
+    fn lives(self) -> Option<u64> {
+        match self {
+            Self::Nobody { lives, .. } | Self::Somebody { lives, .. } => Some(lives),
+            Self::Unknown => None,
         }
     }
 }
@@ -277,9 +284,9 @@ impl Watermark {
         let Some(words) = &seen.words else { return false };
         let epoch = words.load(EPOCH);
         match before {
-            Writing::Nobody { epoch: seen } => epoch == seen,
+            Writing::Nobody { epoch: seen, .. } => epoch == seen,
             Writing::Unknown => false,
-            Writing::Somebody { epoch: seen_then, told } => {
+            Writing::Somebody { epoch: seen_then, told, .. } => {
                 epoch == seen_then
                     && seen.gone != Some(epoch)
                     && number.is_some()
@@ -292,9 +299,9 @@ impl Watermark {
     pub(crate) fn look(&self, number: Option<u64>) -> io::Result<Writing> {
         let mut seen = lock(&self.seen);
         if self.storage.is_locked(&self.path)? {
-            let epoch = self.map(&mut seen)?;
+            let (epoch, lives) = self.map(&mut seen)?;
             return Ok(match seen.told(number) {
-                Ok(told) if epoch != 0 => Writing::Somebody { epoch, told },
+                Ok(told) if epoch != 0 => Writing::Somebody { epoch, lives, told },
                 _ => Writing::Unknown,
             });
         }
@@ -302,21 +309,21 @@ impl Watermark {
             return Ok(Writing::Unknown);
         }
         match self.map(&mut seen) {
-            Ok(epoch) => {
+            Ok((epoch, lives)) => {
                 seen.gone = Some(epoch).filter(|epoch| *epoch != 0);
-                Ok(Writing::Nobody { epoch })
+                Ok(Writing::Nobody { epoch, lives })
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::Unsupported => {
-                    Ok(Writing::Nobody { epoch: 0 })
+                    Ok(Writing::Nobody { epoch: 0, lives: 0 })
                 }
                 _ => Err(error),
             },
         }
     }
 
-    /// Maps what is shared by now; returns the epoch.
-    fn map(&self, seen: &mut Seen) -> io::Result<u64> {
+    /// Maps what is shared by now; returns the epoch, and how many streams all writers have deleted.
+    fn map(&self, seen: &mut Seen) -> io::Result<(u64, u64)> {
         let is_whole = |words: &Arc<dyn SharedWords>| {
             let count = usize::try_from(words.load(COUNT)).unwrap_or(usize::MAX);
             count <= words.count().saturating_sub(FIRST_STREAM) / STREAM_WORDS
@@ -330,8 +337,9 @@ impl Watermark {
             (seen.epoch, seen.count) = (epoch, 0);
             seen.places.clear();
         }
+        let lives = words.load(WRITERS) >> LIVES_SHIFT;
         seen.words = Some(words);
-        Ok(epoch)
+        Ok((epoch, lives))
     }
 }
 

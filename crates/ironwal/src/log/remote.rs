@@ -368,8 +368,8 @@ impl Log {
 fn follows(seen: Writing, now: Writing) -> Option<Told> {
     match (seen, now) {
         (
-            Writing::Somebody { epoch: before, told: Some(was) },
-            Writing::Somebody { epoch, told: Some(is) },
+            Writing::Somebody { epoch: before, told: Some(was), .. },
+            Writing::Somebody { epoch, told: Some(is), .. },
         ) if epoch == before && was.changes == is.changes => Some(is),
         _ => None,
     }

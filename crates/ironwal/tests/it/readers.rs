@@ -277,18 +277,30 @@ fn a_stream_that_was_restored_is_read_from_its_new_files() {
         archive_path: Some("/archive".into()),
         ..WalOptions::new("/log")
     };
-    let writer = open(&disk, &options).unwrap();
+    let mut writer = open(&disk, &options).unwrap();
     for id in 0..4_u8 {
         writer.append("s", &[id; 9]).unwrap();
     }
-    writer.append("s", b"an entry that is deleted").unwrap();
+    let entry = |life: u8| vec![life; 30];
+    writer.append("s", &entry(0)).unwrap();
     let reader = reader(&disk, &options);
     let stream = reader.stream("s").unwrap();
-    assert_eq!(&stream.get(4).unwrap().unwrap()[..], b"an entry that is deleted");
-    assert_eq!(writer.truncate("s", 4).unwrap(), 1);
-    writer.delete_stream("s").unwrap();
-    assert_eq!(writer.restore_archived("s").unwrap(), 1);
-    writer.append("s", b"another, which is longer than what it replaces").unwrap();
-    let read = stream.get(4).unwrap().unwrap();
-    assert_eq!(&read[..], b"another, which is longer than what it replaces");
+    // By one writer, and by several: one that deletes, one that restores, one that appends.
+    for (life, writers) in [(1, 1), (2, 3)] {
+        assert_eq!(stream.get(4).unwrap().unwrap()[..], entry(life - 1));
+        let next_writer = |writer: Wal| match writers {
+            1 => writer,
+            _ => {
+                writer.close().unwrap();
+                open(&disk, &options).unwrap()
+            }
+        };
+        writer.truncate("s", 4).unwrap();
+        writer.delete_stream("s").unwrap();
+        writer = next_writer(writer);
+        assert_eq!(writer.restore_archived("s").unwrap(), 1);
+        writer = next_writer(writer);
+        assert_eq!(writer.append("s", &entry(life)).unwrap(), 4);
+        assert_eq!(stream.get(4).unwrap().unwrap()[..], entry(life));
+    }
 }

@@ -171,3 +171,40 @@ fn what_a_reader_saw_survives_the_power_cut() {
         assert!(recovered >= seen, "{seen} entries were seen, {recovered} recovered");
     }
 }
+
+/// On a real disk, where appends that are not synced are stored in the mapped file: so that tools that
+/// watch memory see them too.
+#[test]
+fn threads_append_to_one_mapped_file_while_others_read_and_sync() {
+    for mode in [SyncMode::Async, SyncMode::BatchOnly] {
+        let dir = tempfile::tempdir().unwrap();
+        let options =
+            WalOptions { sync_mode: mode, max_segment_size: 2000, ..WalOptions::new(dir.path()) };
+        let wal = Wal::new(options.clone()).unwrap();
+        let stream = wal.stream("s").unwrap();
+        let ended = AtomicBool::new(false);
+        let (acknowledged, failed) = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    stream.sync().unwrap();
+                }
+            });
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let committed = stream.next_id();
+                    let ids: Vec<u64> = stream.range(..).map(|item| item.unwrap().0).collect();
+                    assert!(ids.iter().copied().eq(0..ids.len() as u64));
+                    assert!(ids.len() as u64 >= committed);
+                }
+            });
+            let appended = append_from_threads(&wal);
+            ended.store(true, Ordering::Relaxed);
+            appended
+        });
+        assert_eq!(failed, 0);
+        check(&wal, &acknowledged);
+        drop(stream);
+        wal.close().unwrap();
+        check(&Wal::new(options).unwrap(), &acknowledged);
+    }
+}
