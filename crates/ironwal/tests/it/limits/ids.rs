@@ -244,3 +244,48 @@ fn ids_beyond_the_end_are_nothing() {
         assert_eq!(open(&disk, mode, Journal::Auto).append("s", b"3").unwrap(), 3);
     }
 }
+
+/// A shard that has used up its ids can be in a checkpoint, and the others go on.
+#[cfg(feature = "sharded")]
+#[test]
+fn a_shard_at_the_end_of_its_ids_is_in_checkpoints_as_any_other() {
+    use ironwal::sharded::ShardedWal;
+
+    for mode in MODES {
+        let disk = SimDisk::new(1);
+        let open = || {
+            let wal = Wal::open_with(forged_options(mode), environment(&disk)).unwrap();
+            ShardedWal::over(wal, 2).unwrap()
+        };
+        let wal = open();
+        wal.inner().append("shard_00", b"x").unwrap();
+        wal.inner().append("shard_01", b"x").unwrap();
+        wal.inner().clone().close().unwrap();
+        drop(wal);
+        forge(&disk, "/log/shard_00", u64::MAX - 1);
+        let wal = open();
+        wal.create_checkpoint(b"before").unwrap();
+        assert_eq!(wal.inner().append("shard_00", b"the last").unwrap(), u64::MAX - 1);
+        wal.create_checkpoint(b"after").unwrap();
+        wal.inner().append("shard_01", b"behind it").unwrap();
+        let check = |wal: &ShardedWal| {
+            assert_eq!(wal.load_checkpoint(b"before").unwrap().offsets, [u64::MAX - 1, 1]);
+            assert_eq!(wal.load_checkpoint(b"after").unwrap().offsets, [u64::MAX, 1]);
+            let replayed = |id: &[u8]| {
+                let entries = wal
+                    .replay(&wal.load_checkpoint(id).unwrap())
+                    .unwrap()
+                    .map(|item| item.unwrap().2);
+                entries.map(|entry| entry.to_vec()).collect::<Vec<_>>()
+            };
+            assert_eq!(replayed(b"before"), [&b"the last"[..], b"behind it"], "{mode:?}");
+            assert_eq!(replayed(b"after"), [&b"behind it"[..]], "{mode:?}");
+        };
+        check(&wal);
+        wal.prune_before_checkpoint(b"after").unwrap();
+        wal.inner().sync_all().unwrap();
+        drop(wal);
+        disk.crash();
+        check(&open());
+    }
+}

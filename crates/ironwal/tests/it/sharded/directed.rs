@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ironwal::sharded::ShardedWal;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::CallKind;
 use ironwal::{Error, SyncMode, WalOptions};
@@ -42,6 +43,52 @@ fn pruning_tries_every_shard_and_returns_the_first_error() {
     assert!(first(1) > 10 && first(1) == first(2), "{} {}", first(1), first(2));
     // The checkpoint is there as before, and so is what comes after it.
     assert_eq!(wal.load_checkpoint(b"c").unwrap().offsets, [20, 20, 20]);
+}
+
+/// The power goes at every call of it in turn: each shard has been pruned or not, keeps all that comes after
+/// the checkpoint, and pruning once more does the rest.
+#[test]
+fn pruning_that_is_interrupted_is_done_or_not_done_in_each_shard() {
+    const SHARDS: [&str; 3] = ["shard_00", "shard_01", "shard_02"];
+    let firsts = |wal: &ShardedWal| SHARDS.map(|it| wal.inner().stream(it).unwrap().first_id());
+    for (seed, mode) in (0..).zip(MODES.into_iter().cycle()).take(12) {
+        let small = || WalOptions { max_entries_per_segment: 5, ..options(mode) };
+        let (mut some, mut all) = (0, None);
+        for nth in 1.. {
+            let disk = SimDisk::new(seed);
+            let wal = open(&disk, small(), 3).unwrap();
+            let append = |count: u8| {
+                for (shard, id) in SHARDS.iter().flat_map(|it| (0..count).map(move |id| (it, id))) {
+                    wal.inner().append(shard, &[id; 20]).unwrap();
+                }
+            };
+            append(12);
+            wal.create_checkpoint(b"c").unwrap();
+            append(4);
+            wal.inner().sync_all().unwrap();
+            disk.cut_power_at(nth);
+            let pruned = wal.prune_before_checkpoint(b"c");
+            drop(wal);
+            disk.crash();
+            let wal = open(&disk, small(), 3).unwrap();
+            let found = firsts(&wal);
+            assert!(found.iter().all(|first| [0, 10].contains(first)), "seed {seed}: {found:?}");
+            some += u32::from(found.contains(&0) && found.contains(&10));
+            assert_eq!(wal.load_checkpoint(b"c").unwrap().offsets, [12, 12, 12]);
+            for shard in SHARDS {
+                let kept = wal.inner().iter_with_ids(shard, 10).unwrap();
+                assert!(kept.map(|it| it.unwrap().0).eq(10..16), "seed {seed}, call {nth}");
+            }
+            if pruned.is_ok() {
+                assert_eq!(found, [10; 3], "seed {seed}, call {nth}");
+                all = Some(nth);
+                break;
+            }
+            wal.prune_before_checkpoint(b"c").unwrap();
+            assert_eq!(firsts(&wal), [10; 3], "seed {seed}, call {nth}");
+        }
+        assert!(all.is_some() && some > 0, "seed {seed}: {some}");
+    }
 }
 
 /// The sync of the root directory failed, and the number of shards was in the cache only. The next process
