@@ -7,6 +7,9 @@ import time
 
 from .trial import GROUPS, IN_LOOM, LOOM, Alone, DoesNotCompile, Runs, Switched
 
+# Of each run; many tests wait for the disk.
+THREADS = 4
+
 
 def groups_of(file, groups=GROUPS):
     """The tests of a file's own module first."""
@@ -53,7 +56,7 @@ class Campaign:
         waiting = queue.SimpleQueue()
         for edit in edits:
             waiting.put(edit)
-        runs = Runs(build.copy, max(1, 2 // self.jobs), self.seeds)
+        runs = Runs(build.copy, THREADS, self.seeds)
         self.runs.append(runs)
         for _ in range(jobs):
             threading.Thread(target=self.work, args=(build, runs, waiting), daemon=True).start()

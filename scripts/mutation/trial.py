@@ -15,8 +15,7 @@ from . import ROOT, WORK
 from .switch import can_be_switched, switched
 
 SOURCES = "crates/ironwal/src"
-CARGO = ["cargo", "test", "-q", "-p", "ironwal", "--features", "sharded", "--no-run",
-         "--message-format=json-render-diagnostics", "--config", "profile.test.debug=0"]
+CARGO = ["-q", "-p", "ironwal", "--features", "sharded", "--message-format=json", "--config", "profile.test.debug=0"]
 # Slow, or of use only where nothing else notices.
 LAST = ["contract", "sharded::simulation", "kill", "processes", "schedules", "rot", "journal_rot", "journal::storm"]
 # What is quick comes first: (test target, arguments).
@@ -38,6 +37,8 @@ SILENCE_MIN_S = 30
 # What a mutation may allocate, or map.
 MEMORY_LIMIT = 16 << 30
 HANGS = "hangs"
+# An abort, or a signal.
+DIES = "dies"
 
 
 class DoesNotCompile(Exception):
@@ -62,11 +63,18 @@ class Copy:
     def source(self, file):
         return self.tree / SOURCES / file
 
+    def check(self):
+        """What the compiler says against the library: see `build`."""
+        return self.cargo("check", "--lib")
+
     def build(self):
         """Builds the tests. Returns the errors: (file, line, what the compiler says)."""
-        arguments = [word for target in self.targets
-                     for word in (["--lib"] if target == "lib" else ["--test", target])]
-        done = subprocess.run([*CARGO, *arguments], cwd=self.tree, env=self.environment, capture_output=True, text=True)
+        targets = [["--lib"] if target == "lib" else ["--test", target] for target in self.targets]
+        return self.cargo("test", "--no-run", *(word for target in targets for word in target))
+
+    def cargo(self, command, *arguments):
+        done = subprocess.run(["cargo", command, *CARGO, *arguments], cwd=self.tree, env=self.environment,
+                              capture_output=True, text=True)
         errors = []
         for message in (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")):
             if message.get("executable"):
@@ -74,9 +82,8 @@ class Copy:
                 self.programs["lib" if name == "ironwal" else name] = message["executable"]
             said = message.get("message") or {}
             if said.get("level") == "error":
-                for span in said["spans"] or [None]:
-                    place = (span["file_name"], span["line_start"]) if span else ("", 0)
-                    errors.append((*place, bool(span and span["is_primary"]), said["rendered"]))
+                for span in said["spans"]:
+                    errors.append((span["file_name"], span["line_start"], said["rendered"]))
         if done.returncode != 0 and not errors:
             raise DoesNotCompile(done.stderr[-4000:])
         return errors
@@ -118,17 +125,17 @@ class Switched:
                 new, lines[f"{SOURCES}/{file}"] = switched(text, mine)
                 self.copy.source(file).write_text(new)
             say(f"building {len(self.numbers)} mutations into one")
-            errors = self.copy.build()
+            errors = self.copy.check() or self.copy.build()
             if not errors:
                 return unfit
             wrong = {}
             # The places that an error is about are of no use if none is of a mutation.
-            for file, line, _, said in errors:
+            for file, line, said in errors:
                 for first, last, number in lines.get(file, []):
                     if first <= line <= last:
                         wrong.setdefault(number, said)
             if not wrong:
-                raise DoesNotCompile(errors[0][3])
+                raise DoesNotCompile(errors[0][2])
             for name, (number, _) in list(self.numbers.items()):
                 if number in wrong:
                     unfit[name] = wrong[number]
@@ -154,7 +161,7 @@ class Alone:
         finally:
             path.write_text(whole)
         if errors:
-            raise DoesNotCompile(errors[0][3])
+            raise DoesNotCompile(errors[0][2])
         return self.copy.programs, {}
 
 
@@ -166,8 +173,8 @@ class Runs:
         self.processes, self.silences, self.lock = set(), {}, threading.Lock()
 
     def first_failure(self, program, arguments, silence_s, environment):
-        """Runs tests until one fails. Returns it, or `hangs`, or None if all pass; and the longest time
-        between two results, in seconds."""
+        """Runs tests until one fails. Returns it, or `hangs` or `dies`, or None if all pass; and the longest
+        time between two results, in seconds."""
         environment = dict(self.copy.environment, RUST_BACKTRACE="0", RUST_TEST_THREADS=str(self.threads),
                            IRONWAL_SEEDS=str(self.seeds), **environment)
         limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
@@ -193,9 +200,7 @@ class Runs:
                         longest = max(longest, time.monotonic() - heard)
                         heard = time.monotonic()
                     if not data:
-                        # It died without a word: an abort, or a signal.
-                        last = re.findall(rb"^test (\S+) \.\.\.", text, re.M)
-                        return None if process.wait() == 0 else (last[-1].decode() if last else "died"), longest
+                        return None if process.wait() == 0 else DIES, longest
         finally:
             self.kill(process)
             process.stdout.close()
@@ -226,7 +231,7 @@ class Runs:
 
     def killer(self, programs, environment, groups, known):
         """The test that notices a mutation, as (target, test), or None."""
-        if known and known[1] != HANGS:
+        if known and known[1] not in (HANGS, DIES):
             # It is known to pass without.
             test, _ = self.first_failure(programs[known[0]], ["--exact", known[1]], 4 * SILENCE_MIN_S, environment)
             if test:
@@ -236,11 +241,11 @@ class Runs:
             silence_s = self.silence_s(target, arguments)
             test, _ = self.first_failure(programs[target], arguments, silence_s, environment)
             # loom was only slow.
-            if test == HANGS and target != "loom":
+            if test == DIES or (test == HANGS and target != "loom"):
                 return target, test
             # Twice, for a test could have failed by chance.
             if test and test != HANGS:
                 again, _ = self.first_failure(programs[target], ["--exact", test], silence_s, environment)
-                if again or test == "died":
+                if again:
                     return target, test
         return None

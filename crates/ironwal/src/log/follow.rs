@@ -102,11 +102,13 @@ impl Following {
                     self.read_to = self.next;
                     Ok(Some((id, entry)))
                 }
-                Ok(Some(_)) => {
+                Ok(Some(_)) if !has_looked_anew => {
                     // The entries before were pruned just now, or were and have been restored.
+                    has_looked_anew = true;
                     self.go_to(self.next);
                     continue;
                 }
+                Ok(Some((id, _))) => Err(self.pruned(id)),
                 Ok(None) if !has_looked_anew && self.next < self.log.committed_or_lost_end() => {
                     // What was known to be pruned has been restored.
                     has_looked_anew = true;
