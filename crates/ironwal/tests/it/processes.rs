@@ -14,10 +14,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
 
 use fastrand::Rng;
-use ironwal::{CorruptionPolicy, Stream, SyncMode, Wal, WalOptions};
+use ironwal::{CorruptionPolicy, Stream, Wal, WalOptions};
 
 const STREAMS: [&str; 3] = ["accounts", "orders", "a/b"];
 
@@ -64,15 +63,8 @@ fn child() {
 }
 
 fn options(dir: &Path, mode: &str) -> WalOptions {
-    let sync_mode = match mode {
-        "strict" => SyncMode::Strict,
-        "batch-only" => SyncMode::BatchOnly,
-        "async" => SyncMode::Async,
-        "interval" => SyncMode::Interval(Duration::from_millis(5)),
-        other => panic!("unknown mode {other}"),
-    };
     WalOptions {
-        sync_mode,
+        sync_mode: crate::kill::sync_mode(mode),
         // Small, so that readers cross many borders; and fewer files than there are streams.
         max_segment_size: 3000,
         max_open_segments: 2,

@@ -108,16 +108,20 @@ fn report(numbers: impl IntoIterator<Item = u64>) {
     std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
 
-pub(crate) fn options(dir: &Path, mode: &str) -> WalOptions {
-    let sync_mode = match mode {
+/// The mode that a test tells its child by name.
+pub(crate) fn sync_mode(name: &str) -> SyncMode {
+    match name {
         "strict" => SyncMode::Strict,
         "batch-only" => SyncMode::BatchOnly,
         "async" => SyncMode::Async,
         "interval" => SyncMode::Interval(Duration::from_millis(3)),
         other => panic!("unknown mode {other}"),
-    };
+    }
+}
+
+pub(crate) fn options(dir: &Path, mode: &str) -> WalOptions {
     WalOptions {
-        sync_mode,
+        sync_mode: sync_mode(mode),
         // Small, so that many kills hit a rotation; several batches are larger than a segment.
         max_segment_size: 6000,
         // Fewer files than there are streams.
