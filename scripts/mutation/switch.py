@@ -2,10 +2,12 @@
 
 A function that mutations change gets a body for each of them, and chooses when it is called:
 
-    fn sum(a: u8, b: u8) -> u8 { match ::mutant::active() {
+    fn sum(a: u8, b: u8) -> u8 { match ::mutant::active(2) {
         7 => { a - b }
         _ => { a + b }
     } }
+
+The number of the function is for recording which tests reach it.
 
 A mutation outside of a function, or in a `const fn`, cannot be switched so.
 """
@@ -81,13 +83,14 @@ def bodies(text):
     return found
 
 
-def can_be_switched(edit, text):
-    return any(body.holds(edit) and not body.is_const for body in bodies(text))
+def function_of(edit, text):
+    """Where the function begins that an edit is in; None if it cannot be switched."""
+    return next((body.start for body in bodies(text) if body.holds(edit) and not body.is_const), None)
 
 
-def switched(text, edits):
+def switched(text, edits, functions):
     """The text with all of `edits`, which are `(number, Edit)` and can be switched, and the lines of
-    each: `(first, last, number)`, from 1."""
+    each: `(first, last, number)`, from 1. `functions` has the number of each function by its beginning."""
     parts, lines, done, line = [], [], 0, 1
 
     def put(part):
@@ -98,7 +101,7 @@ def switched(text, edits):
         inside = [(number, edit) for number, edit in edits if body.holds(edit)]
         if not inside:
             continue
-        line = put(text[done : body.start] + "{ match ::mutant::active() {\n")
+        line = put(text[done : body.start] + f"{{ match ::mutant::active({functions[body.start]}) {{\n")
         for number, edit in inside:
             mutated = edit.apply(text)[body.start : body.end + 1 + len(edit.new) - (edit.end - edit.start)]
             after = put(f"{number} => {mutated}\n")

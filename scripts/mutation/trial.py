@@ -1,5 +1,8 @@
-"""Copies of the repository in which mutations are built, and the runs of tests that notice them."""
+"""Copies of the repository in which mutations are built, and the tests that notice them."""
 
+import concurrent.futures
+import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -8,34 +11,25 @@ import selectors
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
 from . import ROOT, WORK
-from .switch import can_be_switched, switched
+from .switch import function_of, switched
 
 SOURCES = "crates/ironwal/src"
+TARGETS = ["lib", "it", "memory", "loom"]
 CARGO = ["-q", "-p", "ironwal", "--features", "sharded", "--message-format=json", "--config", "profile.test.debug=0"]
-# Slow, or of use only where nothing else notices.
-LAST = ["contract", "sharded::simulation", "kill", "processes", "schedules", "rot", "journal_rot", "journal::storm"]
-# What is quick comes first: (test target, arguments).
-GROUPS = [
-    ("lib", []),
-    ("memory", []),
-    ("it", [word for name in LAST for word in ("--skip", name)]),
-    ("it", ["contract", "sharded::simulation"]),
-    ("it", [name for name in LAST if "contract" not in name and "simulation" not in name]),
-]
-LOOM = ("loom", [])
-# Files that `tests/loom.rs` includes. It knows when threads would wait for ever.
-IN_LOOM = ["commit/rounds.rs"]
-# These read the source, which is not what it was.
-OF_THE_SOURCE = ["--skip", "modules::", "--skip", "documents::", "--skip", "format::sample"]
-# Tests hang when none ends for so many times as long as without a mutation, and this at least.
-PATIENCE = 4
+# Many tests wait for the disk.
+THREADS = 4
+# Tests hang when none ends for so many times as long as the slowest takes without a mutation, and this at least.
+PATIENCE = 5
 SILENCE_MIN_S = 30
 # What a mutation may allocate, or map.
 MEMORY_LIMIT = 16 << 30
+# What is tried together: tests that take so long without a mutation, then those that take so much longer.
+PORTIONS_S = [1, 4, 16, 64]
 HANGS = "hangs"
 # An abort, or a signal.
 DIES = "dies"
@@ -48,8 +42,8 @@ class DoesNotCompile(Exception):
 class Copy:
     """A copy of the repository under `target/mutants`, with what is built of it."""
 
-    def __init__(self, name, targets):
-        self.tree, self.targets = WORK / f"tree-{name}", targets
+    def __init__(self, name):
+        self.tree = WORK / f"tree-{name}"
         self.environment = dict(os.environ, CARGO_TARGET_DIR=str(WORK / f"build-{name}"))
         self.programs = {}
         shutil.rmtree(self.tree, ignore_errors=True)
@@ -69,7 +63,7 @@ class Copy:
 
     def build(self):
         """Builds the tests. Returns the errors: (file, line, what the compiler says)."""
-        targets = [["--lib"] if target == "lib" else ["--test", target] for target in self.targets]
+        targets = [["--lib"] if target == "lib" else ["--test", target] for target in TARGETS]
         return self.cargo("test", "--no-run", *(word for target in targets for word in target))
 
     def cargo(self, command, *arguments):
@@ -92,28 +86,49 @@ class Copy:
 class Switched:
     """One build that holds many mutations."""
 
-    def __init__(self, edits, targets):
-        self.copy = Copy("switched", targets)
-        self.numbers = {}
-        self.alone = []
-        texts = {file: self.copy.source(file).read_text() for file in {edit.file for edit in edits}}
+    def __init__(self, edits):
+        self.copy = Copy("switched")
+        self.numbers, self.alone, self.functions = {}, [], {}
+        self.texts = {file: self.copy.source(file).read_text() for file in sorted({edit.file for edit in edits})}
         for number, edit in enumerate(edits, 1):
-            if can_be_switched(edit, texts[edit.file]):
-                self.numbers[edit.name] = (number, edit)
-            else:
+            start = function_of(edit, self.texts[edit.file])
+            if start is None:
                 self.alone.append(edit)
-        self.texts = texts
+            else:
+                self.numbers[edit.name] = (number, edit)
+                self.functions.setdefault((edit.file, start), len(self.functions))
+        self.write_crate()
+
+    def write_crate(self):
+        """The crate that knows which mutation is on, and notes which functions are reached."""
         crate = self.copy.tree / "crates/mutant"
         (crate / "src").mkdir(parents=True)
         (crate / "Cargo.toml").write_text('[package]\nname = "mutant"\nversion = "0.0.0"\nedition = "2024"\n')
-        (crate / "src/lib.rs").write_text(
-            "use std::sync::OnceLock;\n\n"
-            "pub fn active() -> u32 {\n"
-            "    static ACTIVE: OnceLock<u32> = OnceLock::new();\n"
-            '    *ACTIVE.get_or_init(|| std::env::var("IRONWAL_MUTANT").map_or(0, |number| number.parse().unwrap()))\n'
-            "}\n")
+        (crate / "src/lib.rs").write_text("""
+use std::io::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static REACHED: [AtomicBool; %d] = [const { AtomicBool::new(false) }; %d];
+static SETTINGS: OnceLock<(u32, Option<std::ffi::OsString>)> = OnceLock::new();
+
+pub fn active(function: usize) -> u32 {
+    let (active, record) = SETTINGS.get_or_init(|| {
+        let active = std::env::var("IRONWAL_MUTANT").map_or(0, |number| number.parse().unwrap());
+        (active, std::env::var_os("IRONWAL_REACHED"))
+    });
+    if let Some(path) = record
+        && !REACHED[function].swap(true, Ordering::Relaxed)
+    {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(format!("{function}\\n").as_bytes()).unwrap();
+    }
+    *active
+}
+""" % ((len(self.functions),) * 2))
         manifest = self.copy.tree / "crates/ironwal/Cargo.toml"
-        manifest.write_text(manifest.read_text().replace("[dependencies]\n", '[dependencies]\nmutant = { path = "../mutant" }\n'))
+        text = manifest.read_text()
+        manifest.write_text(text.replace("[dependencies]\n", '[dependencies]\nmutant = { path = "../mutant" }\n'))
 
     def build(self, say):
         """Builds it without the mutations that do not compile, which it returns: `{name: what the compiler says}`."""
@@ -122,7 +137,8 @@ class Switched:
             lines = {}
             for file, text in self.texts.items():
                 mine = [(number, edit) for number, edit in self.numbers.values() if edit.file == file]
-                new, lines[f"{SOURCES}/{file}"] = switched(text, mine)
+                functions = {start: number for (of, start), number in self.functions.items() if of == file}
+                new, lines[f"{SOURCES}/{file}"] = switched(text, mine, functions)
                 self.copy.source(file).write_text(new)
             say(f"building {len(self.numbers)} mutations into one")
             errors = self.copy.check() or self.copy.build()
@@ -131,7 +147,7 @@ class Switched:
             wrong = {}
             # The places that an error is about are of no use if none is of a mutation.
             for file, line, said in errors:
-                for first, last, number in lines.get(file, []):
+                for first, last, number in lines.get(file.removeprefix(f"{self.copy.tree}/"), []):
                     if first <= line <= last:
                         wrong.setdefault(number, said)
             if not wrong:
@@ -141,18 +157,26 @@ class Switched:
                     unfit[name] = wrong[number]
                     del self.numbers[name]
 
-    def programs(self, edit):
-        """The test programs, and the environment in which they have the mutation."""
-        return self.copy.programs, {"IRONWAL_MUTANT": str(self.numbers[edit.name][0])}
+    def function(self, edit):
+        start = function_of(edit, self.texts[edit.file])
+        return self.functions[edit.file, start]
+
+    def environment(self, edit):
+        """Switches the mutation on."""
+        return {"IRONWAL_MUTANT": str(self.numbers[edit.name][0])}
 
 
 class Alone:
     """A build for one mutation after the other."""
 
-    def __init__(self, targets):
-        self.copy = Copy("alone", targets)
+    def __init__(self):
+        self.copy = Copy("alone")
 
-    def programs(self, edit):
+    def function(self, _edit):
+        return None
+
+    def environment(self, edit):
+        """Builds the mutation."""
         path = self.copy.source(edit.file)
         whole = path.read_text()
         path.write_text(edit.apply(whole))
@@ -162,45 +186,61 @@ class Alone:
             path.write_text(whole)
         if errors:
             raise DoesNotCompile(errors[0][2])
-        return self.copy.programs, {}
+        return {}
 
 
-class Runs:
-    """Runs tests, knowing how long they take without a mutation."""
+@dataclasses.dataclass(frozen=True)
+class Test:
+    target: str
+    name: str
+    # Without a mutation.
+    seconds: float
+    # The functions that it reaches, by number.
+    reaches: frozenset
 
-    def __init__(self, copy, threads, seeds):
-        self.copy, self.threads, self.seeds = copy, threads, seeds
-        self.processes, self.silences, self.lock = set(), {}, threading.Lock()
 
-    def first_failure(self, program, arguments, silence_s, environment):
-        """Runs tests until one fails. Returns it, or `hangs` or `dies`, or None if all pass; and the longest
-        time between two results, in seconds."""
-        environment = dict(self.copy.environment, RUST_BACKTRACE="0", RUST_TEST_THREADS=str(self.threads),
-                           IRONWAL_SEEDS=str(self.seeds), **environment)
+class Tests:
+    """The tests of a build that pass without a mutation; knows how long they take and what they reach."""
+
+    def __init__(self, copy, seeds):
+        self.copy = copy
+        self.seeds = str(seeds)
+        self.processes, self.known, self.learning = set(), None, threading.Lock()
+
+    def of(self, copy):
+        """The same tests, of another build."""
+        other = Tests(copy, self.seeds)
+        other.known = self.known
+        return other
+
+    def first_failure(self, target, names, silence_s, environment):
+        """Runs tests until one fails. Returns it, or `hangs` or `dies`, or None if all pass."""
+        environment = dict(self.copy.environment, RUST_BACKTRACE="0", RUST_TEST_THREADS=str(THREADS),
+                           IRONWAL_SEEDS=self.seeds, **environment)
         limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
         # A session of its own, so that what hangs can be killed with its children.
-        process = subprocess.Popen([program, *arguments], cwd=self.copy.tree / "crates/ironwal", env=environment,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   start_new_session=True, preexec_fn=limit)
+        process = subprocess.Popen([self.copy.programs[target], "--exact", *names],
+                                   cwd=self.copy.tree / "crates/ironwal", env=environment, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                                   preexec_fn=limit)
         self.processes.add(process)
-        text, longest, heard = b"", 0.0, time.monotonic()
+        text, heard = b"", time.monotonic()
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(process.stdout, selectors.EVENT_READ)
                 while True:
                     if not selector.select(max(0.0, heard + silence_s - time.monotonic())):
-                        return HANGS, longest
+                        return HANGS
                     data = os.read(process.stdout.fileno(), 1 << 16)
                     text += data
                     failed = re.search(rb"^test (\S+)(?: - should panic)? \.\.\. FAILED$", text, re.M)
                     if failed:
-                        return failed[1].decode(), longest
-                    # What a hanging test prints itself is no result.
-                    if re.search(rb"\bok$|^running ", data, re.M) or not data:
-                        longest = max(longest, time.monotonic() - heard)
-                        heard = time.monotonic()
+                        return failed[1].decode()
                     if not data:
-                        return None if process.wait() == 0 else DIES, longest
+                        return None if process.wait() == 0 else DIES
+                    # What a hanging test prints itself is no result.
+                    if re.search(rb"\bok$|^running ", data, re.M):
+                        heard = time.monotonic()
         finally:
             self.kill(process)
             process.stdout.close()
@@ -218,34 +258,81 @@ class Runs:
         for process in list(self.processes):
             self.kill(process)
 
-    def silence_s(self, target, arguments):
-        """How long tests may say nothing. They run once without a mutation, and must pass."""
-        key = (target, *arguments)
-        with self.lock:
-            if key not in self.silences:
-                failed, longest = self.first_failure(self.copy.programs[target], arguments, 1200, {})
-                if failed:
-                    raise SystemExit(f"without a mutation, {failed} fails")
-                self.silences[key] = max(SILENCE_MIN_S, PATIENCE * longest)
-            return self.silences[key]
+    def learn(self, say):
+        """Runs each test on its own and notes what it reaches, or reads what was noted of the same build."""
+        with self.learning:
+            if self.known is None:
+                self.known = self.learned(say)
 
-    def killer(self, programs, environment, groups, known):
+    def learned(self, say):
+        digest = hashlib.sha256(self.seeds.encode())
+        for target in TARGETS:
+            with open(self.copy.programs[target], "rb") as program:
+                digest.update(hashlib.file_digest(program, "sha256").digest())
+        kept = WORK / f"tests-{digest.hexdigest()[:16]}.json"
+        if not kept.exists():
+            listed = [(target, name) for target in TARGETS for name in self.names(target)]
+            found = []
+            with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+                for number, test in enumerate(pool.map(lambda it: self.try_alone(*it), listed), 1):
+                    if test is None:
+                        say(f"without a mutation, {listed[number - 1][1]} fails: it is left out")
+                    else:
+                        found.append({**dataclasses.asdict(test), "reaches": sorted(test.reaches)})
+                    if number % 100 == 0:
+                        say(f"looked at {number} of {len(listed)} tests")
+            kept.write_text(json.dumps(found))
+        known = [Test(**{**test, "reaches": frozenset(test["reaches"])}) for test in json.loads(kept.read_text())]
+        return sorted(known, key=lambda test: test.seconds)
+
+    def names(self, target):
+        output = subprocess.run([self.copy.programs[target], "--list"], cwd=self.copy.tree / "crates/ironwal",
+                                check=True, capture_output=True, text=True).stdout
+        return re.findall(r"^(\S+): test$", output, re.M)
+
+    def try_alone(self, target, name):
+        with tempfile.TemporaryDirectory() as directory:
+            reached = os.path.join(directory, "reached")
+            began = time.monotonic()
+            failed = self.first_failure(target, [name], 1800, {"IRONWAL_REACHED": reached})
+            seconds = time.monotonic() - began
+            # Recording costs memory, which some tests count.
+            if failed and self.first_failure(target, [name], 1800, {}):
+                return None
+            numbers = open(reached).read().split() if os.path.exists(reached) else []
+            return Test(target, name, seconds, frozenset(map(int, numbers)))
+
+    def portions(self, function, seconds_max):
+        """The tests that reach a function, in portions: the quickest first."""
+        tests = [test for test in self.known
+                 if (function is None or function in test.reaches) and test.seconds <= seconds_max]
+        budgets = iter([*PORTIONS_S, float("inf")])
+        budget, portion, taken = next(budgets), [], 0.0
+        for test in tests:
+            while portion and taken + test.seconds > budget:
+                yield portion
+                portion, taken, budget = [], 0.0, next(budgets)
+            portion.append(test)
+            taken += test.seconds
+        if portion:
+            yield portion
+
+    def killer(self, environment, function, known, seconds_max, say):
         """The test that notices a mutation, as (target, test), or None."""
         if known and known[1] not in (HANGS, DIES):
             # It is known to pass without.
-            test, _ = self.first_failure(programs[known[0]], ["--exact", known[1]], 4 * SILENCE_MIN_S, environment)
-            if test:
+            if self.first_failure(known[0], [known[1]], 4 * SILENCE_MIN_S, environment):
                 return known
-        for target, arguments in groups:
-            arguments = [*arguments, *OF_THE_SOURCE]
-            silence_s = self.silence_s(target, arguments)
-            test, _ = self.first_failure(programs[target], arguments, silence_s, environment)
-            # loom was only slow.
-            if test == DIES or (test == HANGS and target != "loom"):
-                return target, test
-            # Twice, for a test could have failed by chance.
-            if test and test != HANGS:
-                again, _ = self.first_failure(programs[target], ["--exact", test], silence_s, environment)
-                if again:
+        self.learn(say)
+        for portion in self.portions(function, seconds_max):
+            silence_s = max(SILENCE_MIN_S, PATIENCE * max(test.seconds for test in portion))
+            for target in TARGETS:
+                names = [test.name for test in portion if test.target == target]
+                test = self.first_failure(target, names, silence_s, environment) if names else None
+                # loom was only slow.
+                if test == DIES or (test == HANGS and target != "loom"):
+                    return target, test
+                # Twice, for a test could have failed by chance.
+                if test and test != HANGS and self.first_failure(target, [test], silence_s, environment):
                     return target, test
         return None
