@@ -1,10 +1,10 @@
 //! What a log takes from outside: a disk, entropy, a clock, and how background work is driven.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::storage::{RealDisk, Storage};
+use crate::sync::{Arc, OnceLock};
 
 /// How the work is done that no append waits for: syncing full segments in the modes that do not
 /// sync each append, syncing streams before their interval is over, deleting files, and recording

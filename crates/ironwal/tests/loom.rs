@@ -11,8 +11,12 @@ mod rounds;
 mod many;
 #[path = "loom/stream.rs"]
 mod stream;
-#[path = "loom/sync.rs"]
+#[path = "../src/sync/loom.rs"]
+#[allow(unused_imports)] // The library uses more of it than its rounds do.
 mod sync;
+#[cfg(loom)]
+#[path = "loom/whole/mod.rs"]
+mod whole;
 
 /// Tries the orders of what threads do from `start` on, with so many preemptions at most: moments at
 /// which a thread that could go on does not. `LOOM_MAX_PREEMPTIONS=n` sets another bound: each one

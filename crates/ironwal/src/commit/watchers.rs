@@ -1,9 +1,8 @@
 //! Waiting until something happens to a stream.
 
-use std::sync::atomic::fence;
 use std::time::Instant;
 
-use crate::sync::{AtomicU32, Condvar, Mutex, Ordering, PoisonError, lock};
+use crate::sync::{AtomicU32, Condvar, Mutex, Ordering, PoisonError, fence, lock};
 
 /// Who waits for the next change of a stream. Costs whoever makes one nothing but a look.
 #[derive(Debug, Default)]

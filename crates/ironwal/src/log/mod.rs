@@ -41,7 +41,8 @@ use crate::options::SyncMode;
 use crate::segment::{Damage, ReadContext, Segment};
 use crate::storage::Storage;
 use crate::sync::{
-    Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, RwLock, lock,
+    Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, PoisonError,
+    RwLock, lock,
 };
 use files::OpenFiles;
 use follow::Followers;
@@ -328,7 +329,7 @@ impl Log {
     }
 
     fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
-        let segments = self.segments.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&segments)
     }
 
@@ -340,8 +341,7 @@ impl Log {
     }
 
     fn set_segments(&self, segments: Vec<Arc<Segment>>) {
-        *self.segments.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Arc::new(segments);
+        *self.segments.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(segments);
     }
 
     /// Whether the stream takes appends.

@@ -10,7 +10,7 @@ use super::Log;
 use crate::error::{Error, Result};
 use crate::segment::reader::{DamageKind, ReadError};
 use crate::segment::{Cursor, Damage, Finder, Segment, path_of};
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, sleep, yield_now};
 
 /// How often a reader that met a retired segment yields before it pauses.
 const YIELDS_MAX: u32 = 1000;
@@ -35,9 +35,9 @@ impl Patience {
             return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, what)));
         }
         if self.waits <= YIELDS_MAX {
-            std::thread::yield_now();
+            yield_now();
         } else {
-            std::thread::sleep(PAUSE);
+            sleep(PAUSE);
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Log {
                     if changes == now && now.is_multiple_of(2) {
                         return Place::Lost(damage);
                     }
-                    std::thread::yield_now();
+                    yield_now();
                 }
             }
         }

@@ -17,7 +17,7 @@ use crate::segment::index::{Index, PointPicker};
 use crate::segment::reader::ReadError;
 use crate::segment::{ReadContext, Segment, path_of};
 use crate::storage::OpenMode;
-use crate::sync::{Arc, Mutex, Ordering, lock};
+use crate::sync::{Arc, Mutex, Ordering, lock, sleep};
 
 /// How often a stream is looked at that changes under our eyes, or that nobody tells of yet, and how
 /// long to wait between two looks: ten seconds together, or a little more.
@@ -85,7 +85,7 @@ impl Log {
                 return Ok(());
             }
             if look < looks_max {
-                std::thread::sleep(PAUSE);
+                sleep(PAUSE);
             }
         }
         // Whoever reads on waits no more, until something is told again.

@@ -19,14 +19,14 @@ use crate::format::header::HEADER_LEN;
 use crate::format::scan::{Extent, Gap, Source};
 use crate::format::seal::{POINT_LEN, Point, SEAL_BYTES, SEAL_LEN, Seal};
 use crate::storage::File;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, ProcessCounter, lock};
 
 /// A segment that is still written to is mapped when it is this long, and again whenever it is twice as
 /// long, in bytes.
 const MAPPED_LEN_MIN: u64 = HEADER_LEN + 4096;
 
 /// The number of the next segment that this process makes or finds.
-static NUMBERS: AtomicU64 = AtomicU64::new(0);
+static NUMBERS: ProcessCounter = ProcessCounter::new(0);
 
 /// Damage to entries of one segment, or the lack of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

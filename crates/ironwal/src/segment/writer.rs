@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::{UNFINISHED_NAME, path_of};
 use crate::error::Error;
@@ -10,6 +9,7 @@ use crate::format::header::{HEADER_LEN, Proof, Slot, SlotPlace};
 use crate::format::seal::{Point, Seal};
 use crate::format::{ALIGN, BLOCK_LEN, MAX_FRAME_LEN};
 use crate::storage::{self, File, OpenMode, Storage};
+use crate::sync::Arc;
 
 /// How many times the room that a segment has is reserved beside it when that is used up. Each time
 /// costs a sync, and keeps the appends of the stream waiting.

@@ -9,7 +9,7 @@ use super::Wal;
 use crate::commit;
 use crate::error::{Error, Result};
 use crate::log::follow::Following;
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, sleep};
 
 /// How often a stream is looked at that another process writes to.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -99,7 +99,7 @@ impl Follower {
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let pause = left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY));
-        std::thread::sleep(pause);
+        sleep(pause);
         !pause.is_zero()
     }
 }

@@ -6,13 +6,12 @@
 //! for ever, or the caller does.
 
 use std::collections::VecDeque;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::deletion::{Doomed, delete};
 use crate::commit;
 use crate::environment::{Environment, Maintenance};
-use crate::sync::{Arc, Condvar, Mutex, PoisonError, in_parallel, lock};
+use crate::sync::{Arc, Condvar, JoinHandle, Mutex, PoisonError, in_parallel, lock, spawn};
 
 /// A stream that got nothing new for this long is idle.
 const IDLE: Duration = Duration::from_secs(1);
@@ -192,7 +191,7 @@ impl Maintainer {
 
 fn start(shared: &Arc<Shared>) -> Option<JoinHandle<()>> {
     let shared = Arc::clone(shared);
-    std::thread::Builder::new().name("ironwal-maintenance".into()).spawn(move || shared.run()).ok()
+    spawn("ironwal-maintenance", move || shared.run())
 }
 
 impl Shared {

@@ -19,7 +19,7 @@ use crate::log::{Identity, Log, Shared, Whole};
 use crate::options::WalOptions;
 use crate::segment::ReadContext;
 use crate::storage::EntryKind;
-use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, PoisonError, RwLock};
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, PoisonError, RwLock, sleep};
 use crate::wal::maintenance::Maintainer;
 use crate::wal::worker::Worker;
 
@@ -144,7 +144,7 @@ impl Inner {
                 Writing::Nobody { .. } => return Ok(true),
                 Writing::Somebody { .. } => return Ok(false),
             }
-            std::thread::sleep(PAUSE);
+            sleep(PAUSE);
         }
         Err(Error::Locked(self.root_path.clone()))
     }

@@ -12,7 +12,7 @@ use crate::log::root_syncs::RootSyncs;
 use crate::segment::first_id_of;
 use crate::segment::writer::no_space;
 use crate::storage::{self, EntryKind, Lock, OpenMode, Storage};
-use crate::sync::Arc;
+use crate::sync::{Arc, yield_now};
 use crate::wal::names;
 use crate::wal::own::Sharding;
 use crate::wal::strangers::refuse_other_log;
@@ -158,7 +158,7 @@ pub(crate) fn stream_dirs(storage: &dyn Storage, root: &Path) -> Result<Vec<(Str
 pub(super) fn read_root(storage: &dyn Storage, path: &Path) -> Result<Option<Root>> {
     for _ in 0..READ_TRIES {
         match read(storage, path)? {
-            None => std::thread::yield_now(),
+            None => yield_now(),
             root => return Ok(root),
         }
     }

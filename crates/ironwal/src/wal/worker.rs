@@ -1,11 +1,10 @@
 //! Threads that do one thing with streams, so that no append waits for it.
 
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::commit::Stream;
 use crate::environment::Maintenance;
-use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
+use crate::sync::{Arc, Condvar, JoinHandle, Mutex, PoisonError, lock, spawn};
 
 /// How long shares of a stream gather in memory before they are written to its segment, in one piece.
 const WRITER_PAUSE: Duration = Duration::from_millis(50);
@@ -78,8 +77,7 @@ impl Worker {
         let mut thread = lock(&self.thread);
         if thread.is_none() && !lock(&self.shared.agenda).stopping {
             let (shared, work, pause) = (Arc::clone(&self.shared), self.work, self.pause);
-            let builder = std::thread::Builder::new().name(self.name.into());
-            *thread = builder.spawn(move || shared.run(work, pause)).ok();
+            *thread = spawn(self.name, move || shared.run(work, pause));
         }
         thread.is_some()
     }

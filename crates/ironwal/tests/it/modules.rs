@@ -31,12 +31,16 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// A file without the tests at its end.
+fn code_of(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+}
+
 /// The modules of the crate that a file names after `crate::`, with the lines.
 fn used_modules(text: &str) -> Vec<(usize, String)> {
     let mut used = Vec::new();
     // Tests at the end of a file may use what is above.
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    for (number, line) in code.lines().enumerate() {
+    for (number, line) in code_of(text).lines().enumerate() {
         if line.trim_start().starts_with("//") {
             continue;
         }
@@ -82,6 +86,32 @@ fn no_module_uses_one_above_it() {
         }
     }
     assert!(uses > 50, "only {uses} uses were found");
+}
+
+/// Loom tries the orders of what threads do with the tools that it knows.
+#[test]
+fn the_tools_of_threads_come_from_one_place() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let is_test = |file: &Path| file.to_string_lossy().ends_with("tests.rs");
+    let has_its_own = |file: &Path| file.starts_with("sync") || file.starts_with("storage");
+    let mut looked_at = 0;
+    for file in &files {
+        let inside = file.strip_prefix(&src).unwrap();
+        if is_test(inside) || has_its_own(inside) {
+            continue;
+        }
+        let text = std::fs::read_to_string(file).unwrap();
+        for line in code_of(&text).lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let is_other = ["std::sync::", "std::thread::", "thread_local!"]
+                .iter()
+                .any(|tool| line.contains(tool) && !line.contains("available_parallelism"));
+            assert!(!is_other, "{}: use crate::sync instead of {line}", inside.display());
+        }
+        looked_at += 1;
+    }
+    assert!(looked_at > 30, "only {looked_at} files were looked at");
 }
 
 /// The only file with `unsafe` code, inside `src`.

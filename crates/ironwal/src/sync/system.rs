@@ -1,16 +1,17 @@
-//! What threads share and wait on.
+//! The tools of the system: what everybody uses who does not try orders of steps.
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
-pub(crate) use std::thread::yield_now;
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, RwLock};
+pub(crate) use std::thread::{JoinHandle, sleep, yield_now};
 pub(crate) use std::time::Instant;
 
 pub(crate) use atomic_wait::{wait, wake_all, wake_one};
 
-/// Locks a mutex, whatever happened to the thread that held it before: no state of ours is left
-/// half changed by a panic, for nothing under these locks can panic.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Starts a thread; `None`: the system gives none.
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(work).ok()
 }
 
 /// Does something with each item, on up to `threads_max` threads, and returns the results in order.

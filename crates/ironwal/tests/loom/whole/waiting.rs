@@ -1,0 +1,88 @@
+//! Who waits for an append of somebody else: nobody sleeps for ever, or sees what may be lost.
+
+use ironwal::{Error, Journal, Maintenance};
+
+use super::{JOURNALED, Log, Model, get};
+
+/// Sees the entry that is appended meanwhile, however late it comes.
+fn follow_one(log: &Log) {
+    let mut follower = log.wal.stream("s").unwrap().follow(1);
+    let (id, entry) = follower.next().unwrap().unwrap();
+    assert_eq!((id, &*entry), (1, &b"one"[..]));
+    log.promise(|wal| assert_eq!(get(wal, "s", 1).as_deref(), Some(&b"one"[..])));
+}
+
+/// Follows a stream to its end, which is that the log is closed.
+fn follow(log: &Log) {
+    // It may be closed by now.
+    let Ok(stream) = log.wal.stream("s") else { return };
+    let mut follower = stream.follow(1);
+    let mut seen = 0;
+    let end = loop {
+        match follower.next().unwrap() {
+            Ok((id, entry)) => {
+                assert_eq!(entry, &b"one"[..]);
+                seen += 1;
+                log.promise(move |wal| assert_eq!(get(wal, "s", id).as_deref(), Some(&b"one"[..])));
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(end, Error::Closed), "{end}");
+    assert!(seen <= 1);
+}
+
+const FOLLOWED: Model = Model {
+    threads: &[follow_one, |log| {
+        log.append("s", b"one");
+    }],
+    ..JOURNALED
+};
+
+/// Catches a wake-up that is lost, and an entry that is seen before it is durable.
+#[test]
+fn a_follower_beside_an_append() {
+    FOLLOWED.check();
+}
+
+/// The same without a journal.
+#[test]
+fn a_follower_beside_a_round_of_its_stream() {
+    Model { journal: Journal::Off, ..FOLLOWED }.check();
+}
+
+/// Catches a close that leaves those asleep who follow.
+#[test]
+fn a_follower_beside_an_append_and_a_close() {
+    Model {
+        preemptions_max: 1,
+        threads: &[follow, |log| {
+            log.append("s", b"one");
+            log.wal.close().unwrap();
+        }],
+        ..FOLLOWED
+    }
+    .check();
+}
+
+/// What was submitted is committed whether anybody waits for it or not, and by whom.
+#[test]
+fn submitted_beside_the_committer() {
+    Model {
+        preemptions_max: 1,
+        maintenance: Maintenance::Thread,
+        journal: Journal::Off,
+        prepare: |log| {
+            log.wal.append("s", b"zero").unwrap();
+        },
+        threads: &[|log| {
+            let stream = log.wal.stream("s").unwrap();
+            drop(stream.submit(b"one").unwrap());
+            assert_eq!(stream.submit(b"two").unwrap().wait().unwrap(), 2);
+            log.promise(|wal| assert_eq!(super::entries(wal, "s"), [&b"zero"[..], b"one", b"two"]));
+            log.wal.close().unwrap();
+        }],
+        ..JOURNALED
+    }
+    .check();
+}
