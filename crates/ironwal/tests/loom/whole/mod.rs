@@ -30,6 +30,9 @@ const STACK_LEN: usize = 1 << 20;
 /// Most steps are those of opening, in which nothing is tried.
 const STEPS_MAX: usize = 100_000;
 
+/// How many states that a power cut may leave are tried at each moment.
+const CRASHES: u64 = 2;
+
 /// What a few threads do on a log.
 #[derive(Clone, Copy)]
 struct Model {
@@ -125,6 +128,7 @@ impl Model {
         let log = Arc::new(Log { wal, disk, steps, promises: Mutex::default() });
         (self.prepare)(&log);
         loom::explore();
+        // None of them is this thread: which of them begins would count as a preemption.
         let threads: Vec<_> = self
             .threads
             .iter()
@@ -138,8 +142,12 @@ impl Model {
         (self.judge)(&log);
         let promises = std::mem::take(&mut *log.promises.lock().unwrap());
         for (disk, check) in promises {
-            disk.crash();
-            check(&self.open(&disk, &log.steps));
+            for seed in 0..CRASHES {
+                let disk = disk.snapshot();
+                disk.reseed(seed);
+                disk.crash();
+                check(&self.open(&disk, &log.steps));
+            }
         }
     }
 

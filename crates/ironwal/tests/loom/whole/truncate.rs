@@ -28,6 +28,13 @@ fn beside_an_append() {
                     log.promise(|wal| assert_eq!(entries(wal, "s"), [&b"kept"[..], b"new"]));
                 } else {
                     assert_eq!(id, 3);
+                    // The cut is under way by now, or over, or has not begun.
+                    log.promise(|wal| {
+                        let left = entries(wal, "s");
+                        let [uncut, cut] =
+                            [&[&b"kept"[..], b"gone", b"gone", b"new"][..], &[b"kept"]];
+                        assert!(left == uncut || left == cut, "neither cut nor whole: {left:?}");
+                    });
                 }
             },
         ],

@@ -65,13 +65,29 @@ fn a_follower_beside_an_append_and_a_close() {
     .check();
 }
 
-/// What was submitted is committed whether anybody waits for it or not, and by whom.
+/// The committer has a thread of its own.
+const SUBMITTED: Model =
+    Model { maintenance: Maintenance::Thread, journal: Journal::Off, ..JOURNALED };
+
+/// What was submitted is committed although nobody waits for it. Catches a committer that is not told,
+/// or that leaves what it knows of.
 #[test]
-fn submitted_beside_the_committer() {
+fn a_follower_of_what_was_submitted() {
     Model {
-        preemptions_max: 1,
-        maintenance: Maintenance::Thread,
-        journal: Journal::Off,
+        // Loom has five threads at most: two of the model, the committer, that of maintenance, and this.
+        threads: &[|log| {
+            drop(log.wal.stream("s").unwrap().submit(b"one").unwrap());
+            follow_one(log);
+        }],
+        ..SUBMITTED
+    }
+    .check();
+}
+
+/// The committer and whoever waits are after the same lead.
+#[test]
+fn submitted_and_waited_for() {
+    Model {
         prepare: |log| {
             log.wal.append("s", b"zero").unwrap();
         },
@@ -82,7 +98,7 @@ fn submitted_beside_the_committer() {
             log.promise(|wal| assert_eq!(super::entries(wal, "s"), [&b"zero"[..], b"one", b"two"]));
             log.wal.close().unwrap();
         }],
-        ..JOURNALED
+        ..SUBMITTED
     }
     .check();
 }
