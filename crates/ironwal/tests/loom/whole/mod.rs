@@ -106,6 +106,7 @@ fn entries(wal: &Wal, stream: &str) -> Vec<Vec<u8>> {
 
 impl Model {
     /// Tries the orders of its threads' steps, and tells how many there were.
+    #[allow(clippy::print_stderr)]
     fn check(self) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound.get_or_insert(self.preemptions_max);

@@ -21,7 +21,6 @@ fn keys(wal: &ShardedWal) -> [&'static [u8]; 2] {
 #[test]
 fn a_checkpoint_beside_appends_in_order() {
     Model {
-        preemptions_max: 1,
         prepare: |log| {
             let wal = sharded(log);
             for key in keys(&wal) {
