@@ -13,12 +13,12 @@ def say(text):
 
 
 class Campaign:
-    """Tries `edits`, against tests that take no longer than `seconds_max` each. `record(edit, killer, why)`
-    is told each result: the test that noticed it as (target, test), or None and why."""
+    """Tries `edits`, against tests that cost no more than `cost_max` each, in seconds of a processor.
+    `record(edit, killer, why)` is told each result: the test that noticed it as (target, test), or None and why."""
 
-    def __init__(self, edits, known, jobs, seeds, record, seconds_max=float("inf")):
+    def __init__(self, edits, known, jobs, seeds, record, cost_max=float("inf")):
         self.edits, self.known, self.jobs, self.seeds = edits, known, jobs, seeds
-        self.record, self.seconds_max = record, seconds_max
+        self.record, self.cost_max = record, cost_max
         self.done, self.tests = queue.SimpleQueue(), []
 
     def work(self, build, tests, edits):
@@ -28,7 +28,7 @@ class Campaign:
                 began = time.monotonic()
                 try:
                     environment, known = build.environment(edit), self.known.get(edit.name)
-                    killer = tests.killer(environment, build.function(edit), known, self.seconds_max, say)
+                    killer = tests.killer(environment, build.function(edit), known, self.cost_max, say)
                     why = "SURVIVED"
                 except DoesNotCompile as error:
                     killer, why = None, f"does not compile\n{error}"
@@ -47,9 +47,9 @@ class Campaign:
             threading.Thread(target=self.work, args=(build, tests, waiting), daemon=True).start()
         return jobs
 
-    def run(self, built=None):
-        """Returns those that nobody noticed. `built` is what the build holds, if more than `edits`."""
-        switched = Switched(built or self.edits)
+    def run(self, built, profile="campaign"):
+        """Returns those that nobody noticed. `built` is what the build holds: `edits`, and maybe more."""
+        switched = Switched(built, profile)
         unfit = switched.build(say)
         tests = Tests(switched.copy, self.seeds)
         for edit in self.edits:
@@ -65,7 +65,7 @@ class Campaign:
                 if alone and not running:
                     say(f"{len(alone)} mutations outside of functions are built one by one")
                     tests.learn(say)
-                    build = Alone()
+                    build = Alone(profile)
                     if build.copy.build():
                         raise SystemExit("the tests do not compile without a mutation")
                     running, alone = self.start(build, tests.of(build.copy), alone, 1), []

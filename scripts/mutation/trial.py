@@ -20,7 +20,8 @@ from .switch import function_of, switched
 
 SOURCES = "crates/ironwal/src"
 TARGETS = ["lib", "it", "memory", "loom"]
-CARGO = ["-q", "-p", "ironwal", "--features", "sharded", "--message-format=json", "--config", "profile.test.debug=0"]
+CARGO = ["-q", "-p", "ironwal", "--features", "sharded", "--message-format=json",
+         "--config", "profile.test.debug=0", "--config", "profile.campaign.lto=false"]
 # Many tests wait for the disk.
 THREADS = 4
 # Tests hang when none ends for so many times as long as the slowest takes without a mutation, and this at least.
@@ -28,7 +29,7 @@ PATIENCE = 5
 SILENCE_MIN_S = 30
 # What a mutation may allocate, or map.
 MEMORY_LIMIT = 16 << 30
-# What is tried together: tests that take so long without a mutation, then those that take so much longer.
+# What is tried together: tests that cost so much without a mutation, then those that cost so much more.
 PORTIONS_S = [1, 4, 16, 64]
 HANGS = "hangs"
 # An abort, or a signal.
@@ -40,10 +41,10 @@ class DoesNotCompile(Exception):
 
 
 class Copy:
-    """A copy of the repository under `target/mutants`, with what is built of it."""
+    """A copy of the repository under `target/mutants`, with what is built of it by a profile of cargo."""
 
-    def __init__(self, name):
-        self.tree = WORK / f"tree-{name}"
+    def __init__(self, name, profile):
+        self.tree, self.profile = WORK / f"tree-{name}", profile
         self.environment = dict(os.environ, CARGO_TARGET_DIR=str(WORK / f"build-{name}"))
         self.programs = {}
         shutil.rmtree(self.tree, ignore_errors=True)
@@ -67,8 +68,8 @@ class Copy:
         return self.cargo("test", "--no-run", *(word for target in targets for word in target))
 
     def cargo(self, command, *arguments):
-        done = subprocess.run(["cargo", command, *CARGO, *arguments], cwd=self.tree, env=self.environment,
-                              capture_output=True, text=True)
+        done = subprocess.run(["cargo", command, "--profile", self.profile, *CARGO, *arguments],
+                              cwd=self.tree, env=self.environment, capture_output=True, text=True)
         errors = []
         for message in (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")):
             if message.get("executable"):
@@ -86,8 +87,8 @@ class Copy:
 class Switched:
     """One build that holds many mutations."""
 
-    def __init__(self, edits):
-        self.copy = Copy("switched")
+    def __init__(self, edits, profile):
+        self.copy = Copy("switched", profile)
         self.numbers, self.alone, self.functions = {}, [], {}
         self.texts = {file: self.copy.source(file).read_text() for file in sorted({edit.file for edit in edits})}
         for number, edit in enumerate(edits, 1):
@@ -169,8 +170,8 @@ pub fn active(function: usize) -> u32 {
 class Alone:
     """A build for one mutation after the other."""
 
-    def __init__(self):
-        self.copy = Copy("alone")
+    def __init__(self, profile):
+        self.copy = Copy("alone", profile)
 
     def function(self, _edit):
         return None
@@ -195,6 +196,8 @@ class Test:
     name: str
     # Without a mutation.
     seconds: float
+    # In seconds of a processor; what only waits costs little.
+    cost: float
     # The functions that it reaches, by number.
     reaches: frozenset
 
@@ -215,6 +218,10 @@ class Tests:
 
     def first_failure(self, target, names, silence_s, environment):
         """Runs tests until one fails. Returns it, or `hangs` or `dies`, or None if all pass."""
+        return self.run(target, names, silence_s, environment)[0]
+
+    def run(self, target, names, silence_s, environment):
+        """See `first_failure`; and the seconds of a processor that it took, if all pass."""
         environment = dict(self.copy.environment, RUST_BACKTRACE="0", RUST_TEST_THREADS=str(THREADS),
                            IRONWAL_SEEDS=self.seeds, **environment)
         limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
@@ -230,14 +237,16 @@ class Tests:
                 selector.register(process.stdout, selectors.EVENT_READ)
                 while True:
                     if not selector.select(max(0.0, heard + silence_s - time.monotonic())):
-                        return HANGS
+                        return HANGS, 0.0
                     data = os.read(process.stdout.fileno(), 1 << 16)
                     text += data
                     failed = re.search(rb"^test (\S+)(?: - should panic)? \.\.\. FAILED$", text, re.M)
                     if failed:
-                        return failed[1].decode()
+                        return failed[1].decode(), 0.0
                     if not data:
-                        return None if process.wait() == 0 else DIES
+                        _, status, used = os.wait4(process.pid, 0)
+                        process.returncode = os.waitstatus_to_exitcode(status)
+                        return None if process.returncode == 0 else DIES, used.ru_utime + used.ru_stime
                     # What a hanging test prints itself is no result.
                     if re.search(rb"\bok$|^running ", data, re.M):
                         heard = time.monotonic()
@@ -283,7 +292,7 @@ class Tests:
                         say(f"looked at {number} of {len(listed)} tests")
             kept.write_text(json.dumps(found))
         known = [Test(**{**test, "reaches": frozenset(test["reaches"])}) for test in json.loads(kept.read_text())]
-        return sorted(known, key=lambda test: test.seconds)
+        return sorted(known, key=lambda test: test.cost)
 
     def names(self, target):
         output = subprocess.run([self.copy.programs[target], "--list"], cwd=self.copy.tree / "crates/ironwal",
@@ -294,37 +303,37 @@ class Tests:
         with tempfile.TemporaryDirectory() as directory:
             reached = os.path.join(directory, "reached")
             began = time.monotonic()
-            failed = self.first_failure(target, [name], 1800, {"IRONWAL_REACHED": reached})
+            failed, used = self.run(target, [name], 1800, {"IRONWAL_REACHED": reached})
             seconds = time.monotonic() - began
             # Recording costs memory, which some tests count.
             if failed and self.first_failure(target, [name], 1800, {}):
                 return None
             numbers = open(reached).read().split() if os.path.exists(reached) else []
-            return Test(target, name, seconds, frozenset(map(int, numbers)))
+            return Test(target, name, seconds, used + seconds / 20, frozenset(map(int, numbers)))
 
-    def portions(self, function, seconds_max):
+    def portions(self, function, cost_max):
         """The tests that reach a function, in portions: the quickest first."""
         tests = [test for test in self.known
-                 if (function is None or function in test.reaches) and test.seconds <= seconds_max]
+                 if (function is None or function in test.reaches) and test.cost <= cost_max]
         budgets = iter([*PORTIONS_S, float("inf")])
         budget, portion, taken = next(budgets), [], 0.0
         for test in tests:
-            while portion and taken + test.seconds > budget:
+            while portion and taken + test.cost > budget:
                 yield portion
                 portion, taken, budget = [], 0.0, next(budgets)
             portion.append(test)
-            taken += test.seconds
+            taken += test.cost
         if portion:
             yield portion
 
-    def killer(self, environment, function, known, seconds_max, say):
+    def killer(self, environment, function, known, cost_max, say):
         """The test that notices a mutation, as (target, test), or None."""
         if known and known[1] not in (HANGS, DIES):
             # It is known to pass without.
             if self.first_failure(known[0], [known[1]], 4 * SILENCE_MIN_S, environment):
                 return known
         self.learn(say)
-        for portion in self.portions(function, seconds_max):
+        for portion in self.portions(function, cost_max):
             silence_s = max(SILENCE_MIN_S, PATIENCE * max(test.seconds for test in portion))
             for target in TARGETS:
                 names = [test.name for test in portion if test.target == target]
