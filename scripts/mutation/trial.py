@@ -198,8 +198,11 @@ class Test:
     seconds: float
     # In seconds of a processor; what only waits costs little.
     cost: float
-    # The functions that it reaches, by number.
-    reaches: frozenset
+    # The functions that it reaches, by number; None if that is not known.
+    reaches: frozenset | None
+
+    def may_reach(self, function):
+        return None in (function, self.reaches) or function in self.reaches
 
 
 class Tests:
@@ -287,11 +290,14 @@ class Tests:
                     if test is None:
                         say(f"without a mutation, {listed[number - 1][1]} fails: it is left out")
                     else:
-                        found.append({**dataclasses.asdict(test), "reaches": sorted(test.reaches)})
+                        found.append({**dataclasses.asdict(test), "reaches": None if test.reaches is None else sorted(test.reaches)})
                     if number % 100 == 0:
                         say(f"looked at {number} of {len(listed)} tests")
             kept.write_text(json.dumps(found))
-        known = [Test(**{**test, "reaches": frozenset(test["reaches"])}) for test in json.loads(kept.read_text())]
+        known = [
+            Test(**{**test, "reaches": None if test["reaches"] is None else frozenset(test["reaches"])})
+            for test in json.loads(kept.read_text())
+        ]
         return sorted(known, key=lambda test: test.cost)
 
     def names(self, target):
@@ -300,21 +306,25 @@ class Tests:
         return re.findall(r"^(\S+): test$", output, re.M)
 
     def try_alone(self, target, name):
+        def timed(environment):
+            began = time.monotonic()
+            failed, used = self.run(target, [name], 1800, environment)
+            seconds = time.monotonic() - began
+            return failed, seconds, used + seconds / 20
+
         with tempfile.TemporaryDirectory() as directory:
             reached = os.path.join(directory, "reached")
-            began = time.monotonic()
-            failed, used = self.run(target, [name], 1800, {"IRONWAL_REACHED": reached})
-            seconds = time.monotonic() - began
+            failed, *took = timed({"IRONWAL_REACHED": reached})
+            if not failed:
+                numbers = open(reached).read().split() if os.path.exists(reached) else []
+                return Test(target, name, *took, frozenset(map(int, numbers)))
             # Recording costs memory, which some tests count.
-            if failed and self.first_failure(target, [name], 1800, {}):
-                return None
-            numbers = open(reached).read().split() if os.path.exists(reached) else []
-            return Test(target, name, seconds, used + seconds / 20, frozenset(map(int, numbers)))
+            failed, *took = timed({})
+            return None if failed else Test(target, name, *took, None)
 
     def portions(self, function, cost_max):
         """The tests that reach a function, in portions: the quickest first."""
-        tests = [test for test in self.known
-                 if (function is None or function in test.reaches) and test.cost <= cost_max]
+        tests = [test for test in self.known if test.may_reach(function) and test.cost <= cost_max]
         budgets = iter([*PORTIONS_S, float("inf")])
         budget, portion, taken = next(budgets), [], 0.0
         for test in tests:

@@ -246,12 +246,7 @@ impl Stream {
 
     /// Cuts off the entries from `id` on; returns the files that are to be deleted.
     pub(crate) fn cut_from(&self, id: u64) -> Result<Vec<PathBuf>> {
-        self.lead(|lead| {
-            // What the journal holds must not come back behind the cut; so the segments must hold it.
-            lead.sync()?;
-            self.void_in_journal()?;
-            lead.cut_from(id)
-        })
+        self.lead(|lead| lead.cut_from(id, || self.void_in_journal()))
     }
 
     /// Puts restored segments before the first one.

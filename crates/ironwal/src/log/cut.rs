@@ -22,24 +22,31 @@ use crate::storage::{self, OpenMode};
 use crate::sync::{Arc, Ordering, lock};
 
 impl Lead<'_> {
-    /// Cuts off the entries from `id` on, durably, and returns the files that are to be deleted.
+    /// Cuts off the entries from `id` on, durably, and returns the files that are to be deleted. `void`
+    /// is called when nothing of the stream is in the journal alone.
     ///
     /// # Errors
     ///
     /// [`Error::StorageFull`], [`Error::Damaged`] if `id` is in the middle of damage: nothing was
     /// cut. After an error of a write or sync the stream is poisoned, and it is open whether it was.
-    pub(crate) fn cut_from(&mut self, id: u64) -> Result<Vec<PathBuf>> {
+    pub(crate) fn cut_from(
+        &mut self,
+        id: u64,
+        void: impl FnOnce() -> Result<()>,
+    ) -> Result<Vec<PathBuf>> {
         self.stop_staging();
         self.begin_change();
-        let cut = self.try_cut_from(id);
+        let cut = self.try_cut_from(id, void);
         self.end_change();
         self.resume_staging();
         cut
     }
 
-    fn try_cut_from(&mut self, id: u64) -> Result<Vec<PathBuf>> {
+    fn try_cut_from(&mut self, id: u64, void: impl FnOnce() -> Result<()>) -> Result<Vec<PathBuf>> {
         let log = self.log;
+        // What the journal holds must not come back behind the cut; so the segments must hold it.
         self.sync()?;
+        void()?;
         let old = match log.place_of(id) {
             Place::Absent => return Ok(Vec::new()),
             Place::Lost(damage) => return Err(log.damaged(&damage)),

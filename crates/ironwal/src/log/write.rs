@@ -448,12 +448,11 @@ impl Lead<'_> {
         let slot = Slot { proof, first_kept: self.log.first_kept(), ..*writer.slot() };
         writer.cut(proof.synced_to)?;
         writer.write_slot(slot)?;
-        writer.sync()?;
         if for_good {
+            // This syncs the first one before.
             writer.write_slot(slot)?;
-            writer.sync()?;
         }
-        Ok(())
+        writer.sync()
     }
 }
 

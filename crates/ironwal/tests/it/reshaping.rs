@@ -96,6 +96,58 @@ fn deleting_is_done_or_not_done() {
     is_done_or_not_done(|_| (), |wal| wal.delete_stream("s"));
 }
 
+/// Nothing had been synced before it: what stands below the cut is durable when the cut is.
+#[test]
+fn what_a_cut_keeps_is_durable_with_it() {
+    for (seed, mode) in (0..60).flat_map(|seed| MODES.map(|mode| (seed, mode))) {
+        let disk = SimDisk::new(seed);
+        let wal = open(&disk, &options(mode)).unwrap();
+        for id in 0..18 {
+            wal.append("s", format!("entry {id}").as_bytes()).unwrap();
+        }
+        let mut kept = entries(&wal);
+        kept.truncate(13);
+        wal.stream("s").unwrap().truncate_after(Some(12)).unwrap();
+        disk.crash();
+        let wal = open(&disk, &options(mode)).unwrap();
+        assert_eq!(entries(&wal), kept, "seed {seed}, {mode:?}");
+    }
+}
+
+/// The sync of a deletion failed, and the next process found the stream gone: its files are deleted only when
+/// that is durable, wherever the power goes.
+#[test]
+fn a_deletion_that_is_found_is_made_durable_before_files_are_deleted() {
+    let mode = SyncMode::Async;
+    let mut gone = 0;
+    for seed in 0..40 {
+        let disk = SimDisk::new(seed);
+        let wal = filled(&disk, mode);
+        let before = entries(&wal);
+        disk.fail_nth(CallKind::SyncDir, 1, std::io::ErrorKind::Other);
+        wal.delete_stream("s").unwrap_err();
+        disk.clear_faults();
+        drop(wal);
+        disk.kill();
+        for call in 1.. {
+            let disk = disk.snapshot();
+            disk.cut_power_at(call);
+            let wal = open(&disk, &options(mode));
+            let is_over = !disk.power_is_off();
+            drop(wal);
+            disk.crash();
+            let wal = open(&disk, &options(mode)).unwrap();
+            let is_gone = !wal.streams().contains(&"s".to_string());
+            assert!(is_gone || entries(&wal) == before, "seed {seed}, call {call}");
+            gone += u32::from(is_gone);
+            if is_over {
+                break;
+            }
+        }
+    }
+    assert!(gone > 100, "{gone}");
+}
+
 #[test]
 fn restoring_is_done_or_not_done() {
     let prune = |wal: &Wal| {
