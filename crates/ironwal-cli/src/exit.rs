@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use ironwal::Error;
 
+use crate::colour;
+
 const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 
@@ -57,7 +59,8 @@ impl Failure {
                  one, or create a new one: no entries are lost by that"
             )),
             Error::Corruption(reason) => Self::Failed(format!(
-                "cannot {doing}: the log is damaged ({reason}); restore it from a backup"
+                "cannot {doing}: the log is damaged ({reason}); `ironwal verify` finds all of it, and \
+                 `ironwal repair` makes a repaired copy"
             )),
             // The others say themselves what to do.
             error => Self::Failed(format!("cannot {doing}: {error}")),
@@ -98,7 +101,7 @@ pub(crate) fn code(done: Done) -> ExitCode {
 
 /// Writes a message to standard error.
 pub(crate) fn say(message: impl Display) {
-    tell(format_args!("ironwal: {message}"));
+    tell(format_args!("{} {message}", colour::error("ironwal:")));
 }
 
 /// Writes a line to standard error as it is. If that cannot be written, nobody can be told.

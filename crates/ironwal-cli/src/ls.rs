@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use comfy_table::Table;
 use ironwal::{Result, Wal};
+use serde::Serialize;
 
 use crate::exit::{Done, Failure};
 use crate::text::{bar, counted, grouped, printable};
-use crate::{checkpoint, open, table};
+use crate::{checkpoint, json, open, table};
 
 /// Of a log with more shards, only those are listed that have entries.
 const ALL_LISTED_MAX: u16 = 64;
@@ -23,11 +24,15 @@ const CHECKPOINTS_LISTED_MAX: usize = 5;
 Of a sharded log, lists the shards, how the entries are spread over them, the other streams, and the
 newest checkpoints. Works beside a process that writes to the log, and changes nothing.
 
-Example:
-  ironwal ls ./log")]
+Examples:
+  ironwal ls ./log
+  ironwal ls ./log --json | jq -r 'select(.type == \"stream\") | .name'")]
 pub(crate) struct Args {
     /// The directory of the log
     dir: PathBuf,
+    /// Print one JSON object per line: the log, its streams, its newest checkpoints
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Done {
@@ -43,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Done {
         None => None,
     };
     table::print(|out| match (wal.shard_count(), &checkpoints) {
+        (shard_count, _) if args.json => write_json(out, shard_count, &rows, &checkpoints),
         (Some(shard_count), Some(checkpoints)) => {
             write_sharded(out, shard_count, &rows, checkpoints)
         }
@@ -80,6 +86,42 @@ impl Row {
 struct Checkpoints {
     count: u64,
     newest: Vec<checkpoint::Listed>,
+}
+
+fn write_json(
+    out: &mut impl Write,
+    shards: Option<u16>,
+    rows: &[Row],
+    checkpoints: &Option<Checkpoints>,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Log {
+        r#type: &'static str,
+        streams: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        shards: Option<u16>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        checkpoints: Option<u64>,
+    }
+    #[derive(Serialize)]
+    struct Stream<'a> {
+        r#type: &'static str,
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        shard: Option<u16>,
+        first_id: u64,
+        next_id: u64,
+        entries: u64,
+    }
+    let (streams, count) = (rows.len(), checkpoints.as_ref().map(|it| it.count));
+    json::write(out, &Log { r#type: "log", streams, shards, checkpoints: count })?;
+    for row in rows {
+        let Row { name, shard, first_id, next_id } = row;
+        let (shard, first_id, next_id, entries) = (*shard, *first_id, *next_id, row.entries());
+        json::write(out, &Stream { r#type: "stream", name, shard, first_id, next_id, entries })?;
+    }
+    let newest = checkpoints.as_ref().map_or(&[][..], |it| &it.newest);
+    checkpoint::write_json(out, newest)
 }
 
 fn streams<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Table {

@@ -1,17 +1,31 @@
-//! `ironwal`: append to a log, read it, and see that it keeps what it acknowledged, from the shell.
+//! `ironwal`: append to a log, read it, look after it, and see that it keeps what it acknowledged, from the
+//! shell.
 #![forbid(unsafe_code)]
 // Tests count in small numbers.
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
 mod append;
 mod cat;
+mod change;
 mod checkpoint;
+mod colour;
+mod confirm;
 mod demo;
+mod dump;
+mod entries;
 mod exit;
+mod findings;
+mod interrupt;
+mod json;
 mod ls;
 mod open;
+mod progress;
+mod repair;
+mod stat;
 mod table;
+mod tail;
 mod text;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -21,7 +35,7 @@ const EXIT_CODES: &str = "\
 Exit status:
   0  everything went well, also if the reader of a pipe left early
   1  the operation failed: damage, an I/O error, no such log, stream or checkpoint
-  2  bad usage: an unknown option, an unusable value or name";
+  2  bad usage: an unknown option, an unusable value or name, a question and nobody to ask";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,11 +43,13 @@ Examples:
   ironwal append ./log orders < orders.txt
   ironwal cat ./log orders --from 100
   ironwal ls ./log
+  ironwal tail ./log orders -f
+  ironwal verify ./log
   ironwal append ./accounts --shards 16 --key-field 1 < transfers.tsv
   ironwal checkpoint create ./accounts monday
   ironwal checkpoint prune ./accounts";
 
-/// Append to a write-ahead log, read it, and see that it keeps what it acknowledged.
+/// Append to a write-ahead log, read it, verify and repair it, and see that it keeps what it acknowledged.
 #[derive(Parser)]
 #[command(name = "ironwal", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 struct Cli {
@@ -46,8 +62,17 @@ enum Command {
     Demo(demo::Args),
     Append(append::Args),
     Cat(cat::Args),
+    Tail(tail::Args),
     Ls(ls::Args),
+    Stat(stat::Args),
     Checkpoint(checkpoint::Args),
+    Truncate(change::TruncateArgs),
+    Prune(change::PruneArgs),
+    Delete(change::DeleteArgs),
+    Restore(change::RestoreArgs),
+    Verify(verify::Args),
+    Dump(dump::Args),
+    Repair(repair::Args),
     #[command(hide = true)]
     DemoChild(demo::ChildArgs),
 }
@@ -57,8 +82,17 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Append(args) => append::run(&args),
         Command::Cat(args) => cat::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Ls(args) => ls::run(&args),
+        Command::Stat(args) => stat::run(&args),
         Command::Checkpoint(args) => checkpoint::run(&args),
+        Command::Truncate(args) => change::truncate(&args),
+        Command::Prune(args) => change::prune(&args),
+        Command::Delete(args) => change::delete(&args),
+        Command::Restore(args) => change::restore(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Repair(args) => repair::run(&args),
         Command::DemoChild(args) => demo::run_child(&args),
     };
     exit::code(done)

@@ -1,22 +1,64 @@
-//! Opening a log: to read it, and a sharded one to change it.
+//! Opening a log: to read it, to change it, to look at its files.
 
 use std::io::ErrorKind;
 use std::num::NonZeroU16;
 use std::path::Path;
+use std::sync::Arc;
 
 use ironwal::sharded::ShardedWal;
-use ironwal::{Error, Wal, WalOptions};
+use ironwal::storage::{RealDisk, Storage};
+use ironwal::{Error, Stream, Wal, WalOptions};
 
 use crate::exit::{self, Done, Failure};
 
 /// Opens the log in `dir` for reading only, beside whoever writes to it. Changes nothing.
 pub(crate) fn existing(dir: &Path) -> Done<Wal> {
-    if_there(&WalOptions::new(dir))?.ok_or_else(|| {
-        Failure::failed(format!(
-            "there is no log in {}: check the path, or create one with `ironwal append`",
-            dir.display()
-        ))
-    })
+    if_there(&WalOptions::new(dir))?.ok_or_else(|| no_log(dir))
+}
+
+pub(crate) fn no_log(dir: &Path) -> Failure {
+    Failure::failed(format!(
+        "there is no log in {}: check the path, or create one with `ironwal append`",
+        dir.display()
+    ))
+}
+
+/// Opens the log for writing. Creates none.
+pub(crate) fn to_change(options: WalOptions) -> Done<Wal> {
+    let doing = exit::opening(&options.root_path);
+    if if_there(&options)?.is_none() {
+        return Err(no_log(&options.root_path));
+    }
+    Wal::new(options).map_err(|error| Failure::of(&doing, &error))
+}
+
+/// The stream, if there is one.
+pub(crate) fn stream(wal: &Wal, name: &str) -> Done<Stream> {
+    let failed = |error| Failure::of(&format!("read {name:?}"), &error);
+    match wal.get(name, u64::MAX) {
+        // Says itself, further down, what of it can be read.
+        Err(Error::Corruption(_) | Error::CrcMismatch { .. }) => {}
+        looked => drop(looked.map_err(failed)?),
+    }
+    if wal.current_segment_start_id(name).is_none() {
+        return Err(Failure::failed(format!(
+            "there is no stream {name:?} in the log: `ironwal ls` lists them"
+        )));
+    }
+    wal.stream(name).map_err(failed)
+}
+
+/// The disk, for looking at the files of a log that is not opened.
+pub(crate) fn disk() -> Arc<dyn Storage> {
+    Arc::new(RealDisk)
+}
+
+/// An error of looking at the files of the log in `dir`; `doing` completes "cannot …".
+pub(crate) fn failed_to_inspect(dir: &Path, doing: &str, error: &Error) -> Failure {
+    match error {
+        Error::Io(cause) if cause.kind() == ErrorKind::NotFound => no_log(dir),
+        error => Failure::of(doing, error),
+    }
 }
 
 /// The shards of a log that is open, if it has any.

@@ -5,11 +5,11 @@ mod list;
 
 use clap::Subcommand;
 
-pub(crate) use list::{Listed, newest, table};
+pub(crate) use list::{Listed, newest, table, write_json};
 
 use crate::exit::Done;
 
-/// List the checkpoints of a sharded log, create one, prune and compact
+/// List and show the checkpoints of a sharded log, create one, prune and compact
 #[derive(clap::Args)]
 #[command(after_help = "\
 A checkpoint is one instant over all shards. Create one before a snapshot of your state is saved; when
@@ -28,6 +28,7 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Command {
     Ls(list::Args),
+    Show(list::ShowArgs),
     Create(change::CreateArgs),
     Prune(change::PruneArgs),
     Compact(change::CompactArgs),
@@ -36,6 +37,7 @@ enum Command {
 pub(crate) fn run(args: &Args) -> Done {
     match &args.command {
         Command::Ls(args) => list::run(args),
+        Command::Show(args) => list::show(args),
         Command::Create(args) => change::create(args),
         Command::Prune(args) => change::prune(args),
         Command::Compact(args) => change::compact(args),

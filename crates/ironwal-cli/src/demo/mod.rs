@@ -22,7 +22,6 @@ mod workers;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,6 +29,7 @@ use ironwal::WalOptions;
 use ironwal::sharded::ShardedWal;
 
 use crate::exit::{Done, Failure, opening, say};
+use crate::interrupt;
 use crate::text::{counted, grouped, printable};
 use check::{Findings, Found, Newest};
 use lines::Lines;
@@ -82,7 +82,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Done {
-    let interrupted = watch_for_interrupts()?;
+    // The child must be ended and the temporary directory removed.
+    let interrupted = interrupt::watch()?;
     let lines = Lines::gather(&args.files)?;
     let mut place = Place::new(args.dir.as_deref())?;
     let target = args.lines.max(lines.count());
@@ -268,15 +269,6 @@ fn introduce(progress: &Progress, lines: &Lines, place: &Place, target: u64) {
         grouped(target),
         turns::THREADS,
     ));
-}
-
-/// With Ctrl-C the child must be ended and the temporary directory removed.
-fn watch_for_interrupts() -> Done<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
-        .map_err(|error| Failure::failed(format!("cannot watch for Ctrl-C: {error}; try again")))?;
-    Ok(interrupted)
 }
 
 /// Writes little-endian integers one after another.

@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::exit::tell;
+use crate::progress;
 use crate::text::grouped;
 
 /// How often to say how far it got where no bar can be shown.
@@ -22,14 +22,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(target: u64) -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(target);
-            // An unusable template leaves the default style, which shows the same.
-            if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
+        let bar = progress::bar(target);
         Self { bar, target, said_at: Cell::new(Instant::now()) }
     }
 

@@ -37,7 +37,10 @@ impl Ran {
 }
 
 pub(crate) fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_ironwal"))
+    let mut program = Command::new(env!("CARGO_BIN_EXE_ironwal"));
+    // Whoever runs the tests may have chosen for or against colours.
+    program.env_remove("NO_COLOR").env_remove("CLICOLOR").env_remove("CLICOLOR_FORCE");
+    program
 }
 
 pub(crate) fn run<S: AsRef<OsStr>>(args: &[S]) -> Ran {

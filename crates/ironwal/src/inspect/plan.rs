@@ -122,8 +122,8 @@ fn measure_for(finding: &Finding) -> Measure {
 }
 
 impl Action {
-    /// Whether its bytes are kept aside.
-    pub(super) fn keeps_bytes(&self) -> bool {
+    /// Whether the bytes that it is about are kept aside, in the directory `.damaged` of the copy.
+    pub fn keeps_bytes(&self) -> bool {
         let severity = self.finding.severity();
         self.finding.len > 0
             && matches!(severity, Severity::Damage | Severity::TornTail | Severity::Redundancy)

@@ -89,7 +89,7 @@ fn a_sound_log_has_no_problems() {
     assert_eq!((findings.lost, findings.unreported), (0, 10));
     assert_eq!(findings.places, places);
     assert_eq!(findings.done.iter().sum::<u64>(), places.len() as u64);
-    assert_eq!(findings.len, places.keys().map(|number| entry(*number).len() as u64).sum());
+    assert_eq!(findings.len, places.keys().map(|number| entry(*number).len() as u64).sum::<u64>());
     findings.require_complete();
     assert_eq!(findings.problems, [Problem::Extra { count: 10 }]);
 }
