@@ -17,8 +17,9 @@ const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 #[derive(clap::Args)]
 #[command(after_help = "\
 With -f it prints what another process commits, as it is committed, until Ctrl-C ends it: that is its
-proper end, and the exit status is 0. Then it also says on standard error if entries that it was to print
-have been pruned, or if entries that it has printed were cut off.
+proper end, and the exit status is 0. It is 1 if something had to be said on standard error before: that
+entries were pruned before it could print them, or that entries which it has printed were cut off. Then it
+goes on with the first that may be another one, and prints those again that stand in one segment with it.
 Damaged entries are named on standard error and skipped; the exit status is then 1.
 
 Examples:
@@ -52,10 +53,11 @@ pub(crate) fn run(args: &Args) -> Done {
 fn print(wal: &Wal, stream: &Stream, args: &Args, interrupted: Option<&AtomicBool>) -> Done {
     let mut printer = Printer::new(args.format);
     let end = stream.next_id();
-    let from = end.saturating_sub(args.count);
-    let end = printer.print_range(wal, stream, from, end)?;
-    if let Some(interrupted) = interrupted {
-        follow(stream, end, &mut printer, interrupted)?;
+    let from = end.saturating_sub(args.count).max(stream.first_id());
+    match interrupted {
+        None => _ = printer.print_range(wal, stream, from, end)?,
+        // All of it, so that it knows what was printed if that is cut off.
+        Some(interrupted) => follow(stream, from, &mut printer, interrupted)?,
     }
     printer.finish()
 }

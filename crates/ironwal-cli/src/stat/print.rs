@@ -56,8 +56,10 @@ fn write_shards(out: &mut impl Write, shards: &Shards, rows: &[Row]) -> io::Resu
     let entries = |row: &Row| row.stats.entries();
     let most = rows.iter().filter(|row| row.shard.is_some()).map(entries).max().unwrap_or(0);
     let digits = most.to_string().len();
+    let shard_digits = shards.count.saturating_sub(1).to_string().len().max(2);
     // "shard 00  123  ████"
-    let width = width().saturating_sub("shard 00".len() + digits + 4).max(BAR_WIDTH_MIN);
+    let before = "shard ".len() + shard_digits + digits + 4;
+    let width = width().saturating_sub(before).max(BAR_WIDTH_MIN);
     let mut empty = 0_u64;
     for shard in 0..shards.count {
         let row = found.next_if(|row| row.shard == Some(shard));
@@ -67,7 +69,7 @@ fn write_shards(out: &mut impl Write, shards: &Shards, rows: &[Row]) -> io::Resu
             continue;
         }
         let bar = bar(entries, most, width as u64);
-        let line = format!("shard {shard:02}  {entries:>digits$}  {bar}");
+        let line = format!("shard {shard:0shard_digits$}  {entries:>digits$}  {bar}");
         writeln!(out, "{}", line.trim_end())?;
     }
     if empty > 0 {

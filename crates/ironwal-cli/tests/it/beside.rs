@@ -1,28 +1,15 @@
 //! `cat` and `ls` beside a process that writes to the log: the test has it open, the program is
 //! another process.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use ironwal::{Wal, WalOptions};
 
-use crate::program::{cat, run};
+use crate::program::{cat, content, run};
 
 fn options(dir: &Path) -> WalOptions {
     // A few entries each.
     WalOptions { max_segment_size: 200, ..WalOptions::new(dir) }
-}
-
-/// Everything in the directory, but for what the writer itself is changing all the time.
-fn content(dir: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
-        match entry.file_type().unwrap().is_dir() {
-            true => files.extend(content(&entry.path())),
-            false => _ = files.insert(entry.path(), std::fs::read(entry.path()).unwrap()),
-        }
-    }
-    files
 }
 
 #[test]

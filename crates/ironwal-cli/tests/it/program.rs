@@ -1,8 +1,9 @@
 //! Running the program and looking at what it did.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What a run of the program left.
@@ -83,4 +84,16 @@ pub(crate) fn cat(dir: &Path, stream: &str, options: &[&str]) -> Ran {
     let mut args = vec!["cat", dir.to_str().unwrap(), stream];
     args.extend(options);
     run(&args)
+}
+
+/// Every file below a directory, and what is in it.
+pub(crate) fn content(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => files.extend(content(&entry.path())),
+            false => _ = files.insert(entry.path(), std::fs::read(entry.path()).unwrap()),
+        }
+    }
+    files
 }
