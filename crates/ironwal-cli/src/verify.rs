@@ -37,8 +37,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Done {
     let report = read(&args.dir, args.threads)?;
-    table::print(|out| if args.json { write_json(out, &report) } else { write(out, &report) })?;
-    if report.is_whole() { Ok(()) } else { Err(Failure::AlreadySaid) }
+    let printed =
+        table::print(|out| if args.json { write_json(out, &report) } else { write(out, &report) });
+    match printed {
+        // A reader that left hides no damage.
+        Ok(()) | Err(Failure::ReaderLeft) if !report.is_whole() => Err(Failure::AlreadySaid),
+        printed => printed,
+    }
 }
 
 /// Verifies the log, and shows meanwhile how far it has come.

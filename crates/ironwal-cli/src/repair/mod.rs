@@ -53,7 +53,13 @@ pub(crate) fn run(args: &Args) -> Done {
     let report = verify::read(&args.dir, None)?;
     let plan = plan_repair(&open::disk(), &args.dir)
         .map_err(|error| open::failed_to_inspect(&args.dir, &args.doing(), &error))?;
-    table::print(|out| plan::write(out, &plan, &report, args))?;
+    match table::print(|out| plan::write(out, &plan, &report, args)) {
+        Err(Failure::ReaderLeft) if args.yes => {}
+        Err(Failure::ReaderLeft) => {
+            return Err(Failure::failed("nothing was done: nobody read what would be done"));
+        }
+        printed => printed?,
+    }
     if report.is_open {
         return Err(args.failure(&Error::Locked(args.dir.clone())));
     }

@@ -149,3 +149,87 @@ fn an_error_in_the_middle_keeps_what_was_before() {
         assert_eq!(*line, format!("{number:0>999}\n").as_bytes());
     }
 }
+
+/// A change for which there is no room says so, and leaves what there was.
+#[test]
+#[cfg(unix)]
+fn a_full_disk_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, archive) = (dir.path().join("log"), dir.path().join("archive"));
+    let wal = crate::logs::open(WalOptions { max_segment_size: 70_000, ..WalOptions::new(&log) });
+    for entry in 0..200_u8 {
+        wal.append("s", &[entry; 1000]).unwrap();
+    }
+    wal.close().unwrap();
+    drop(wal);
+    let all = cat(&log, "s", &["--ids"]).quiet();
+    let (path, to) = (log.to_str().unwrap(), archive.to_str().unwrap());
+    let short = |args: &[&str]| crate::program::run_with_short_files(40, args);
+    let ran = short(&["truncate", path, "s", "--after", "190", "--yes"]);
+    ran.fails(1, &["ironwal: cannot ", "no space left for "]);
+    let ran = short(&["prune", path, "s", "--before", "150", "--archive", to]);
+    ran.fails(1, &["ironwal: cannot ", "no space left for "]);
+    assert!(cat(&log, "s", &["--ids"]).quiet() == all);
+
+    let before = ["prune", path, "s", "--before", "150", "--archive", to];
+    assert_eq!(run(&before).code, 0);
+    let kept = cat(&log, "s", &["--ids"]).quiet();
+    let restore = ["restore", path, "s", "--archive", to];
+    short(&restore).fails(1, &["ironwal: cannot ", "no space left for "]);
+    assert!(cat(&log, "s", &["--ids"]).quiet() == kept);
+    assert_eq!(run(&restore).code, 0);
+    assert!(cat(&log, "s", &["--ids"]).quiet() == all);
+    // Reading needs no room.
+    for command in ["verify", "stat", "dump", "ls"] {
+        assert_eq!(short(&[command, path]).code, 0, "{command}");
+    }
+}
+
+/// What was asked for and cannot be printed was not given.
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_cannot_be_written_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    crate::logs::orders(dir.path());
+    let path = dir.path().to_str().unwrap();
+    for args in [
+        &["ls", path][..],
+        &["ls", path, "--json"],
+        &["cat", path, "orders"],
+        &["tail", path, "orders"],
+        &["stat", path],
+        &["verify", path],
+        &["dump", path],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = crate::program::program().args(args).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(said.starts_with("ironwal: cannot write to standard output: "), "{said}");
+    }
+}
+
+/// A reader that leaves is no error, and hides none.
+#[test]
+fn a_reader_that_left_hides_no_damage() {
+    use std::process::Stdio;
+
+    let dir = tempfile::tempdir().unwrap();
+    let (log, copy) = (dir.path().join("log"), dir.path().join("repaired"));
+    crate::logs::orders(&log);
+    let code = |args: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = crate::program::program();
+        command.args(args).stdin(Stdio::null()).stderr(Stdio::null()).stdout(writer);
+        command.status().unwrap().code()
+    };
+    let (path, to) = (log.to_str().unwrap(), copy.to_str().unwrap());
+    assert_eq!(code(&["verify", path]), Some(0));
+    crate::logs::flip(&crate::logs::segment(&log, "orders", 0), 8192 + 24);
+    assert_eq!(code(&["verify", path]), Some(1));
+    assert_eq!(code(&["repair", path, "--to", to]), Some(1));
+    assert!(!copy.exists());
+    assert_eq!(code(&["repair", path, "--to", to, "--yes"]), Some(0));
+    assert!(copy.exists());
+}

@@ -69,6 +69,24 @@ pub(crate) fn run_with_input<S: AsRef<OsStr>>(args: &[S], input: &[u8]) -> Ran {
     })
 }
 
+/// Runs the program where no file may become longer than so many blocks of 512 or 1024 bytes, up to the
+/// shell: that stands in for a full disk. The shell ignores the signal that would come with it.
+#[cfg(unix)]
+pub(crate) fn run_with_short_files(blocks: u32, args: &[&str]) -> Ran {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    let output = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_ironwal")])
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        out: output.stdout,
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
 /// `ironwal append DIR STREAM OPTIONS…`, which must go well.
 #[track_caller]
 pub(crate) fn append(dir: &Path, stream: &str, options: &[&str], input: &[u8]) -> String {

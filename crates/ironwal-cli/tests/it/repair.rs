@@ -9,7 +9,7 @@ use ironwal::storage::{RealDisk, Storage};
 use ironwal::{Wal, WalOptions};
 
 use crate::logs::{flip, full_segments, of, orders, segment};
-use crate::program::{Ran, cat, content, run};
+use crate::program::{Ran, cat, content, run, run_with_short_files};
 use crate::verify::verify;
 
 fn repair(dir: &Path, options: &[&str]) -> Ran {
@@ -258,7 +258,6 @@ fn a_log_that_is_open_and_a_copy_that_exists_are_refused() {
     assert_eq!(run(&["repair", log.to_str().unwrap()]).code, 2);
 }
 
-/// A limit on file sizes stands in for a full disk, as for `append`.
 #[test]
 #[cfg(unix)]
 fn a_full_disk_leaves_the_original_and_says_what_is_left() {
@@ -272,17 +271,12 @@ fn a_full_disk_leaves_the_original_and_says_what_is_left() {
     drop(wal);
     flip(&segment(&log, "s", 0), 8192 + 30);
     let before = content(&log);
-    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" repair \"$1\" --to \"$2\" --yes";
-    let output = std::process::Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_ironwal")])
-        .args([&log, &dir.path().join("repaired")])
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("ironwal: cannot repair the log in "), "{said}");
-    assert!(said.contains("log is as it was; what was copied is in "), "{said}");
-    assert!(said.contains(".repaired.ironwal-repair: delete it, or run this again"), "{said}");
+    let copy = dir.path().join("repaired");
+    let args = ["repair", log.to_str().unwrap(), "--to", copy.to_str().unwrap(), "--yes"];
+    let ran = run_with_short_files(64, &args);
+    ran.fails(1, &["log is as it was; what was copied is in "]);
+    ran.fails(1, &[".repaired.ironwal-repair: delete it, or run this again"]);
+    assert!(ran.err.starts_with("ironwal: cannot repair the log in "), "{ran:?}");
     assert!(dir.path().join(".repaired.ironwal-repair").exists());
     assert!(!dir.path().join("repaired").exists());
     assert!(content(&log) == before);

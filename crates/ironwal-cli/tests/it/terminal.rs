@@ -126,6 +126,20 @@ fn streams_are_deleted_and_cut_off_if_the_answer_is_yes() {
 }
 
 #[test]
+fn what_a_shard_means_for_checkpoints_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let wal = crate::sharded::open(dir.path(), 1);
+    wal.append(b"key", b"entry").unwrap();
+    wal.close().unwrap();
+    drop(wal);
+    let mut program = on_terminal(&["delete", dir.path().to_str().unwrap(), "shard_00"]);
+    program.type_in("n");
+    let (shown, status) = program.finish();
+    assert!(shown.contains("it is shard 0: what comes after a checkpoint"), "{shown}");
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
 fn colours_are_for_terminals_that_want_them() {
     let dir = tempfile::tempdir().unwrap();
     let [log, _] = damaged(dir.path());
