@@ -19,20 +19,19 @@ pub(crate) fn bar(len: u64) -> Option<ProgressBar> {
 /// A bar for work on bytes.
 pub(crate) struct Bytes {
     bar: Option<ProgressBar>,
-    what: &'static str,
 }
 
 impl Bytes {
-    /// `what` completes "12 MiB of 20 MiB …".
-    pub(crate) fn new(what: &'static str) -> Self {
-        Self { bar: bar(0), what }
+    pub(crate) fn new() -> Self {
+        Self { bar: bar(0) }
     }
 
-    pub(crate) fn set(&self, done: u64, total: u64) {
+    /// `what` completes "12 MiB of 20 MiB …".
+    pub(crate) fn set(&self, done: u64, total: u64, what: &str) {
         if let Some(bar) = &self.bar {
             bar.set_length(total);
             bar.set_position(done);
-            bar.set_message(format!("{} of {} {}", HumanBytes(done), HumanBytes(total), self.what));
+            bar.set_message(format!("{} of {} {}", HumanBytes(done), HumanBytes(total), what));
         }
     }
 }

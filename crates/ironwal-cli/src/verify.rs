@@ -50,9 +50,9 @@ pub(crate) fn run(args: &Args) -> Done {
 pub(crate) fn read(dir: &Path, threads: Option<NonZeroUsize>) -> Done<Report> {
     let threads = threads.or_else(|| std::thread::available_parallelism().ok());
     let options = VerifyOptions::default().with_threads(threads.map_or(1, NonZeroUsize::get));
-    let bar = progress::Bytes::new("verified");
+    let bar = progress::Bytes::new();
     let report = verify(&open::disk(), dir, &options, &|progress| {
-        bar.set(progress.bytes_done, progress.bytes_total);
+        bar.set(progress.bytes_done, progress.bytes_total, "verified");
     });
     report.map_err(|error| {
         open::failed_to_inspect(dir, &format!("verify the log in {}", dir.display()), &error)

@@ -51,8 +51,12 @@ pub(crate) fn run(args: &Args) -> Done {
         )));
     }
     let report = verify::read(&args.dir, None)?;
-    let plan = plan_repair(&open::disk(), &args.dir)
+    // Ctrl-C ends the program here, as nothing has been done.
+    let disk: Arc<dyn Storage> = Arc::new(Watched::new(Arc::default(), report.bytes));
+    let plan = plan_repair(&disk, &args.dir)
         .map_err(|error| open::failed_to_inspect(&args.dir, &args.doing(), &error))?;
+    // With its bar, which would stand in the plan.
+    drop(disk);
     match table::print(|out| plan::write(out, &plan, &report, args)) {
         Err(Failure::ReaderLeft) if args.yes => {}
         Err(Failure::ReaderLeft) => {

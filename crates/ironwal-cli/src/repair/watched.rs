@@ -1,4 +1,4 @@
-//! The real disk, with an eye on how much is copied and on Ctrl-C.
+//! The real disk, with an eye on how much is read and copied, and on Ctrl-C.
 
 use std::io;
 use std::path::Path;
@@ -18,16 +18,18 @@ pub(super) struct Watched {
 
 struct Watch {
     interrupted: Arc<AtomicBool>,
+    read: AtomicU64,
     written: AtomicU64,
     total: u64,
     bar: progress::Bytes,
 }
 
 impl Watched {
-    /// `total` is how many bytes are to be copied, about.
+    /// `total` is how many bytes the log has, about.
     pub(super) fn new(interrupted: Arc<AtomicBool>, total: u64) -> Self {
-        let (written, bar) = (AtomicU64::new(0), progress::Bytes::new("copied"));
-        Self { watch: Arc::new(Watch { interrupted, written, total, bar }) }
+        let (read, written) = (AtomicU64::new(0), AtomicU64::new(0));
+        let bar = progress::Bytes::new();
+        Self { watch: Arc::new(Watch { interrupted, read, written, total, bar }) }
     }
 }
 
@@ -40,9 +42,17 @@ impl Watch {
         }
     }
 
+    /// All is read before the first byte is written.
+    fn has_read(&self, len: usize) {
+        let read = self.read.fetch_add(len as u64, Ordering::Relaxed) + len as u64;
+        if self.written.load(Ordering::Relaxed) == 0 {
+            self.bar.set(read.min(self.total), self.total, "read");
+        }
+    }
+
     fn has_written(&self, len: usize) {
         let written = self.written.fetch_add(len as u64, Ordering::Relaxed) + len as u64;
-        self.bar.set(written.min(self.total), self.total);
+        self.bar.set(written.min(self.total), self.total, "copied");
     }
 }
 
@@ -101,7 +111,9 @@ struct WatchedFile {
 impl File for WatchedFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.watch.go_on()?;
-        self.file.read_at(buf, offset)
+        let len = self.file.read_at(buf, offset)?;
+        self.watch.has_read(len);
+        Ok(len)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {

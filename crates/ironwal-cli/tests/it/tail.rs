@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use ironwal::{Wal, WalOptions};
+use ironwal::{SyncMode, Wal, WalOptions};
 
 use crate::damage::damage;
 use crate::program::{Ran, append, program, run};
@@ -180,4 +180,45 @@ fn the_end_of_a_stream_is_the_end() {
     let said = following.complaint();
     assert!(said.starts_with("ironwal: cannot follow \"s\": "), "{said}");
     assert_eq!(following.child.wait().unwrap().code(), Some(1));
+}
+
+/// It waits with what it has printed until somebody reads that, and so falls behind.
+#[test]
+#[cfg(unix)]
+fn what_was_pruned_before_it_could_be_printed_is_said() {
+    // Much more than fits into a pipe and into what is read ahead.
+    const ENTRIES: u64 = 3000;
+    const KEPT_FROM: u64 = 2900;
+
+    let dir = tempfile::tempdir().unwrap();
+    let options = WalOptions { max_segment_size: 20_000, ..WalOptions::new(dir.path()) };
+    let wal = Wal::new(WalOptions { sync_mode: SyncMode::Async, ..options }).unwrap();
+    for id in 0..ENTRIES {
+        wal.append("s", format!("{id:01000}").as_bytes()).unwrap();
+    }
+    let mut child = program()
+        .args(["tail", dir.path().to_str().unwrap(), "s", "-f", "-n", "9999"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let number = |line: String| line.parse::<u64>().unwrap();
+    // It has begun.
+    assert_eq!(printed.next().map(number), Some(0));
+    wal.stream("s").unwrap().truncate_before(KEPT_FROM).unwrap();
+    let ids: Vec<u64> = printed.by_ref().map(number).take_while(|id| *id < ENTRIES - 1).collect();
+    crate::terminal::interrupt(&child);
+    let gap = ids.iter().zip(1..).position(|(id, due)| *id != due).unwrap();
+    assert!(gap as u64 + 1 < KEPT_FROM);
+    assert!(ids[gap..].iter().copied().eq(KEPT_FROM..ENTRIES - 1), "{:?}", &ids[gap..]);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let expected = format!(
+        "ironwal: entry {} of stream \"s\" is pruned, the first one that is kept is {KEPT_FROM}",
+        gap + 1
+    );
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }

@@ -178,5 +178,6 @@ fn long_work_has_a_bar() {
     let (shown, _) = on_terminal(&["verify", &log]).finish();
     assert!(shown.contains(" verified"), "{shown:?}");
     let (shown, _) = on_terminal(&["repair", &log, "--to", &repaired, "--yes"]).finish();
-    assert!(shown.contains(" copied"), "{shown:?}");
+    // The bar does not show every step of a log that is so small.
+    assert!(shown.contains(" read\r"), "{shown:?}");
 }
