@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Done {
     let stream = open::stream(&wal, &args.stream)?;
     let mut printer = Printer::new(args.format);
     let printed = printer.print_range(&wal, &stream, args.from, args.to.unwrap_or(u64::MAX));
-    let printed = printed.and_then(|_| printer.finish());
+    let printed = printed.and_then(|()| printer.finish());
     wal.close().map_err(|error| Failure::of("close the log", &error))?;
     printed
 }

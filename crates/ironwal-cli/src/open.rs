@@ -48,6 +48,12 @@ pub(crate) fn stream(wal: &Wal, name: &str) -> Done<Stream> {
     wal.stream(name).map_err(failed)
 }
 
+/// Why nobody knows where the stream ends, if the damage is that bad: then it may have more entries than
+/// it says.
+pub(crate) fn lost_end(stream: &Stream) -> Option<Error> {
+    stream.get(stream.next_id()).err()
+}
+
 /// The disk, for looking at the files of a log that is not opened.
 pub(crate) fn disk() -> Arc<dyn Storage> {
     Arc::new(RealDisk)

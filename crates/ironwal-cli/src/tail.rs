@@ -55,7 +55,8 @@ fn print(wal: &Wal, stream: &Stream, args: &Args, interrupted: Option<&AtomicBoo
     let end = stream.next_id();
     let from = end.saturating_sub(args.count).max(stream.first_id());
     match interrupted {
-        None => _ = printer.print_range(wal, stream, from, end)?,
+        // Without an end, so that it is said if that cannot be read.
+        None => printer.print_range(wal, stream, from, u64::MAX)?,
         // All of it, so that it knows what was printed if that is cut off.
         Some(interrupted) => follow(stream, from, &mut printer, interrupted)?,
     }

@@ -32,11 +32,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Done {
     change(WalOptions::new(&args.dir), |wal| {
         let name = &args.stream;
-        let stats = open::stream(wal, name)?.stats();
+        let stream = open::stream(wal, name)?;
+        let stats = stream.stats();
         let what = format!(
-            "stream {name:?}: {} in {}",
+            "stream {name:?}: {} in {}{}",
             entries(&(stats.first_id..stats.next_id)),
             counted(stats.segments as u64, "segment", "segments"),
+            if open::lost_end(&stream).is_some() { ", and what cannot be read" } else { "" },
         );
         confirm(args.yes, format_args!("{}delete {what}, for good?", warning(wal, name)))?;
         wal.delete_stream(name)

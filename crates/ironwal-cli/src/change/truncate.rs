@@ -39,6 +39,9 @@ pub(crate) fn run(args: &Args) -> Done {
         let before = stream.stats();
         let end = args.after.saturating_add(1);
         if end >= before.next_id {
+            if let Some(error) = open::lost_end(&stream) {
+                return Err(Failure::of(&format!("cut off the end of {name:?}"), &error));
+            }
             tell(format_args!(
                 "nothing to cut off: the next id of stream {name:?} is {}",
                 before.next_id

@@ -28,6 +28,8 @@ pub(super) struct Row {
     pub(super) shard: Option<u16>,
     pub(super) stats: StreamStats,
     pub(super) newest: Option<Newest>,
+    /// Why nobody knows where it ends.
+    pub(super) damage: Option<Error>,
 }
 
 /// The newest segment of a stream.
@@ -64,12 +66,13 @@ impl Stats {
 
 impl Row {
     fn of(wal: &Wal, args: &Args, name: String) -> Result<Self> {
-        let stats = wal.stream(&name)?.stats();
+        let stream = wal.stream(&name)?;
+        let (stats, damage) = (stream.stats(), open::lost_end(&stream));
         let newest = match wal.current_segment_start_id(&name) {
             Some(first_id) => Newest::of(wal, args, &name, first_id)?,
             None => None,
         };
-        Ok(Self { shard: open::shard_of(wal, &name), name, stats, newest })
+        Ok(Self { shard: open::shard_of(wal, &name), name, stats, newest, damage })
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ironwal::{Wal, WalOptions};
 
-use crate::exit::{Done, Failure};
+use crate::exit::{Done, Failure, say};
 use crate::{open, table};
 use gather::Stats;
 
@@ -18,6 +18,8 @@ For each stream: its entries and ids, the bytes of its headers and frames, its s
 newest one is, and, if entries in that are compressed, how many bytes of entries a byte of it holds. Of a
 sharded log also how the entries are spread, as bars, and how many were appended per second from its
 oldest to its newest checkpoint. Without checkpoints nothing in a log has a time.
+A stream whose end cannot be read is named on standard error; the exit status is then 1. For other damage
+there is `ironwal verify`.
 Works beside a process that writes to the log, and changes nothing.
 
 Examples:
@@ -44,7 +46,13 @@ pub(crate) fn run(args: &Args) -> Done {
         true => print::write_json(out, &stats),
         false => print::write(out, &stats),
     })?;
-    wal.close().map_err(|error| Failure::of("close the log", &error))
+    wal.close().map_err(|error| Failure::of("close the log", &error))?;
+    let mut result = Ok(());
+    for damage in stats.rows.iter().filter_map(|row| row.damage.as_ref()) {
+        say(damage);
+        result = Err(Failure::AlreadySaid);
+    }
+    result
 }
 
 /// The streams that are asked for, which are there.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::program::{append, cat};
+use crate::logs::{flip, orders, segment};
+use crate::program::{append, cat, run};
 
 /// Flips a bit of the first place where `payload` is found in the stream's files.
 pub(crate) fn damage(dir: &Path, payload: &[u8]) {
@@ -52,4 +53,25 @@ fn a_damaged_batch_is_named_as_a_whole() {
     // And one that ends inside.
     assert_eq!(cat(dir.path(), "s", &["--to", "3"]).quiet(), b"a0\na1\na2\n");
     cat(dir.path(), "s", &["--to", "4"]).fails(1, &["Damaged entries 3..6"]);
+}
+
+/// Nobody knows where a stream ends whose newest segment has lost its header: it is not an empty one.
+#[test]
+fn a_stream_without_an_end_does_not_pass_for_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    orders(dir.path());
+    flip(&segment(dir.path(), "orders", 0), 30);
+    flip(&segment(dir.path(), "orders", 0), 4096 + 30);
+    let path = dir.path().to_str().unwrap();
+    let damage = "Damaged entries 0..";
+    run(&["cat", path, "orders"]).fails(1, &[damage]);
+    run(&["tail", path, "orders"]).fails(1, &[damage]);
+    run(&["stat", path]).fails(1, &[damage]);
+    run(&["truncate", path, "orders", "--after", "0", "--yes"]).fails(1, &[damage]);
+    run(&["prune", path, "orders", "--before", "1"]).fails(1, &[damage]);
+    let ran = run(&["delete", path, "orders", "--yes"]);
+    assert_eq!(
+        ran.err,
+        "deleted stream \"orders\": 0 entries in 1 segment, and what cannot be read\n"
+    );
 }
