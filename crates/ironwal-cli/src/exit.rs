@@ -104,6 +104,16 @@ pub(crate) fn say(message: impl Display) {
     tell(format_args!("{} {message}", colour::error("ironwal:")));
 }
 
+/// Says each message, of which one is a failure.
+pub(crate) fn say_all(messages: impl IntoIterator<Item = impl Display>) -> Done {
+    let mut done = Ok(());
+    for message in messages {
+        say(message);
+        done = Err(Failure::AlreadySaid);
+    }
+    done
+}
+
 /// Writes a line to standard error as it is. If that cannot be written, nobody can be told.
 pub(crate) fn tell(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use comfy_table::Table;
-use ironwal::{Result, Wal};
+use ironwal::{Error, Result, Wal};
 use serde::Serialize;
 
-use crate::exit::{Done, Failure};
+use crate::exit::{Done, Failure, say_all};
 use crate::text::{bar, counted, grouped, printable};
 use crate::{checkpoint, json, open, table};
 
@@ -23,6 +23,8 @@ const CHECKPOINTS_LISTED_MAX: usize = 5;
 #[command(after_help = "\
 Of a sharded log, lists the shards, how the entries are spread over them, the other streams, and the
 newest checkpoints. Works beside a process that writes to the log, and changes nothing.
+A stream whose end cannot be read is named on standard error; the exit status is then 1. For other damage
+there is `ironwal verify`.
 
 Examples:
   ironwal ls ./log
@@ -54,7 +56,8 @@ pub(crate) fn run(args: &Args) -> Done {
         }
         _ => table::write(out, &streams(&rows)),
     })?;
-    wal.close().map_err(|error| Failure::of("read the log", &error))
+    wal.close().map_err(|error| Failure::of("read the log", &error))?;
+    say_all(rows.iter().filter_map(|row| row.damage.as_ref()))
 }
 
 /// A stream, which may be a shard.
@@ -63,14 +66,16 @@ struct Row {
     shard: Option<u16>,
     first_id: u64,
     next_id: u64,
+    /// Why nobody knows where it ends.
+    damage: Option<Error>,
 }
 
 impl Row {
     fn of(wal: &Wal, name: String) -> Result<Self> {
         let stream = wal.stream(&name)?;
         let (first_id, next_id) = (stream.first_id(), stream.next_id());
-        let shard = open::shard_of(wal, &name);
-        Ok(Self { name, shard, first_id, next_id })
+        let (shard, damage) = (open::shard_of(wal, &name), open::lost_end(&stream));
+        Ok(Self { name, shard, first_id, next_id, damage })
     }
 
     fn entries(&self) -> u64 {
@@ -116,7 +121,7 @@ fn write_json(
     let (streams, count) = (rows.len(), checkpoints.as_ref().map(|it| it.count));
     json::write(out, &Log { r#type: "log", streams, shards, checkpoints: count })?;
     for row in rows {
-        let Row { name, shard, first_id, next_id } = row;
+        let Row { name, shard, first_id, next_id, .. } = row;
         let (shard, first_id, next_id, entries) = (*shard, *first_id, *next_id, row.entries());
         json::write(out, &Stream { r#type: "stream", name, shard, first_id, next_id, entries })?;
     }
@@ -166,7 +171,8 @@ fn write_shards(out: &mut impl Write, shard_count: u16, shards: &[&Row]) -> io::
     let mut table = table::new(&["shard", "first id", "next id", "entries", ""]);
     let mut not_listed = 0;
     for shard in 0..shard_count {
-        let empty = Row { name: String::new(), shard: Some(shard), first_id: 0, next_id: 0 };
+        let name = String::new();
+        let empty = Row { name, shard: Some(shard), first_id: 0, next_id: 0, damage: None };
         let row = found.next_if(|row| row.shard == Some(shard)).unwrap_or(&empty);
         if row.next_id == 0 && shard_count > ALL_LISTED_MAX {
             not_listed += 1;

@@ -104,9 +104,8 @@ pub enum Error {
     /// Entries that were durable are damaged or missing. Entries around them stay readable, and
     /// their ids stay taken.
     #[error(
-        "Damaged entries {}..{} of stream {stream:?} in {} at offset {offset}: {reason}; restore \
-         them from a backup, or go on after id {}",
-        ids.start, ids.end, file.display(), ids.end.saturating_sub(1)
+        "Damaged entries {} of stream {stream:?} in {} at offset {offset}: {reason}; {}",
+        which(ids), file.display(), remedy(ids)
     )]
     Damaged {
         /// The stream.
@@ -228,4 +227,21 @@ pub enum Error {
     /// The log was closed; no handle of it can be used any more.
     #[error("the log is closed")]
     Closed,
+}
+
+/// Ids in words; the end of a stream may be among what is lost.
+fn which(ids: &Range<u64>) -> String {
+    match ids.end {
+        u64::MAX => format!("from {} on", ids.start),
+        end => format!("{}..{end}", ids.start),
+    }
+}
+
+fn remedy(ids: &Range<u64>) -> String {
+    match ids.end {
+        u64::MAX => {
+            "restore them from a backup; the stream takes no appends, for its end is unknown".into()
+        }
+        end => format!("restore them from a backup, or go on after id {}", end.saturating_sub(1)),
+    }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ironwal::{Wal, WalOptions};
 
-use crate::exit::{Done, Failure, say};
+use crate::exit::{Done, Failure, say_all};
 use crate::{open, table};
 use gather::Stats;
 
@@ -47,12 +47,7 @@ pub(crate) fn run(args: &Args) -> Done {
         false => print::write(out, &stats),
     })?;
     wal.close().map_err(|error| Failure::of("close the log", &error))?;
-    let mut result = Ok(());
-    for damage in stats.rows.iter().filter_map(|row| row.damage.as_ref()) {
-        say(damage);
-        result = Err(Failure::AlreadySaid);
-    }
-    result
+    say_all(stats.rows.iter().filter_map(|row| row.damage.as_ref()))
 }
 
 /// The streams that are asked for, which are there.

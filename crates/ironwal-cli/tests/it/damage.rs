@@ -63,7 +63,7 @@ fn a_stream_without_an_end_does_not_pass_for_empty() {
     flip(&segment(dir.path(), "orders", 0), 30);
     flip(&segment(dir.path(), "orders", 0), 4096 + 30);
     let path = dir.path().to_str().unwrap();
-    let damage = "Damaged entries 0..";
+    let damage = "Damaged entries from 0 on";
     run(&["cat", path, "orders"]).fails(1, &[damage]);
     run(&["tail", path, "orders"]).fails(1, &[damage]);
     run(&["stat", path]).fails(1, &[damage]);

@@ -32,7 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// - [`Error::StreamNotFound`] (deleted), [`Error::Closed`], [`Error::Io`]: the end. In a log that is
 ///   open for reading only [`Error::Locked`] too.
 ///
-/// In a log that is open for reading only it looks every millisecond.
+/// In a log that is open for reading only it looks every millisecond. Of a cut it knows no more there than
+/// which segment it went through, so it goes on at the beginning of that one: entries from there that were
+/// not cut off come again.
 pub struct Follower {
     wal: Wal,
     stream: Arc<commit::Stream>,

@@ -219,6 +219,8 @@ fn a_lost_end_is_damage_from_either_end() {
     backwards.reverse();
     assert_eq!(forwards.len(), 11);
     assert!(matches!(&forwards[10], Item::Damaged(ids, ..) if ids.start == 10));
+    let error = stream.range(10..).next().unwrap().unwrap_err().to_string();
+    assert!(error.starts_with("Damaged entries from 10 on of stream \"s\""), "{error}");
     assert_eq!(forwards, backwards);
     assert_eq!(ids(&stream, ..10).len(), 10);
 }
