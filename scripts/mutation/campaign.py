@@ -5,11 +5,8 @@ import sys
 import threading
 import time
 
+from . import say
 from .trial import Alone, DoesNotCompile, Switched, Tests
-
-
-def say(text):
-    print(text, flush=True)
 
 
 class Campaign:
@@ -28,7 +25,7 @@ class Campaign:
                 began = time.monotonic()
                 try:
                     environment, known = build.environment(edit), self.known.get(edit.name)
-                    killer = tests.killer(environment, build.function(edit), known, self.cost_max, say)
+                    killer = tests.killer(environment, build.function(edit), known, self.cost_max)
                     why = "SURVIVED"
                 except DoesNotCompile as error:
                     killer, why = None, f"does not compile\n{error}"
@@ -50,7 +47,7 @@ class Campaign:
     def run(self, built, profile="campaign"):
         """Returns those that nobody noticed. `built` is what the build holds: `edits`, and maybe more."""
         switched = Switched(built, profile)
-        unfit = switched.build(say)
+        unfit = switched.build()
         tests = Tests(switched.copy, self.seeds)
         for edit in self.edits:
             if edit.name in unfit:
@@ -64,7 +61,7 @@ class Campaign:
             while running or alone or tried < len(self.edits):
                 if alone and not running:
                     say(f"{len(alone)} mutations outside of functions are built one by one")
-                    tests.learn(say)
+                    tests.learn()
                     build = Alone(profile)
                     if build.copy.build():
                         raise SystemExit("the tests do not compile without a mutation")

@@ -13,6 +13,7 @@ A mutation outside of a function, or in a `const fn`, cannot be switched so.
 """
 
 import dataclasses
+import functools
 import re
 
 TOKEN = re.compile(
@@ -57,6 +58,7 @@ class Body:
         return self.start < edit.start and edit.end < self.end
 
 
+@functools.cache
 def bodies(text):
     """The outermost functions of a file."""
     tokens = [found for found in TOKEN.finditer(text) if not found[0].isspace() and not found[0].startswith(("//", "/*"))]

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 
-from . import ROOT, WORK
+from . import ROOT, WORK, say
 from .switch import function_of, switched
 
 SOURCES = "crates/ironwal/src"
@@ -131,7 +131,7 @@ pub fn active(function: usize) -> u32 {
         text = manifest.read_text()
         manifest.write_text(text.replace("[dependencies]\n", '[dependencies]\nmutant = { path = "../mutant" }\n'))
 
-    def build(self, say):
+    def build(self):
         """Builds it without the mutations that do not compile, which it returns: `{name: what the compiler says}`."""
         unfit = {}
         while True:
@@ -270,13 +270,13 @@ class Tests:
         for process in list(self.processes):
             self.kill(process)
 
-    def learn(self, say):
+    def learn(self):
         """Runs each test on its own and notes what it reaches, or reads what was noted of the same build."""
         with self.learning:
             if self.known is None:
-                self.known = self.learned(say)
+                self.known = self.learned()
 
-    def learned(self, say):
+    def learned(self):
         digest = hashlib.sha256(self.seeds.encode())
         for target in TARGETS:
             with open(self.copy.programs[target], "rb") as program:
@@ -336,13 +336,13 @@ class Tests:
         if portion:
             yield portion
 
-    def killer(self, environment, function, known, cost_max, say):
+    def killer(self, environment, function, known, cost_max):
         """The test that notices a mutation, as (target, test), or None."""
         if known and known[1] not in (HANGS, DIES):
             # It is known to pass without.
             if self.first_failure(known[0], [known[1]], 4 * SILENCE_MIN_S, environment):
                 return known
-        self.learn(say)
+        self.learn()
         for portion in self.portions(function, cost_max):
             silence_s = max(SILENCE_MIN_S, PATIENCE * max(test.seconds for test in portion))
             for target in TARGETS:

@@ -178,10 +178,11 @@ impl Damaged {
                 Ok((id, entry)) => {
                     let single = look.seen.iter().find(|(of, _)| *of == id);
                     let is_same = single.is_none_or(|(_, seen)| {
-                        *seen == Seen::Entry(entry) || is_between && *seen == Seen::Damaged
+                        *seen == Seen::Entry(entry)
+                            || is_between && *seen == Seen::Damaged
+                            // A forged slot can make an append take the id of a frame that is there.
+                            || self.is_forged
                     });
-                    // A forged slot can make an append take the id of a frame that is there.
-                    let is_same = is_same || self.is_forged;
                     assert!(
                         is_same,
                         "iterating over {}: {id}, {look:?}: {:#?}",
