@@ -119,9 +119,6 @@ impl Damaged {
             5 => {
                 let from = files[usize::from(input.u8()) % files.len()].clone();
                 let bytes = sector(&self.disk.contents(&from).unwrap(), input.u8());
-                // A slot of a header brings the number of its stream along.
-                let is_slot = !bytes.is_empty() && bytes.get(..8) == content.get(..8);
-                self.is_moved |= is_slot && path.parent() != from.parent();
                 self.disturb(&path, input.u8(), &bytes)
             }
             6 => {

@@ -217,9 +217,10 @@ impl Damaged {
             history.states.iter().any(|state| state.entries.get(id).is_some_and(is_it))
         };
         let is_ours = |history: &&History| self.is_moved || history.name == name;
-        // Records of checkpoints are judged as checkpoints.
+        // Records of checkpoints are judged as checkpoints, and may have come from where they were.
         name.starts_with('.')
             || self.is_forged
+            || self.is_moved && self.sample.name.starts_with("sharded")
             || self.sample.streams.iter().filter(is_ours).any(was)
     }
 

@@ -49,6 +49,9 @@ pub enum Problem {
     LostWithJournal,
     /// Neither the slots of a segment's header nor its seal can be read.
     HeaderLost,
+    /// The segment may be of a life of the stream that was cut off: one behind it knows of a cut, and the
+    /// ids between them are missing.
+    BeforeCut,
     /// The file ends before what it held.
     CutShort,
     /// There is no frame where one was.
@@ -67,6 +70,8 @@ pub enum Problem {
     SegmentMissing,
     /// A segment begins before the one before it ends.
     SegmentsOverlap,
+    /// The directory holds the same stream as another one: somebody has copied segments.
+    StreamCopied,
     /// A full segment does not end with its seal, and what proves it says that it had one.
     SealLost,
     /// An entry in the log of checkpoints is no record.
@@ -138,6 +143,7 @@ impl Problem {
             | P::JournalSegmentMissing
             | P::LostWithJournal
             | P::HeaderLost
+            | P::BeforeCut
             | P::CutShort
             | P::NoFrame
             | P::Checksum
@@ -147,6 +153,7 @@ impl Problem {
             | P::Digest
             | P::SegmentMissing
             | P::SegmentsOverlap
+            | P::StreamCopied
             | P::SealLost
             | P::NoCheckpoint => Severity::Damage,
             P::NewerVersion(_) => Severity::Newer,
@@ -188,6 +195,12 @@ impl Problem {
             }
             P::LostWithJournal => ("entries are lost with the journal", RESTORE),
             P::HeaderLost => ("the header of the segment cannot be read", RESTORE),
+            P::BeforeCut => (
+                "the segment may be older than a cut of the stream: a later one knows of it, and the \
+                 entries between them are missing",
+                "put the missing segments back from a backup of this log, or repair a copy to go on \
+                 without them",
+            ),
             P::CutShort => ("the file is cut short", RESTORE),
             P::NoFrame => ("there is no frame where one was", RESTORE),
             P::Checksum => ("the checksum does not match", RESTORE),
@@ -205,6 +218,10 @@ impl Problem {
             P::SegmentsOverlap => (
                 "the segment begins before the one before it ends: one of them is not of this log as it was",
                 "restore the stream from a backup",
+            ),
+            P::StreamCopied => (
+                "the directory holds the same stream as another one: somebody has copied segments",
+                "move the copy away, or restore from a backup what it has replaced",
             ),
             P::SealLost => ("the segment has lost its seal", "repair a copy"),
             P::NoCheckpoint => {

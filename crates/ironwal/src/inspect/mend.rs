@@ -214,6 +214,10 @@ pub(super) fn segments(work: &Work<'_>, dir: &Dir) -> Result<()> {
             },
             first_kept: plan.first_kept,
             later: plan.found.get(nth + 1).map(|later| later.first_id),
+            is_from_before_cut: plan
+                .found
+                .get(nth + 1)
+                .is_some_and(|later| segment.is_from_before_cut(plan.actions[nth], later)),
         };
         let end = mended.mend(slot)?;
         before = Some((end.synced_to, slot.constants.cut_number));
@@ -229,6 +233,7 @@ struct Mending<'a> {
     constants: Constants,
     first_kept: FirstKept,
     later: Option<u64>,
+    is_from_before_cut: bool,
 }
 
 /// What is in it.
@@ -302,6 +307,12 @@ impl Mending<'_> {
         let next_id = self.later.map_or(next_id, |later| next_id.min(later));
         let end = Proof { next_id, ..segment.frames.end };
         let start = Proof::of_nothing(segment.first_id);
+        if self.is_from_before_cut && next_id > segment.first_id {
+            let (offset, ids) = (HEADER_LEN, segment.first_id..next_id);
+            let len = end.synced_to.saturating_sub(offset);
+            let lost = vec![Lost { offset, len, ids, filled: None }];
+            return Ok(Content { end: Proof { digest: 0, ..end }, points: Vec::new(), lost });
+        }
         let storage = &**self.work.storage;
         let (mut source, extent) = segment.source(storage, start, end.synced_to, end)?;
         let mut scanner = Scanner::new(extent);
@@ -334,7 +345,13 @@ impl Mending<'_> {
                 Step::Torn | Step::End => break,
             }
         }
-        let end = Proof { synced_to: scanner.offset(), next_id: scanner.next_id(), digest };
+        let mut end = Proof { synced_to: scanner.offset(), next_id: scanner.next_id(), digest };
+        if end.next_id < next_id {
+            // Where not even bytes are left of them, a segment that is made for them would have this name.
+            let (offset, ids) = (end.synced_to, end.next_id..next_id);
+            lost.push(Lost { offset, len: FRAME_HEADER_BYTES, ids, filled: None });
+            end.next_id = next_id;
+        }
         Ok(Content { end, points, lost })
     }
 

@@ -107,9 +107,13 @@ fn measure_for(finding: &Finding) -> Measure {
         P::JournalFramesLost(_) => Measure::MarkLost,
         P::HeaderLost => Measure::RebuildHeader,
         P::JournalSegmentMissing | P::SegmentMissing | P::LostWithJournal => Measure::MarkLost,
-        P::CutShort | P::NoFrame | P::Checksum | P::RawLength | P::Table | P::Compression => {
-            Measure::MarkLost
-        }
+        P::BeforeCut
+        | P::CutShort
+        | P::NoFrame
+        | P::Checksum
+        | P::RawLength
+        | P::Table
+        | P::Compression => Measure::MarkLost,
         P::Digest | P::SealLost | P::Slot | P::SparseIndex | P::NoSeal | P::PrunedDamaged => {
             Measure::Rebuild
         }
@@ -117,7 +121,9 @@ fn measure_for(finding: &Finding) -> Measure {
         P::MarkedLost | P::RootCopy | P::JournalSlot | P::JournalFrame => Measure::Keep,
         P::TornTail | P::BehindTornTail | P::JournalTornTail => Measure::CutOff,
         P::Leftover | P::Stranger => Measure::LeaveOut,
-        P::SaltLost | P::NewerVersion(_) | P::SegmentsOverlap => Measure::Impossible,
+        P::SaltLost | P::NewerVersion(_) | P::SegmentsOverlap | P::StreamCopied => {
+            Measure::Impossible
+        }
     }
 }
 

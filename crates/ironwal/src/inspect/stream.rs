@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 
 use super::checkpoints::is_record;
 use super::finding::{Finding, Problem, Severity};
@@ -41,6 +42,7 @@ pub(super) struct Checked {
 #[derive(Debug)]
 pub(super) struct Summary {
     pub(super) name: String,
+    pub(super) dir: PathBuf,
     pub(super) number: Option<u64>,
     pub(super) first_kept: u64,
     /// Whether each segment has a header.
@@ -110,10 +112,22 @@ fn summary(dir: &Dir, plan: &Plan) -> Summary {
     let segments = plan.found.iter().map(|segment| (segment.first_id, segment.slot.is_some()));
     Summary {
         name: dir.name.clone(),
+        dir: dir.path.clone(),
         number: slot.map(|(slot, _)| slot.constants.stream_number),
         first_kept: plan.first_kept.id,
         segments: segments.collect(),
     }
+}
+
+/// The directories of which another one has the same number: each but the first.
+pub(super) fn copies(summaries: &[Summary]) -> Vec<Finding> {
+    let mut numbered: Vec<_> = summaries.iter().filter(|it| it.number.is_some()).collect();
+    numbered.sort_by_key(|summary| (summary.number, &summary.dir));
+    let same = numbered.windows(2).filter(|pair| pair[0].number == pair[1].number);
+    let finding = |summary: &Summary| {
+        Finding::new(Problem::StreamCopied, &summary.dir).of(&summary.name, 0..0)
+    };
+    same.map(|pair| finding(pair[1])).collect()
 }
 
 /// What does not belong into the directory of a stream.
@@ -134,23 +148,28 @@ fn is_kept(action: Action) -> bool {
     action != Action::Delete
 }
 
+fn is_from_before_cut(segment: &Found, action: Action, later: Option<&Found>) -> bool {
+    later.is_some_and(|later| segment.is_from_before_cut(action, later))
+}
+
 /// The ids that should be in a segment and are in none.
 fn between(stream: &str, plan: &Plan) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut due = plan.first_kept.id;
     let mut dir = None;
-    for (segment, action) in plan.found.iter().zip(&plan.actions) {
-        if !is_kept(*action) {
-            continue;
-        }
+    let kept: Vec<_> =
+        plan.found.iter().zip(&plan.actions).filter(|(_, action)| is_kept(**action)).collect();
+    for (nth, &(segment, action)) in kept.iter().enumerate() {
+        let later = kept.get(nth + 1).map(|(later, _)| *later);
         let dir = dir.get_or_insert_with(|| segment.path.parent().unwrap_or(&segment.path));
         if segment.first_id > due {
             let finding = Finding::new(Problem::SegmentMissing, path_of(dir, due));
             findings.push(finding.of(stream, due..segment.first_id));
         }
         due = match segment.header {
-            // All of its ids are told with its header.
+            // All ids up to the next one are told with its header.
             Header::Lost => u64::MAX,
+            _ if is_from_before_cut(segment, *action, later) => u64::MAX,
             _ => segment.frames.end.next_id.max(segment.first_id),
         };
         if *action == Action::CutStream {
@@ -172,6 +191,8 @@ struct Segment<'a> {
     is_newest: bool,
     /// An earlier one ends with a torn tail that takes this one along.
     is_dropped: bool,
+    /// Reads take nothing from it, for that may have been cut off.
+    is_from_before_cut: bool,
 }
 
 /// What was found in it.
@@ -189,12 +210,13 @@ impl<'a> Segment<'a> {
         let mut is_dropped = false;
         for (nth, (found, &action)) in plan.found.iter().zip(&plan.actions).enumerate() {
             let later = || plan.found[nth + 1..].iter().zip(&plan.actions[nth + 1..]);
-            let later = later().find(|(_, action)| is_kept(**action));
-            let later = later.map(|(later, _)| later.first_id);
+            let later = later().find(|(_, action)| is_kept(**action)).map(|(later, _)| later);
+            let is_from_before_cut = is_from_before_cut(found, action, later);
+            let later = later.map(|later| later.first_id);
             let next_id = match found.header {
-                Header::Lost => later.unwrap_or(u64::MAX),
-                _ => later
+                Header::Whole if !is_from_before_cut => later
                     .map_or(found.frames.end.next_id, |later| found.frames.end.next_id.min(later)),
+                _ => later.unwrap_or(u64::MAX),
             };
             let is_newest = last == Some(nth);
             segments.push(Self {
@@ -205,6 +227,7 @@ impl<'a> Segment<'a> {
                 next_id,
                 is_newest,
                 is_dropped,
+                is_from_before_cut,
             });
             is_dropped |= action == Action::CutStream;
         }
@@ -233,10 +256,16 @@ impl<'a> Segment<'a> {
     }
 
     fn check_header(&self, read: &mut Read) {
-        if self.found.header == Header::Lost {
+        let problem = match self.found.header {
+            Header::Lost => Some(Problem::HeaderLost),
+            _ => self.is_from_before_cut.then_some(Problem::BeforeCut),
+        };
+        if let Some(problem) = problem {
             let ids = self.found.first_id..self.next_id;
-            let finding = Finding::new(Problem::HeaderLost, &self.found.path);
+            let finding = Finding::new(problem, &self.found.path);
             read.findings.push(finding.at(0, self.found.file_len).of(self.stream, ids));
+        }
+        if self.found.header == Header::Lost {
             return;
         }
         for (is_bad, offset) in self.found.bad_slots.iter().zip([0, HEADER_LEN / 2]) {
@@ -249,7 +278,7 @@ impl<'a> Segment<'a> {
     /// Every frame, as those who read the stream meet it.
     fn check_frames(&self, look: &Look<'_>, read: &mut Read) -> Result<()> {
         let found = self.found;
-        if found.slot.is_none() {
+        if found.slot.is_none() || self.is_from_before_cut {
             return Ok(());
         }
         let end = Proof { next_id: self.next_id, ..found.frames.end };

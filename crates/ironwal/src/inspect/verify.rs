@@ -170,6 +170,7 @@ fn verify_as(
         report.bytes += checked.bytes;
         summaries.extend(checked.summary);
     }
+    report.findings.extend(stream::copies(&summaries));
     report.is_open |= look.is_open()?;
     if let Some(judged) = judged.filter(|_| !report.is_open) {
         journal::check_homes(&judged, &summaries, &listing.deleted, &mut report.findings);

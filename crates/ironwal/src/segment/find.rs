@@ -144,7 +144,11 @@ impl Finder {
     /// same length. Otherwise nothing is said of what stands there.
     fn find_even(&mut self, segment: &Segment, run: Run, id: u64) -> Result<bool, ReadError> {
         let Some((offset, len)) = run.place_if_even(id) else { return Ok(false) };
-        let read_len = usize::try_from(len).unwrap_or(usize::MAX);
+        // Frames of a run of several are short, but an index that is forged may say anything.
+        let Some(read_len) = usize::try_from(len).ok().filter(|len| *len <= HEADERS_READ_LEN)
+        else {
+            return Ok(false);
+        };
         let source = Self::source(&mut self.source, segment, run, read_len, run.end)?;
         let window = source.window(offset, read_len)?;
         let Some(frame) = frame::whole(window, offset, run.end, self.seed) else {

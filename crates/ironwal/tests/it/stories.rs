@@ -975,19 +975,43 @@ fn a_segment_that_claims_too_many_entries_is_read() {
         let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
         append_each(&wal, 0..3);
         wal.close().unwrap();
-        let path = Path::new("/log/s/00000000000000000000.wal");
-        for place in [0, 4096] {
-            let mut slot = disk.contents(path).unwrap()[place..place + 128].to_vec();
-            slot[72..80].copy_from_slice(&u64::to_le_bytes(next_id));
-            let checksum = crc32c::crc32c(&slot[..124]).to_le_bytes();
-            slot[124..].copy_from_slice(&checksum);
-            disk.overwrite(path, place as u64, &slot).unwrap();
-        }
+        forge_slots(&disk, 72, next_id);
         let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
         let stream = wal.stream("s").unwrap();
         assert_eq!(stream.next_id(), next_id);
         assert!((0..3).all(|id| stream.get(id).unwrap().is_some()));
         let error = stream.get(3).unwrap_err();
         assert!(matches!(&error, Error::Damaged { ids, .. } if *ids == (3..next_id)), "{error}");
+    }
+}
+
+/// Changes a field of both slots of the first segment, whose checksums match again.
+fn forge_slots(disk: &SimDisk, field: usize, value: u64) {
+    let path = Path::new("/log/s/00000000000000000000.wal");
+    for place in [0, 4096] {
+        let mut slot = disk.contents(path).unwrap()[place..place + 128].to_vec();
+        slot[field..field + 8].copy_from_slice(&value.to_le_bytes());
+        let checksum = crc32c::crc32c(&slot[..124]).to_le_bytes();
+        slot[124..].copy_from_slice(&checksum);
+        disk.overwrite(path, place as u64, &slot).unwrap();
+    }
+}
+
+/// A slot that says, under a checksum that matches, that its frames go on for terabytes: as they could all
+/// have the same length, a reader took memory for one of that length, and the process ended. Fuzzing found it
+/// (`directory`).
+#[test]
+fn a_segment_that_claims_to_go_on_for_ever_is_read() {
+    let frames = 3 * 8;
+    for len in [1 << 20, 1 << 40, u64::MAX / frames - 8192] {
+        let disk = disk(26);
+        let wal = open(&disk, &options(SyncMode::Strict)).unwrap();
+        append_each(&wal, 0..3);
+        wal.close().unwrap();
+        forge_slots(&disk, 64, 8192 + frames * len);
+        let environment = Environment::default().with_storage(Arc::new(disk.process()));
+        let wal = Wal::open_read_only_with(WalOptions::new("/log"), environment).unwrap();
+        let stream = wal.stream("s").unwrap();
+        assert!((0..3).all(|id| stream.get(id).unwrap().is_some()), "{len}");
     }
 }

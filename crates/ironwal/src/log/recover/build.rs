@@ -60,10 +60,9 @@ pub(super) fn build(
 /// What readers see of the segments.
 pub(super) fn readers(context: &Arc<ReadContext>, kept: &[(Found, Action)]) -> Vec<Arc<Segment>> {
     let mut segments = Vec::with_capacity(kept.len());
-    for (nth, found) in kept.iter().enumerate() {
-        let (segment, action) = found;
+    for (nth, (segment, action)) in kept.iter().enumerate() {
         let later = kept.get(nth + 1).map(|(later, _)| later);
-        let is_foreign = later.is_some_and(|later| is_from_before_a_cut(found, later));
+        let is_foreign = later.is_some_and(|later| segment.is_from_before_cut(*action, later));
         let slot = segment.slot.filter(|_| !is_foreign).map(|(slot, _)| slot);
         let reader = reader_for(context, segment, slot, later.map(|later| later.first_id));
         if segment.is_sealed() && *action != Action::Damaged {
@@ -89,18 +88,19 @@ impl Found {
     fn is_sealed(&self) -> bool {
         self.frames.tail == TailFact::Sealed
     }
-}
 
-/// Whether a damaged segment is one from before a cut that the next one is from behind, for it does not
-/// say of itself that it ends where that begins: somebody has put back what it was before. Nobody knows
-/// from where on its entries are of the life that was cut off.
-fn is_from_before_a_cut((segment, action): &(Found, Action), later: &Found) -> bool {
-    let cut_number = |of: &Found| of.slot.map(|(slot, _)| slot.constants.cut_number);
-    let by_slot = segment.slot.map(|(slot, _)| slot.proof.next_id);
-    let own_end = segment.seal.map(|seal| seal.next_id).or(by_slot);
-    *action == Action::Damaged
-        && cut_number(segment) < cut_number(later)
-        && own_end != Some(later.first_id)
+    /// Whether it is damaged and may be one from before a cut that the next one is from behind, for it
+    /// does not say of itself that it ends where that begins: either there were others between them, or
+    /// somebody has put back what it was before. Nobody knows from where on its entries are of the life
+    /// that was cut off.
+    pub(crate) fn is_from_before_cut(&self, action: Action, later: &Self) -> bool {
+        let cut_number = |of: &Self| of.slot.map(|(slot, _)| slot.constants.cut_number);
+        let by_slot = self.slot.map(|(slot, _)| slot.proof.next_id);
+        let own_end = self.seal.map(|seal| seal.next_id).or(by_slot);
+        action == Action::Damaged
+            && cut_number(self) < cut_number(later)
+            && own_end != Some(later.first_id)
+    }
 }
 
 fn reader_for(

@@ -391,6 +391,52 @@ fn a_segment_of_which_only_the_name_is_left_takes_the_marks() {
     assert_eq!(repaired(&disk).ends, clean.ends);
 }
 
+/// Of a segment in the middle, there is a header, and not one byte of a frame: the marks go there, for one
+/// that is made would have its name. Fuzzing found it (`inspect`).
+#[test]
+fn a_segment_of_which_no_frame_is_left_takes_the_marks() {
+    let disk = journaled();
+    let clean = lenient(&disk);
+    let paths = files(&disk).into_keys().filter(|path| path.starts_with("/log/a"));
+    let paths: Vec<_> = paths.collect();
+    for path in &paths[1..3] {
+        let mut header = disk.contents(path).unwrap();
+        header.truncate(8192);
+        disk.replace(path, &header).unwrap();
+    }
+    disk.remove(&journal(0)).unwrap();
+    let mut tally = Tally::default();
+    judge(&clean, &disk, "no frame is left of two segments", &mut tally);
+    assert_eq!((tally.lost, repaired(&disk).ends), (1, clean.ends));
+}
+
+/// The segment in which a stream was cut is missing. What is before it may be what was cut off: reads do not
+/// trust it, and no more does a repair. Fuzzing found that `verify` did (`inspect`).
+#[test]
+fn what_may_have_been_cut_off_stays_lost() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions { max_segment_size: 128, ..WalOptions::new(ROOT) };
+    let wal = open(&disk, &options).unwrap();
+    for nth in 0..8_u8 {
+        wal.append("s", &[nth; 16]).unwrap();
+    }
+    wal.stream("s").unwrap().truncate_after(Some(4)).unwrap();
+    for nth in 105..108_u8 {
+        wal.append("s", &[nth; 16]).unwrap();
+    }
+    wal.close().unwrap();
+    let clean = lenient(&disk);
+    disk.remove(&segment("s", 3)).unwrap();
+    let report = look(&disk);
+    assert_eq!(problems(&report), [Problem::BeforeCut], "{:#?}", report.findings);
+    assert_eq!((report.findings[0].ids.clone(), report.entries), (0..6, 2));
+    let mut tally = Tally::default();
+    judge(&clean, &disk, "the segment of a cut is missing", &mut tally);
+    assert_eq!(repaired(&disk).damaged.len(), 6);
+    let kept = Path::new(REPAIRED).join(".damaged/s=00000000000000000000.wal.0");
+    assert_eq!(aside(&disk).get(&kept), Some(&disk.contents(&segment("s", 0)).unwrap()));
+}
+
 /// Where there is no lock file to hold, somebody may open the log in the middle.
 #[test]
 fn somebody_opens_the_log_meanwhile() {

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use ironwal::SyncMode;
-use ironwal::inspect::Progress;
+use ironwal::inspect::{Progress, plan_repair};
 
 use super::*;
 use crate::journal::{journal, segment};
@@ -160,6 +160,25 @@ fn what_the_journal_has_is_not_lost() {
     let lost = bad(&report);
     assert!(lost.iter().all(|finding| finding.problem == Problem::LostWithJournal), "{lost:#?}");
     assert_eq!(lost.len(), 2, "{lost:#?}");
+}
+
+/// What opening refuses is told, and nothing is made of it.
+#[test]
+fn a_copy_of_a_stream_is_told() {
+    let disk = golden_disk("closed");
+    let streams = look(&disk).streams;
+    for (path, content) in files(&disk) {
+        if let Ok(inside) = path.strip_prefix("/log/ledger") {
+            disk.replace(&Path::new("/log/other").join(inside), &content).unwrap();
+        }
+    }
+    let report = look(&disk);
+    assert_eq!((problems(&report), report.streams), (vec![Problem::StreamCopied], streams + 1));
+    let finding = &report.findings[0];
+    assert_eq!((&*finding.file, finding.stream.as_deref()), ("/log/other".as_ref(), Some("other")));
+    assert!(strictly(&disk).refused && lenient(&disk).refused);
+    let plan = plan_repair(&on(&disk), Path::new(ROOT)).unwrap();
+    assert_eq!(plan.obstacles().collect::<Vec<_>>(), [finding]);
 }
 
 /// Changes bytes of the first frame, which has 32, of a segment that begins with id 0, and its checksum.
