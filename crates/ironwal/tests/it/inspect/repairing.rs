@@ -391,22 +391,23 @@ fn a_segment_of_which_only_the_name_is_left_takes_the_marks() {
     assert_eq!(repaired(&disk).ends, clean.ends);
 }
 
-/// Of a segment in the middle, there is a header, and not one byte of a frame: the marks go there, for one
-/// that is made would have its name. Fuzzing found it (`inspect`).
+/// Of a segment in the middle, there is a header, and not one byte of a frame, and the next one does not say
+/// any more where it ended. The marks go there, for a segment that is made for them would have its name.
+/// Fuzzing found it (`inspect`).
 #[test]
 fn a_segment_of_which_no_frame_is_left_takes_the_marks() {
     let disk = journaled();
     let clean = lenient(&disk);
     let paths = files(&disk).into_keys().filter(|path| path.starts_with("/log/a"));
     let paths: Vec<_> = paths.collect();
-    for path in &paths[1..3] {
-        let mut header = disk.contents(path).unwrap();
-        header.truncate(8192);
-        disk.replace(path, &header).unwrap();
-    }
+    let mut header = disk.contents(&paths[1]).unwrap()[..8192].to_vec();
+    // The slot that was written when the segment was sealed.
+    header[4096..].fill(0xEE);
+    disk.replace(&paths[1], &header).unwrap();
+    disk.replace(&paths[2], &[0xEE; 9000]).unwrap();
     disk.remove(&journal(0)).unwrap();
     let mut tally = Tally::default();
-    judge(&clean, &disk, "no frame is left of two segments", &mut tally);
+    judge(&clean, &disk, "no frame is left of a segment", &mut tally);
     assert_eq!((tally.lost, repaired(&disk).ends), (1, clean.ends));
 }
 
