@@ -356,7 +356,8 @@ impl Journal {
             (Arc::clone(&part.file), header, part.end)
         };
         let numbers: Vec<u64> = failed.iter().filter_map(|stream| stream.log().number()).collect();
-        recovery::for_each_frame(&file, header, end, |records, payloads| {
+        let path = recovery::path_of(self.root(), nth);
+        recovery::for_each_frame(&file, &path, header, end, |records, payloads| {
             let mut state = lock(&self.state);
             let voided = state.active().map(|part| part.voided.clone()).unwrap_or_default();
             let is_wanted = |(record, _): &(Record, Vec<u8>)| {

@@ -346,7 +346,7 @@ impl SegmentWriter {
 
     /// Writes the same bytes again from `start` to `end`, so that the next sync speaks for them.
     pub(crate) fn rewrite(&mut self, start: u64, end: u64) -> io::Result<()> {
-        storage::rewrite(&*self.file, start, end)
+        storage::rewrite(&*self.file, &self.path, start, end)
     }
 }
 

@@ -334,9 +334,14 @@ pub(crate) fn read_pieces<E: From<io::Error>>(
 ///
 /// What an earlier sync said of bytes that this process did not write means nothing: after a failed
 /// one the page cache can show what is not on the disk, and the next one says OK.
-pub(crate) fn rewrite(file: &dyn File, start: u64, end: u64) -> io::Result<()> {
+pub(crate) fn rewrite(file: &dyn File, path: &Path, start: u64, end: u64) -> io::Result<()> {
     let reached = read_pieces(file, start, end, |bytes, offset| write_all_at(file, bytes, offset))?;
-    if reached < end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    if reached < end {
+        let path = path.display();
+        let what = format!("{path} ends at {reached} now, and did at {end}; open the log again");
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+    }
+    Ok(())
 }
 
 /// Creates `dir` and every missing parent, and makes their entries durable.

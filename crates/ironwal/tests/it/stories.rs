@@ -1015,3 +1015,34 @@ fn a_segment_that_claims_to_go_on_for_ever_is_read() {
         assert!((0..3).all(|id| stream.get(id).unwrap().is_some()), "{len}");
     }
 }
+
+/// A segment became shorter while it was recovered, as when the cache drops what a failed sync had lost: the
+/// error did not say which. The simulation found it (`contract`, `Async`, seed 42736).
+#[test]
+fn a_segment_that_shrinks_while_it_is_recovered_is_named() {
+    let path = "/log/s/00000000000000000000.wal";
+    let killed = disk(27);
+    let wal = open(&killed, &options(SyncMode::Async)).unwrap();
+    append_each(&wal, 0..20);
+    killed.kill();
+    let mut named = 0;
+    for nth in 1..20 {
+        let disk = killed.snapshot();
+        let (reads, other) = (AtomicU64::new(0), disk.process());
+        let process = Hooked::new(&disk).after_read(move || {
+            if reads.fetch_add(1, Ordering::Relaxed) + 1 == nth {
+                let file = other.open(Path::new(path), OpenMode::ReadWrite).unwrap();
+                file.set_len(8300).unwrap();
+            }
+        });
+        if let Err(error) = open_on(Arc::new(process), &options(SyncMode::Async)) {
+            let error = error.to_string();
+            assert!(error.contains(path), "{nth}: {error}");
+            named += usize::from(error.contains("ends at 8300 now"));
+        }
+        disk.kill();
+        let wal = open(&disk, &options(SyncMode::Async)).unwrap();
+        assert!(wal.stream("s").unwrap().next_id() > 0);
+    }
+    assert!(named > 0);
+}

@@ -350,6 +350,7 @@ pub(crate) fn empty(
 /// Something of it cannot be read.
 pub(crate) fn for_each_frame(
     file: &Arc<dyn File>,
+    path: &Path,
     header: JournalHeader,
     end: u64,
     mut hand_on: impl FnMut(Vec<Record>, Vec<Vec<u8>>) -> Result<()>,
@@ -367,9 +368,12 @@ pub(crate) fn for_each_frame(
             void_in.insert(record.stream_number, frame.sequence);
         }
     }
+    let unreadable = |offset: u64| {
+        let what = format!("{} cannot be read at offset {offset} of {end}", path.display());
+        Err(Error::Io(io::Error::new(io::ErrorKind::InvalidData, what)))
+    };
     if due != end {
-        let what = format!("the journal cannot be read at offset {due} of {end}");
-        return Err(Error::Io(io::Error::new(io::ErrorKind::InvalidData, what)));
+        return unreadable(due);
     }
     for frame in frames {
         let mut offset = frame.payload;
@@ -383,7 +387,7 @@ pub(crate) fn for_each_frame(
             let mut bytes = vec![0; usize::try_from(record.len).unwrap_or(0)];
             let filled = storage::read_up_to(&**file, &mut bytes, offset)?;
             if filled < bytes.len() {
-                return Err(Error::Io(io::ErrorKind::UnexpectedEof.into()));
+                return unreadable(offset);
             }
             offset += record.len;
             records.push(record);

@@ -224,7 +224,7 @@ fn check_again(storage: &dyn Storage, segment: &Found) -> Result<()> {
 fn keep_evidence(storage: &dyn Storage, segment: &Found) -> Result<()> {
     let file = storage.open(&segment.path, OpenMode::ReadWrite)?;
     let end = segment.frames.end.synced_to.min(segment.file_len);
-    storage::rewrite(&*file, segment.frames.proven_end.min(end), end)?;
+    storage::rewrite(&*file, &segment.path, segment.frames.proven_end.min(end), end)?;
     check_again(storage, segment)?;
     if segment.frames.tail == Tail::Torn && segment.seal.is_none() {
         file.set_len(end)?;

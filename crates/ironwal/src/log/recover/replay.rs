@@ -81,7 +81,7 @@ impl Replay<'_> {
             begin_generation(&*handle, file.header)?;
             for frame in found.resolved.frames.iter().filter(|frame| frame.file == nth) {
                 let end = (frame.offset + frame.len).min(file.len);
-                storage::rewrite(&*handle, frame.offset, end)?;
+                storage::rewrite(&*handle, &file.path, frame.offset, end)?;
             }
             files.push(handle);
         }

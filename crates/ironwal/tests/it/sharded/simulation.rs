@@ -53,6 +53,9 @@ pub(crate) struct Simulation {
     pub(super) clock: Arc<AtomicU64>,
     /// The worst that happened since the model was last compared with what was recovered.
     after: After,
+    /// Whether calls may have failed when the log was opened: what an interrupted compaction left may not
+    /// be gone then, and the log of checkpoints take nothing more.
+    pub(super) opened_in_trouble: bool,
     /// Whether calls may fail now.
     pub(super) faulty: bool,
     /// Whether the disk is full, and nothing else is wrong.
@@ -95,6 +98,7 @@ impl Simulation {
             is_sharded: false,
             clock: Arc::new(AtomicU64::new(1_000_000)),
             after: After::Close,
+            opened_in_trouble: false,
             faulty: false,
             only_full: false,
             planned: false,
@@ -238,6 +242,7 @@ impl Simulation {
             match self.open() {
                 Ok(_) if self.disk.power_is_off() => self.end_process(true),
                 Ok(wal) => {
+                    self.opened_in_trouble = self.faulty;
                     self.calm();
                     self.is_sharded = true;
                     self.recovered(&wal);
@@ -323,7 +328,9 @@ impl Simulation {
                 self.say(|| format!("close: {result:?}"));
                 match result {
                     Ok(()) => self.model.streams.values_mut().for_each(|stream| stream.synced()),
-                    Err(error) => may_fail(self.faulty, "closing", &error),
+                    Err(error) => {
+                        may_fail(self.faulty || self.opened_in_trouble, "closing", &error)
+                    }
                 }
                 true
             }
