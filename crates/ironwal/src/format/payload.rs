@@ -377,6 +377,17 @@ mod tests {
     }
 
     /// A length has one layout at most: the one in which that was written.
+    /// Whoever wants one entry has not looked at all the ends.
+    #[test]
+    fn an_end_behind_the_data_is_that_of_no_entry() {
+        let (mut payload, layout) = written(&[b"one", b"two"]);
+        assert_eq!([0, 1].map(|nth| layout.entry(&payload, nth)), [Some(4..7), Some(7..10)]);
+        for end in [7_u32, u32::MAX] {
+            payload[..4].copy_from_slice(&end.to_le_bytes());
+            assert_eq!([0, 1].map(|nth| layout.entry(&payload, nth)), [None, None], "{end}");
+        }
+    }
+
     #[test]
     fn a_length_that_nobody_writes_has_no_layout() {
         let shapes = [Shape::Pieces, Shape::ShortPieces];

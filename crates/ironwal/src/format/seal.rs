@@ -228,6 +228,28 @@ mod tests {
         assert_eq!(Seal::decode(&bytes[17..], file_len, 1, 3), Err(Unreadable::NotThis));
     }
 
+    /// Under a checksum that matches.
+    #[test]
+    fn a_seal_that_contradicts_itself_is_damage() {
+        let decoded = |end: u64, next_id| {
+            let bytes = Seal::encode(CONSTANTS, end, next_id, 5, &[]).unwrap();
+            Seal::decode(&bytes, end + bytes.len() as u64, 1, 3)
+        };
+        assert!(decoded(8192, 3).is_ok());
+        assert_eq!(decoded(8184, 3), Err(Unreadable::Damaged), "it ends within the header");
+        assert_eq!(decoded(8192, 2), Err(Unreadable::Damaged), "it ends before it begins");
+    }
+
+    #[test]
+    fn so_many_points_as_the_seal_says_are_an_index() {
+        let bytes = encoded();
+        let seal = Seal::decode(&bytes[16..], 16_000 + bytes.len() as u64, 1, 3).unwrap();
+        for points in [0, 1, 3] {
+            let points = Seal { points, ..seal }.decode_points(&bytes[..16]);
+            assert_eq!(points, Err(Unreadable::Damaged));
+        }
+    }
+
     #[test]
     fn a_newer_version_is_not_damage_and_a_damaged_version_is_not_newer() {
         let bytes = encoded();

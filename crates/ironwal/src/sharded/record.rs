@@ -187,6 +187,19 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn a_checkpoint_has_an_id_and_shards() {
+        let data = CheckpointData { offsets: vec![7], timestamp: 9, shard_count: 1 };
+        let whole = Checkpoint::new(b"i", &data).unwrap().0.to_vec();
+        assert!(Record::decode(&whole).is_some());
+        let mut no_id = whole[..whole.len() - 1].to_vec();
+        no_id[2] = 0;
+        assert_eq!(Record::decode(&no_id), None);
+        let mut no_shards = [&whole[..HEADER_LEN], b"i"].concat();
+        no_shards[4] = 0;
+        assert_eq!(Record::decode(&no_shards), None);
+    }
+
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(record in records()) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ironwal::storage::sim::{CallKind, SimConfig};
 use ironwal::storage::{OpenMode, SimDisk, Storage};
-use ironwal::{Environment, Error, SyncMode, Wal, WalOptions};
+use ironwal::{Environment, Error, Journal, SyncMode, Wal, WalOptions};
 
 use crate::hooked::Hooked;
 use crate::model::{open, open_on};
@@ -1045,4 +1045,56 @@ fn a_segment_that_shrinks_while_it_is_recovered_is_named() {
         assert!(wal.stream("s").unwrap().next_id() > 0);
     }
     assert!(named > 0);
+}
+
+/// What was restored and then cut off would be in the archive again after a power loss, and come back with the
+/// stream once it is deleted and restored. No sync but that of the archive's directory keeps it from that.
+#[test]
+fn what_was_restored_does_not_come_back_into_the_archive() {
+    for seed in 0..20 {
+        let disk = disk(100 + seed);
+        let wal = open(&disk, &archiving()).unwrap();
+        append_each(&wal, 0..6);
+        wal.truncate("s", 4).unwrap();
+        assert_eq!(wal.restore_archived("s").unwrap(), 2);
+        wal.stream("s").unwrap().truncate_after(Some(0)).unwrap();
+        disk.crash();
+        drop(open(&disk, &archiving()).unwrap());
+        let archived: Vec<_> =
+            disk.files().into_iter().filter(|path| path.starts_with("/archive")).collect();
+        assert!(archived.is_empty(), "{seed}: {archived:?}");
+    }
+}
+
+/// What the cache held of the journal when it was read first may be gone when it is written again: then nothing
+/// of it is believed, and the next opening reads what is there.
+#[test]
+fn a_journal_that_changes_while_it_is_recovered_is_told() {
+    let journaled = |storage: Arc<dyn Storage>| {
+        let environment = Environment::default().with_storage(storage).with_journal(Journal::On);
+        Wal::open_with(options(SyncMode::Strict), environment)
+    };
+    let killed = disk(28);
+    let wal = journaled(Arc::new(killed.process())).unwrap();
+    let mut batch = wal.batch();
+    batch.append("a", [1; 60]);
+    batch.append("b", [1; 10]);
+    batch.commit().unwrap();
+    killed.kill();
+    let mut told = 0;
+    for nth in 1..40 {
+        let disk = killed.snapshot();
+        let (reads, other) = (AtomicU64::new(0), disk.clone());
+        let process = Hooked::new(&disk).after_read(move || {
+            if reads.fetch_add(1, Ordering::Relaxed) + 1 == nth {
+                other.overwrite(Path::new("/log/.journal.0"), 8192, &[0xEE; 64]).unwrap();
+            }
+        });
+        if let Err(error) = journaled(Arc::new(process)) {
+            let error = error.to_string();
+            assert!(error.contains("/log"), "{nth}: {error}");
+            told += usize::from(error.contains("changed while it was recovered"));
+        }
+    }
+    assert!(told > 0);
 }

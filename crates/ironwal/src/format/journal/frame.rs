@@ -305,9 +305,14 @@ mod tests {
         assert!(frame_len(2, 0, shares_len(&long)) <= MAX_JOURNAL_FRAME_LEN);
         let long = [share(1, (1 << 32) - 8192), share(2, 8192)];
         assert!(refused(place(1), &long, &[], &[]));
-        for (offset, sequence, first, generation) in
-            [(4096, 1, 1, 1), (8200, 2, 1, 1), (12_288, 1, 1, 1), (8192, 2, 1, 1), (8192, 1, 1, 0)]
-        {
+        for (offset, sequence, first, generation) in [
+            (4096, 1, 1, 1),
+            (4096, 2, 1, 1),
+            (8200, 2, 1, 1),
+            (12_288, 1, 1, 1),
+            (8192, 2, 1, 1),
+            (8192, 1, 1, 0),
+        ] {
             let place = JournalPlace { offset, sequence, first, generation, salt: 9 };
             let previous: &[Record] = if sequence == 1 { &[] } else { &[record] };
             assert!(refused(place, &[record], previous, &payload), "{place:?}");

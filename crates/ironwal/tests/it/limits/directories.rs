@@ -235,6 +235,28 @@ fn a_root_file_of_another_log_is_refused() {
     }
 }
 
+/// A segment of another log, beside those of this one: the root file is the right one, and the damage is told.
+#[test]
+fn a_segment_of_another_log_is_damage_and_not_a_wrong_root_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mine, other) = (dir.path().join("mine"), dir.path().join("other"));
+    for root in [&mine, &other] {
+        let wal = open(root).unwrap();
+        wal.append("orders", b"entry").unwrap();
+        wal.append("payments", b"entry").unwrap();
+        wal.close().unwrap();
+    }
+    for name in ["orders", "payments"] {
+        let segment = Path::new(name).join("00000000000000000000.wal");
+        let own = fs::read(mine.join(&segment)).unwrap();
+        fs::copy(other.join(&segment), mine.join(&segment)).unwrap();
+        let error = refusing_damage(&mine).unwrap_err().to_string();
+        assert!(error.contains(name) && !error.contains("another log"), "{error}");
+        fs::write(mine.join(&segment), own).unwrap();
+    }
+    refusing_damage(&mine).unwrap();
+}
+
 /// A stream's directory that holds more than its segments.
 #[test]
 fn files_of_others_in_a_directory_of_a_stream_are_left_alone() {
