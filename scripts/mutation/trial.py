@@ -20,6 +20,8 @@ from .switch import function_of, switched
 
 SOURCES = "crates/ironwal/src"
 TARGETS = ["lib", "it", "memory", "loom"]
+# The models of the whole library, for which all of it is built over loom; see `scripts/loom`.
+WHOLE = "whole"
 CARGO = ["-q", "-p", "ironwal", "--features", "sharded", "--message-format=json",
          "--config", "profile.test.debug=0", "--config", "profile.campaign.lto=false"]
 # Many tests wait for the disk.
@@ -45,6 +47,7 @@ class Copy:
 
     def __init__(self, name, profile):
         self.tree, self.profile = WORK / f"tree-{name}", profile
+        self.targets = TARGETS + ([WHOLE] if profile == "campaign" else [])
         self.environment = dict(os.environ, CARGO_TARGET_DIR=str(WORK / f"build-{name}"))
         self.programs = {}
         shutil.rmtree(self.tree, ignore_errors=True)
@@ -65,11 +68,18 @@ class Copy:
     def build(self):
         """Builds the tests. Returns the errors: (file, line, what the compiler says)."""
         targets = [["--lib"] if target == "lib" else ["--test", target] for target in TARGETS]
-        return self.cargo("test", "--no-run", *(word for target in targets for word in target))
+        errors = self.cargo("test", "--no-run", *(word for target in targets for word in target))
+        if errors or WHOLE not in self.targets:
+            return errors
+        usual = self.programs["loom"]
+        over_loom = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": self.environment["CARGO_TARGET_DIR"] + "-loom"}
+        errors = self.cargo("test", "--no-run", "--test", "loom", **over_loom)
+        self.programs |= {WHOLE: self.programs["loom"], "loom": usual}
+        return errors
 
-    def cargo(self, command, *arguments):
+    def cargo(self, command, *arguments, **environment):
         done = subprocess.run(["cargo", command, "--profile", self.profile, *CARGO, *arguments],
-                              cwd=self.tree, env=self.environment, capture_output=True, text=True)
+                              cwd=self.tree, env=self.environment | environment, capture_output=True, text=True)
         errors = []
         for message in (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")):
             if message.get("executable"):
@@ -278,12 +288,12 @@ class Tests:
 
     def learned(self):
         digest = hashlib.sha256(self.seeds.encode())
-        for target in TARGETS:
+        for target in self.copy.targets:
             with open(self.copy.programs[target], "rb") as program:
                 digest.update(hashlib.file_digest(program, "sha256").digest())
         kept = WORK / f"tests-{digest.hexdigest()[:16]}.json"
         if not kept.exists():
-            listed = [(target, name) for target in TARGETS for name in self.names(target)]
+            listed = [(target, name) for target in self.copy.targets for name in self.names(target)]
             found = []
             with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
                 for number, test in enumerate(pool.map(lambda it: self.try_alone(*it), listed), 1):
@@ -303,7 +313,8 @@ class Tests:
     def names(self, target):
         output = subprocess.run([self.copy.programs[target], "--list"], cwd=self.copy.tree / "crates/ironwal",
                                 check=True, capture_output=True, text=True).stdout
-        return re.findall(r"^(\S+): test$", output, re.M)
+        names = re.findall(r"^(\S+): test$", output, re.M)
+        return [name for name in names if name.startswith("whole::")] if target == WHOLE else names
 
     def try_alone(self, target, name):
         def timed(environment):
@@ -345,11 +356,11 @@ class Tests:
         self.learn()
         for portion in self.portions(function, cost_max):
             silence_s = max(SILENCE_MIN_S, PATIENCE * max(test.seconds for test in portion))
-            for target in TARGETS:
+            for target in self.copy.targets:
                 names = [test.name for test in portion if test.target == target]
                 test = self.first_failure(target, names, silence_s, environment) if names else None
                 # loom was only slow.
-                if test == DIES or (test == HANGS and target != "loom"):
+                if test == DIES or (test == HANGS and target not in ("loom", WHOLE)):
                     return target, test
                 # Twice, for a test could have failed by chance.
                 if test and test != HANGS and self.first_failure(target, [test], silence_s, environment):
