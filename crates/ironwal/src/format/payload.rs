@@ -376,7 +376,6 @@ mod tests {
         }
     }
 
-    /// A length has one layout at most: the one in which that was written.
     /// Whoever wants one entry has not looked at all the ends.
     #[test]
     fn an_end_behind_the_data_is_that_of_no_entry() {
@@ -388,6 +387,7 @@ mod tests {
         }
     }
 
+    /// A length has one layout at most: the one in which that was written.
     #[test]
     fn a_length_that_nobody_writes_has_no_layout() {
         let shapes = [Shape::Pieces, Shape::ShortPieces];

@@ -205,6 +205,7 @@ pub(super) fn segments(work: &Work<'_>, dir: &Dir) -> Result<()> {
             let missing = due..segment.first_id;
             before = Some(make_missing(work, &dir.path, constants, plan.first_kept, missing)?);
         }
+        let later = plan.found.get(nth + 1);
         let mended = Mending {
             work,
             segment,
@@ -213,10 +214,8 @@ pub(super) fn segments(work: &Work<'_>, dir: &Dir) -> Result<()> {
                 ..slot.constants
             },
             first_kept: plan.first_kept,
-            later: plan.found.get(nth + 1).map(|later| later.first_id),
-            is_from_before_cut: plan
-                .found
-                .get(nth + 1)
+            later: later.map(|later| later.first_id),
+            is_from_before_cut: later
                 .is_some_and(|later| segment.is_from_before_cut(plan.actions[nth], later)),
         };
         let end = mended.mend(slot)?;

@@ -21,6 +21,7 @@ use crate::segment::walk::extend_digest;
 use crate::segment::{Damage, Decoded, first_id_of, path_of};
 use crate::storage::{self, EntryKind, OpenMode};
 use crate::sync::{in_parallel, yield_now};
+use crate::wal::numbers::same_numbers;
 use crate::wal::own::CHECKPOINTS;
 
 /// How often a stream is looked at in which something looks like damage, or is gone, while a process
@@ -94,8 +95,8 @@ fn check_once(look: &Look<'_>, dir: &Dir) -> Result<Checked> {
         return Ok(checked);
     };
     checked.findings.extend(plan.doomed.iter().map(|path| Finding::new(Problem::Leftover, path)));
-    checked.findings.extend(between(&dir.name, &plan));
     let segments = Segment::all(&dir.name, &plan);
+    checked.findings.extend(between(&segments));
     for read in in_parallel(&segments, look.threads, |segment| segment.check(look)) {
         let read = read?;
         checked.findings.extend(read.findings);
@@ -121,13 +122,11 @@ fn summary(dir: &Dir, plan: &Plan) -> Summary {
 
 /// The directories of which another one has the same number: each but the first.
 pub(super) fn copies(summaries: &[Summary]) -> Vec<Finding> {
-    let mut numbered: Vec<_> = summaries.iter().filter(|it| it.number.is_some()).collect();
-    numbered.sort_by_key(|summary| (summary.number, &summary.dir));
-    let same = numbered.windows(2).filter(|pair| pair[0].number == pair[1].number);
-    let finding = |summary: &Summary| {
-        Finding::new(Problem::StreamCopied, &summary.dir).of(&summary.name, 0..0)
-    };
-    same.map(|pair| finding(pair[1])).collect()
+    let numbered = summaries.iter().filter_map(|it| Some((it.number?, (&it.dir, &it.name))));
+    let mut numbers: Vec<_> = numbered.collect();
+    let same = same_numbers(&mut numbers);
+    same.map(|(_, _, (dir, name))| Finding::new(Problem::StreamCopied, *dir).of(name, 0..0))
+        .collect()
 }
 
 /// What does not belong into the directory of a stream.
@@ -148,31 +147,25 @@ fn is_kept(action: Action) -> bool {
     action != Action::Delete
 }
 
-fn is_from_before_cut(segment: &Found, action: Action, later: Option<&Found>) -> bool {
-    later.is_some_and(|later| segment.is_from_before_cut(action, later))
-}
-
 /// The ids that should be in a segment and are in none.
-fn between(stream: &str, plan: &Plan) -> Vec<Finding> {
+fn between(segments: &[Segment<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut due = plan.first_kept.id;
-    let mut dir = None;
-    let kept: Vec<_> =
-        plan.found.iter().zip(&plan.actions).filter(|(_, action)| is_kept(**action)).collect();
-    for (nth, &(segment, action)) in kept.iter().enumerate() {
-        let later = kept.get(nth + 1).map(|(later, _)| *later);
-        let dir = dir.get_or_insert_with(|| segment.path.parent().unwrap_or(&segment.path));
-        if segment.first_id > due {
+    let Some(first) = segments.first() else { return findings };
+    let mut due = first.first_kept;
+    let dir = first.found.path.parent().unwrap_or(&first.found.path);
+    for segment in segments.iter().filter(|segment| is_kept(segment.action)) {
+        let found = segment.found;
+        if found.first_id > due {
             let finding = Finding::new(Problem::SegmentMissing, path_of(dir, due));
-            findings.push(finding.of(stream, due..segment.first_id));
+            findings.push(finding.of(segment.stream, due..found.first_id));
         }
-        due = match segment.header {
-            // All ids up to the next one are told with its header.
+        due = match found.header {
+            // All ids up to the next one are told with it.
             Header::Lost => u64::MAX,
-            _ if is_from_before_cut(segment, *action, later) => u64::MAX,
-            _ => segment.frames.end.next_id.max(segment.first_id),
+            _ if segment.is_from_before_cut => u64::MAX,
+            _ => found.frames.end.next_id.max(found.first_id),
         };
-        if *action == Action::CutStream {
+        if segment.action == Action::CutStream {
             break;
         }
     }
@@ -211,7 +204,8 @@ impl<'a> Segment<'a> {
         for (nth, (found, &action)) in plan.found.iter().zip(&plan.actions).enumerate() {
             let later = || plan.found[nth + 1..].iter().zip(&plan.actions[nth + 1..]);
             let later = later().find(|(_, action)| is_kept(**action)).map(|(later, _)| later);
-            let is_from_before_cut = is_from_before_cut(found, action, later);
+            let is_from_before_cut =
+                later.is_some_and(|later| found.is_from_before_cut(action, later));
             let later = later.map(|later| later.first_id);
             let next_id = match found.header {
                 Header::Whole if !is_from_before_cut => later

@@ -11,7 +11,7 @@ mod inner;
 mod iter;
 mod maintenance;
 pub(crate) mod names;
-mod numbers;
+pub(crate) mod numbers;
 pub(crate) mod own;
 pub(crate) mod range;
 mod read_only;

@@ -19,20 +19,26 @@ use crate::sync::lock;
 ///
 /// [`Error::Corruption`].
 fn refuse_copies(mut numbers: Vec<(u64, PathBuf)>) -> Result<()> {
-    numbers.sort_unstable();
-    for pair in numbers.windows(2) {
-        if let [(number, one), (same, other)] = pair
-            && number == same
-        {
-            return Err(Error::Corruption(format!(
-                "{} and {} hold the same stream, number {number}: somebody has copied segments; move the \
-                 copy away, or restore from a backup what it has replaced",
-                one.display(),
-                other.display()
-            )));
-        }
+    match same_numbers(&mut numbers).next() {
+        None => Ok(()),
+        Some((number, one, other)) => Err(Error::Corruption(format!(
+            "{} and {} hold the same stream, number {number}: somebody has copied segments; move the \
+             copy away, or restore from a backup what it has replaced",
+            one.display(),
+            other.display()
+        ))),
     }
-    Ok(())
+}
+
+/// Sorts what has numbers, and returns each pair of neighbours that have the same one.
+pub(crate) fn same_numbers<T: Ord>(
+    numbers: &mut [(u64, T)],
+) -> impl Iterator<Item = (u64, &T, &T)> {
+    numbers.sort_unstable();
+    numbers.windows(2).filter_map(|pair| match pair {
+        [(number, one), (same, other)] if number == same => Some((*number, one, other)),
+        _ => None,
+    })
 }
 
 impl Inner {

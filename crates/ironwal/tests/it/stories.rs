@@ -1016,6 +1016,16 @@ fn a_segment_that_claims_to_go_on_for_ever_is_read() {
     }
 }
 
+/// Does something at the call with this number, of which the first is 1.
+fn at_call(nth: u64, act: impl Fn() + Send + Sync + 'static) -> impl Fn() + Send + Sync + 'static {
+    let calls = AtomicU64::new(0);
+    move || {
+        if calls.fetch_add(1, Ordering::Relaxed) + 1 == nth {
+            act();
+        }
+    }
+}
+
 /// A segment became shorter while it was recovered, as when the cache drops what a failed sync had lost: the
 /// error did not say which. The simulation found it (`contract`, `Async`, seed 42736).
 #[test]
@@ -1028,13 +1038,11 @@ fn a_segment_that_shrinks_while_it_is_recovered_is_named() {
     let mut named = 0;
     for nth in 1..20 {
         let disk = killed.snapshot();
-        let (reads, other) = (AtomicU64::new(0), disk.process());
-        let process = Hooked::new(&disk).after_read(move || {
-            if reads.fetch_add(1, Ordering::Relaxed) + 1 == nth {
-                let file = other.open(Path::new(path), OpenMode::ReadWrite).unwrap();
-                file.set_len(8300).unwrap();
-            }
-        });
+        let other = disk.process();
+        let process = Hooked::new(&disk).after_read(at_call(nth, move || {
+            let file = other.open(Path::new(path), OpenMode::ReadWrite).unwrap();
+            file.set_len(8300).unwrap();
+        }));
         if let Err(error) = open_on(Arc::new(process), &options(SyncMode::Async)) {
             let error = error.to_string();
             assert!(error.contains(path), "{nth}: {error}");
@@ -1084,12 +1092,10 @@ fn a_journal_that_changes_while_it_is_recovered_is_told() {
     let mut told = 0;
     for nth in 1..40 {
         let disk = killed.snapshot();
-        let (reads, other) = (AtomicU64::new(0), disk.clone());
-        let process = Hooked::new(&disk).after_read(move || {
-            if reads.fetch_add(1, Ordering::Relaxed) + 1 == nth {
-                other.overwrite(Path::new("/log/.journal.0"), 8192, &[0xEE; 64]).unwrap();
-            }
-        });
+        let other = disk.clone();
+        let process = Hooked::new(&disk).after_read(at_call(nth, move || {
+            other.overwrite(Path::new("/log/.journal.0"), 8192, &[0xEE; 64]).unwrap();
+        }));
         if let Err(error) = journaled(Arc::new(process)) {
             let error = error.to_string();
             assert!(error.contains("/log"), "{nth}: {error}");

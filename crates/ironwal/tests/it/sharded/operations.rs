@@ -347,7 +347,7 @@ impl Simulation {
                 self.note_durable(wal);
             }
             Err(error) => {
-                may_fail(self.faulty || self.opened_in_trouble, "a checkpoint", &error);
+                self.checkpoints_may_fail("a checkpoint", &error);
                 match error {
                     Error::Io(_) => self.checkpoints.may_be_created(new),
                     Error::StorageFull { .. } | Error::Poisoned { .. } => {}
@@ -373,7 +373,7 @@ impl Simulation {
                 assert!(stats.bytes_reclaimed > 0 || !gives_back, "{stats:?}");
             }
             Err(error) => {
-                may_fail(self.faulty || self.opened_in_trouble, "a compaction", &error);
+                self.checkpoints_may_fail("a compaction", &error);
                 match error {
                     Error::Io(_) | Error::StorageFull { .. } | Error::Poisoned { .. } => {}
                     error => panic!("compacting: {error}"),

@@ -55,7 +55,7 @@ pub(crate) struct Simulation {
     after: After,
     /// Whether calls may have failed when the log was opened: what an interrupted compaction left may not
     /// be gone then, and the log of checkpoints take nothing more.
-    pub(super) opened_in_trouble: bool,
+    opened_in_trouble: bool,
     /// Whether calls may fail now.
     pub(super) faulty: bool,
     /// Whether the disk is full, and nothing else is wrong.
@@ -271,6 +271,11 @@ impl Simulation {
         ShardedWal::over(wal, self.shard_count)
     }
 
+    /// Judges an error of something that writes to the log of checkpoints.
+    pub(super) fn checkpoints_may_fail(&self, what: &str, error: &Error) {
+        may_fail(self.faulty || self.opened_in_trouble, what, error);
+    }
+
     fn judge_opening(&self, error: &Error) {
         self.say(|| format!("opening failed: {error}"));
         may_fail(self.faulty, "opening", error);
@@ -328,9 +333,7 @@ impl Simulation {
                 self.say(|| format!("close: {result:?}"));
                 match result {
                     Ok(()) => self.model.streams.values_mut().for_each(|stream| stream.synced()),
-                    Err(error) => {
-                        may_fail(self.faulty || self.opened_in_trouble, "closing", &error)
-                    }
+                    Err(error) => self.checkpoints_may_fail("closing", &error),
                 }
                 true
             }
