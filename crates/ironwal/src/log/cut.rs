@@ -139,7 +139,7 @@ impl Lead<'_> {
     }
 
     /// Takes the names from segments that were cut off, newest first, so that a new segment can have
-    /// them; returns the files.
+    /// them; returns the files. Nothing of it has to be durable: their cut number tells what they are.
     fn put_aside(&self, gone: &[Arc<Segment>], cut_number: u64) -> Result<Vec<PathBuf>> {
         let log = self.log;
         let mut deleted = Vec::with_capacity(gone.len());
@@ -148,9 +148,6 @@ impl Lead<'_> {
             let aside = log.identity.dir.join(name);
             log.storage.rename(segment.path(), &aside).map_err(|error| log.fail(error))?;
             deleted.push(aside);
-        }
-        if !deleted.is_empty() {
-            log.storage.sync_dir(&log.identity.dir).map_err(|error| log.fail(error))?;
         }
         Ok(deleted)
     }

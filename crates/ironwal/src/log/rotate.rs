@@ -259,13 +259,7 @@ impl<'a> Lead<'a> {
     /// file.
     pub(super) fn begin_segment(&mut self, frame_len: u64) -> Result<()> {
         let log = self.log;
-        let mut permit = self.take_permit();
-        if permit.is_none() {
-            // Full segments have permits of their own until they are durable.
-            self.sync()?;
-            permit = self.take_permit();
-        }
-        let Some(permit) = permit else { return Ok(()) };
+        let Some(permit) = self.take_permit() else { return Ok(()) };
         let first_id = log.tail().next_id();
         let identity = &log.identity;
         let Some(&stream_number) = identity.number.get() else {
