@@ -199,6 +199,15 @@ impl Group {
         }
     }
 
+    /// Forgets the streams that entered and were committed otherwise. The log is closed, and nobody waits:
+    /// each of them holds this, so none would ever go.
+    pub(crate) fn forget_streams(&self) {
+        lock(&self.open).streams.clear();
+        if let Some(later) = &self.written_later {
+            lock(later).clear();
+        }
+    }
+
     /// Commits what is staged in several streams; returns those whose shares are in the journal.
     fn commit<'a>(
         &self,
@@ -414,5 +423,51 @@ impl Stream {
             self.journaled_in.store(0, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::batch::{Entries, Part};
+    use crate::commit::tests::{append, unsynced_stream};
+    use crate::log::tail::Append;
+    use crate::storage::SimDisk;
+
+    /// A sync in the background fails between the staging of a batch and the taking of its shares: no part
+    /// of it goes to the journal, but what others have staged does.
+    #[test]
+    fn of_a_batch_that_lost_a_part_nothing_is_taken() {
+        let mut streams: Vec<_> =
+            (1..4).map(|seed| unsynced_stream(&SimDisk::new(seed), 100)).collect();
+        streams.iter().for_each(|stream| append(stream, b"has room from now on"));
+        streams.iter().for_each(|stream| stream.sync().unwrap());
+        streams.sort_unstable_by_key(place_of);
+        let parts = streams[..2].iter().map(|stream| {
+            let mut entries = Entries::default();
+            entries.push(b"part", 0);
+            let entries = Arc::new(entries);
+            Part { stream: Arc::clone(stream), entries, expected: None, packed: None }
+        });
+        let batches = [Request::new(parts.collect())];
+        let entries: &[&[u8]] = &[b"of somebody else"];
+        let other = Append { entries, batch: false, sync: true, expected: None, packed: None };
+        streams[2].log().stage(&other, None).unwrap();
+
+        let mut led: Vec<Led<'_>> = streams
+            .iter()
+            .map(|stream| {
+                stream.rounds.take_lead();
+                Led { stream, lead: stream.log().lead(), in_batch: false }
+            })
+            .collect();
+        stage_batches(&mut led, &batches);
+        assert!(batches[0].is_staged());
+        streams[1].log().poison(&Arc::new(std::io::Error::other("a sync failed")));
+        let shares = take_shares(led, &batches);
+        assert_eq!(shares.len(), 1);
+        assert!(Arc::ptr_eq(shares[0].0.stream, &streams[2]));
+        assert!(!batches[0].is_staged(), "it is told that it is durable");
+        assert!(streams[0].log().is_over(), "what is staged behind it can be appended");
     }
 }

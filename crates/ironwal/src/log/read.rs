@@ -343,6 +343,21 @@ mod tests {
     use crate::storage::SimDisk;
     use crate::sync::AtomicBool;
 
+    /// A log that nobody writes to, without segments.
+    fn log() -> Log {
+        let dir = Path::new("/s").to_path_buf();
+        let identity = Identity { name: "s".into(), dir, number: 0.into(), salt: 1 };
+        let context = ReadContext::new(Arc::new(SimDisk::new(1)), &WalOptions::default());
+        Log::without_writer(context, identity)
+    }
+
+    /// A segment with these ids.
+    fn segment(log: &Log, ids: Range<u64>) -> Arc<Segment> {
+        let path = path_of(&log.identity.dir, ids.start);
+        let (context, end) = (Arc::clone(&log.context), (8192, ids.end));
+        Arc::new(Segment::new(context, path, ids.start, None, end, Index::empty()))
+    }
+
     /// Several streams become readable at one instant, so their segments know of more before that.
     #[test]
     fn what_a_segment_holds_ahead_of_the_log_is_not_read() {
@@ -374,16 +389,9 @@ mod tests {
     /// log: it is found by the end of before the cut, and shown too early.
     #[test]
     fn what_has_grown_behind_a_cut_is_not_found_before_it_is_committed() {
-        let context = ReadContext::new(Arc::new(SimDisk::new(1)), &WalOptions::default());
-        let dir = Path::new("/s").to_path_buf();
-        let identity = Identity { name: "s".into(), dir, number: 0.into(), salt: 1 };
-        let log = Log::without_writer(Arc::clone(&context), identity);
-        let segment = || {
-            let path = path_of(&log.identity.dir, 0);
-            Arc::new(Segment::new(Arc::clone(&context), path, 0, None, (8192, 20), Index::empty()))
-        };
+        let log = log();
         for _ in 0..100 {
-            log.set_segments(vec![segment()]);
+            log.set_segments(vec![segment(&log, 0..20)]);
             log.committed.store(20, Ordering::Release);
             std::thread::scope(|scope| {
                 // It gets no further than to the list.
@@ -394,10 +402,33 @@ mod tests {
                 }
                 let change = log.change();
                 log.committed.store(10, Ordering::Release);
-                *list = Arc::new(vec![segment()]);
+                *list = Arc::new(vec![segment(&log, 0..20)]);
                 drop(change);
                 drop(list);
                 assert!(reader.join().unwrap());
+            });
+        }
+    }
+
+    /// A reader looks at the end when a cut has begun, and at the segments when they are cut off: that is
+    /// no time to call something missing.
+    #[test]
+    fn what_a_cut_is_taking_away_is_not_missing() {
+        let log = log();
+        for _ in 0..100 {
+            log.set_segments(vec![segment(&log, 0..10), segment(&log, 10..20)]);
+            log.committed.store(20, Ordering::Release);
+            std::thread::scope(|scope| {
+                let change = log.change();
+                // It gets no further than to the list.
+                let mut list = log.segments.write().unwrap();
+                let reader = scope.spawn(|| matches!(log.place_of(15), Place::Absent));
+                (0..100).for_each(|_| std::thread::yield_now());
+                log.committed.store(10, Ordering::Release);
+                *list = Arc::new(vec![segment(&log, 0..10)]);
+                drop(list);
+                assert!(reader.join().unwrap(), "it is called missing");
+                drop(change);
             });
         }
     }
@@ -407,16 +438,8 @@ mod tests {
     /// find in the segments was taken for missing.
     #[test]
     fn what_was_cut_off_and_has_grown_again_is_not_missing() {
-        let dir = Path::new("/s").to_path_buf();
-        let identity = Identity { name: "s".into(), dir, number: 0.into(), salt: 1 };
-        let context = ReadContext::new(Arc::new(SimDisk::new(1)), &WalOptions::default());
-        let log = Log::without_writer(Arc::clone(&context), identity);
-        let segment = |ids: std::ops::Range<u64>| {
-            let path = path_of(&log.identity.dir, ids.start);
-            let (context, end) = (Arc::clone(&context), (8192, ids.end));
-            Arc::new(Segment::new(context, path, ids.start, None, end, Index::empty()))
-        };
-        let both = vec![segment(0..10), segment(10..20)];
+        let log = log();
+        let both = vec![segment(&log, 0..10), segment(&log, 10..20)];
         log.set_segments(both.clone());
         log.committed.store(20, Ordering::Release);
         let cutting = AtomicBool::new(true);

@@ -232,3 +232,53 @@ fn copy(storage: &dyn Storage, from: &Path, dir: &Path, to: &Path) -> Result<()>
     file.sync()?;
     Ok(storage.rename(&unfinished, to)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::header::SlotPlace;
+    use crate::storage::SimDisk;
+    use crate::storage::sim::SimConfig;
+    use crate::sync::Arc;
+    use crate::{Environment, Maintenance, Wal, WalOptions};
+
+    /// If only one slot says durably where a restored stream begins, its rot makes leftovers of what was
+    /// restored.
+    #[test]
+    fn both_slots_say_durably_where_a_restored_stream_begins() {
+        for seed in 0..10 {
+            let config = SimConfig { seed, write_back: 0.0, ..SimConfig::default() };
+            let disk = SimDisk::with_config(config);
+            let options = WalOptions {
+                max_entries_per_segment: 2,
+                archive_path: Some("/archive".into()),
+                ..WalOptions::new("/log")
+            };
+            let environment = Environment::default()
+                .with_storage(Arc::new(disk.process()))
+                .with_maintenance(Maintenance::Inline);
+            let wal = Wal::open_with(options, environment).unwrap();
+            for id in 0..7 {
+                wal.append("s", &[id]).unwrap();
+            }
+            wal.stream("s").unwrap().truncate_before(5).unwrap();
+            wal.stream("s").unwrap().truncate_before(7).unwrap();
+            let storage = disk.process();
+            let dir = Path::new("/log/s");
+            let archive = Archive::new(&storage, Path::new("/archive"), dir, wal.inner.salt);
+            let chain = archive.chain(None).unwrap();
+            assert!(chain.len() > 1, "{chain:?}");
+            let first_id = chain[chain.len() - 1].first_id();
+            archive.copy_back(&chain, dir).unwrap();
+            make_first_kept(&storage, &chain, dir).unwrap();
+            disk.crash();
+            let bytes = disk.contents(&path_of(dir, first_id)).unwrap();
+            let places = [SlotPlace::First, SlotPlace::Second];
+            let slots = places.map(|place| {
+                let at = usize::try_from(place.offset()).unwrap();
+                Slot::decode(&bytes[at..], archive.salt, first_id).unwrap().first_kept
+            });
+            assert_eq!(slots, [FirstKept { lowered: 1, id: 0 }; 2], "seed {seed}");
+        }
+    }
+}

@@ -354,5 +354,6 @@ impl Drop for Inner {
         if let Err(error) = self.close() {
             tracing::error!(root = %self.root_path.display(), %error, "closing the log failed");
         }
+        self.group.forget_streams();
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use ironwal::storage::{SimDisk, Storage};
@@ -57,6 +57,25 @@ impl Setup {
         disk.before_sync(move || {
             clock.fetch_add(self.sync_ms, Ordering::Relaxed);
         })
+    }
+}
+
+/// The processes that have opened a log.
+#[derive(Debug, Default)]
+pub(crate) struct Processes(Mutex<Vec<Weak<dyn Storage>>>);
+
+impl Processes {
+    /// The storage of the next one.
+    pub(crate) fn begin(&self, storage: impl Storage) -> Arc<dyn Storage> {
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        self.0.lock().unwrap().push(Arc::downgrade(&storage));
+        storage
+    }
+
+    /// All handles have been dropped: nothing of a log may be left in memory.
+    pub(crate) fn check_gone(&self) {
+        let left = self.0.lock().unwrap().iter().filter(|it| it.strong_count() > 0).count();
+        assert_eq!(left, 0, "logs without a handle that are in memory for ever");
     }
 }
 

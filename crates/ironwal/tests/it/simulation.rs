@@ -13,7 +13,7 @@ use ironwal::{
 
 use crate::hooked::Hooked;
 use crate::journal_view::Ways;
-use crate::model::{After, Model, Setup, open_with_setup};
+use crate::model::{After, Model, Processes, Setup, open_with_setup};
 use crate::onlookers::Onlookers;
 use crate::seeds::{Choices, MODES, Run, STEPS_OF_A_LIFE, Steps};
 
@@ -40,6 +40,7 @@ pub(crate) struct Simulation {
     pub(crate) model: Model,
     /// Whoever follows and reads besides, in this life.
     pub(crate) onlookers: Onlookers,
+    processes: Processes,
     /// What the journal was used for, if somebody asked.
     pub(crate) ways: Option<Ways>,
     /// Milliseconds.
@@ -188,6 +189,7 @@ impl Simulation {
             setup,
             model,
             onlookers: Onlookers::default(),
+            processes: Processes::default(),
             ways: None,
             clock: Arc::default(),
             after: After::Close,
@@ -232,6 +234,8 @@ impl Simulation {
             self.model.stream(name).committed(&[b"the last".to_vec()], false);
         }
         self.model.check_reads(&wal);
+        drop(wal);
+        self.processes.check_gone();
         self.ways.unwrap_or_default()
     }
 
@@ -261,6 +265,7 @@ impl Simulation {
             let _ = wal.close();
         }
         self.end_process(crash);
+        drop(wal);
         let wal = self.open_somehow();
         self.model.check_reads(&wal);
         // What the fault left behind must not take the next life's appends with it.
@@ -268,12 +273,15 @@ impl Simulation {
             self.append(&wal, name, true);
         }
         self.end_process(true);
+        drop(wal);
         let wal = self.open_somehow();
         self.model.check_reads(&wal);
         for name in STREAMS {
             self.restore(&wal, name);
         }
         self.model.check_reads(&wal);
+        drop(wal);
+        self.processes.check_gone();
     }
 
     pub(crate) fn say(&self, what: impl FnOnce() -> String) {
@@ -379,7 +387,7 @@ impl Simulation {
     fn open_on(&self, disk: Hooked) -> ironwal::Result<Wal> {
         let clock = Arc::clone(&self.clock);
         let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
-        open_with_setup(Arc::new(disk), &self.options, self.setup, now)
+        open_with_setup(self.processes.begin(disk), &self.options, self.setup, now)
     }
 
     /// Looks at what became of the journal, if somebody asked.

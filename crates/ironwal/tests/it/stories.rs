@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ironwal::storage::sim::{CallKind, SimConfig};
 use ironwal::storage::{OpenMode, SimDisk, Storage};
-use ironwal::{Environment, Error, Journal, SyncMode, Wal, WalOptions};
+use ironwal::{Environment, Error, Journal, Maintenance, SyncMode, Wal, WalOptions};
 
 use crate::hooked::Hooked;
-use crate::model::{open, open_on};
+use crate::model::{Processes, open, open_on};
+use crate::seeds::MODES;
 
 fn options(sync_mode: SyncMode) -> WalOptions {
     WalOptions { sync_mode, ..WalOptions::new("/log") }
@@ -1103,4 +1104,44 @@ fn a_journal_that_changes_while_it_is_recovered_is_told() {
         }
     }
     assert!(told > 0);
+}
+
+/// A stream whose append was committed by a round of its own still stood in the list of the log's round, which
+/// each stream holds: a log that was closed and dropped stayed in memory, with its maps and open files.
+#[test]
+fn nothing_is_left_of_a_log_that_was_dropped() {
+    let journals = [Journal::Auto, Journal::On, Journal::Off];
+    let settings = journals.into_iter().flat_map(|journal| {
+        MODES.into_iter().flat_map(move |mode| [false, true].map(move |it| (journal, mode, it)))
+    });
+    for (journal, mode, has_threads) in settings {
+        for is_closed in [false, true] {
+            let processes = Processes::default();
+            let how = if has_threads { Maintenance::Thread } else { Maintenance::Inline };
+            let environment = Environment::default()
+                .with_storage(processes.begin(SimDisk::new(1)))
+                .with_maintenance(how)
+                .with_journal(journal);
+            let wal = Wal::open_with(options(mode), environment).unwrap();
+            for name in ["a", "b"] {
+                wal.append(name, &[1; 20_000]).unwrap();
+                wal.append(name, b"small").unwrap();
+            }
+            let mut batch = wal.batch();
+            batch.append("a", b"part");
+            batch.append("b", b"part");
+            batch.commit().unwrap();
+            let stream = wal.stream("a").unwrap();
+            stream.rotate().unwrap();
+            stream.append(b"in the next segment").unwrap();
+            let mut entries = stream.range(..);
+            assert_eq!(entries.next().unwrap().unwrap().1.len(), 20_000);
+            drop(stream.submit(b"nobody waits").unwrap());
+            if is_closed {
+                wal.close().unwrap();
+            }
+            drop((wal, stream, entries));
+            processes.check_gone();
+        }
+    }
 }

@@ -104,6 +104,35 @@ fn what_is_not_ours_and_what_is_left_over() {
     assert_eq!(report.worst(), Some(Severity::Leftover));
 }
 
+/// What the segment alone holds is damaged, below what the journal holds, too. The journal has lost nothing.
+#[test]
+fn damage_below_a_share_is_not_blamed_on_the_journal() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions {
+        sync_mode: SyncMode::BatchOnly,
+        max_segment_size: 4000,
+        ..WalOptions::new(ROOT)
+    };
+    let setup = Setup {
+        journal: Journal::On,
+        journal_len_max: 1024 * 1024,
+        write_strategy: WriteStrategy::Auto,
+        sync_ms: 0,
+    };
+    let wal = open_with_setup(on(&disk), &options, setup, || Duration::ZERO).unwrap();
+    wal.append("a", b"alone").unwrap();
+    wal.append("a", b"alone").unwrap();
+    let mut batch = wal.batch();
+    batch.append("a", b"shared");
+    batch.append("b", b"shared");
+    batch.commit().unwrap();
+    disk.kill();
+    disk.overwrite(&segment("a", 0), 8192 + 24, &[0xEE]).unwrap();
+    let report = look(&disk);
+    assert_eq!(problems(&report), [Problem::Checksum], "{:#?}", report.findings);
+    assert_eq!(report.findings[0].ids, 0..1);
+}
+
 #[test]
 fn newer_versions_are_no_damage() {
     for (file, offsets) in

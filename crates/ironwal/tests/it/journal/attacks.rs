@@ -115,6 +115,108 @@ fn a_file_of_the_journal_that_was_passed_over_is_no_damage() {
     assert!(passed_over > 0, "no file was ever passed over");
 }
 
+/// The file that was passed over stayed below the generation of the other one. It is used when that is full,
+/// and until that is freed, the frames of both count: its own were taken for the older ones.
+#[test]
+fn a_file_of_the_journal_that_was_passed_over_is_used_later() {
+    let append = |wal: &Wal, len: usize| {
+        let entry = vec![1; len];
+        append_together(wal, &[("a", &entry), ("b", &entry)])
+    };
+    // A log that has passed over a file and gone on for so long.
+    let begin = |nth: u64, seed: u64, rounds: usize| {
+        let disk = disk(seed);
+        let wal = try_open(&disk, &strictly(SyncMode::Strict), LARGE).unwrap();
+        (0..15).for_each(|_| drop(append(&wal, 30_000).unwrap()));
+        for n in [nth, nth + 1] {
+            disk.fail_nth(CallKind::Reserve, n, ErrorKind::StorageFull);
+        }
+        let _ = append(&wal, 100_000);
+        disk.clear_faults();
+        let both_there = super::generations(&disk).iter().all(Option::is_some);
+        let is_passed_over = both_there && frames_in(&disk, 0).len() == 1;
+        (0..rounds).for_each(|_| drop(append(&wal, 30_000).unwrap()));
+        (disk, wal, is_passed_over)
+    };
+    let mut passed_over = 0;
+    for nth in 1..8 {
+        let (disk, wal, is_passed_over) = begin(nth, 1, 0);
+        if !is_passed_over {
+            continue;
+        }
+        passed_over += 1;
+        let mut rounds = 0;
+        while frames_in(&disk, 1).is_empty() && rounds < 100 {
+            append(&wal, 30_000).unwrap();
+            rounds += 1;
+        }
+        let before = entries(&wal, "a").len() - 1;
+        at_every_call(
+            |seed| {
+                let (disk, wal, _) = begin(nth, seed, rounds - 1);
+                (disk, wal)
+            },
+            |wal| append(wal, 30_000).is_ok(),
+            |disk, done, call| {
+                let wal = try_open(disk, &strictly(SyncMode::Strict), LARGE)
+                    .unwrap_or_else(|error| panic!("reservation {nth}, call {call}: {error}"));
+                let counts = ["a", "b"].map(|name| entries(&wal, name).len());
+                assert_eq!(counts[0], counts[1], "reservation {nth}, call {call}");
+                assert!(counts[0] >= before + usize::from(done), "{nth}, {call}: {counts:?}");
+            },
+        );
+    }
+    assert!(passed_over > 0, "no file was ever passed over");
+}
+
+/// A file was freed, and the sync of its header failed: the next process finds the new generation in the
+/// page cache, the disk has the old one. Emptied first, the other file would be gone with the voids that
+/// speak of what this one holds on the disk.
+#[test]
+fn a_header_whose_sync_failed_is_written_again_before_the_other_file_is_emptied() {
+    let mut in_doubt = 0;
+    for (nth, seed) in (1..30).flat_map(|nth| (0..4).map(move |seed| (nth, seed))) {
+        let disk = disk(seed);
+        let wal = try_open(&disk, &strictly(SyncMode::Strict), SMALL).unwrap();
+        append_together(&wal, &[("a", &[1; 20_000]), ("b", b"1")]).unwrap();
+        append_together(&wal, &[("a", b"2"), ("b", &[2; 20_000])]).unwrap();
+        disk.fail_nth(CallKind::Sync, nth, ErrorKind::Other);
+        let _ = append_together(&wal, &[("a", &[3; 9_000]), ("b", &[3; 9_000])]);
+        disk.clear_faults();
+        disk.kill();
+        drop(wal);
+        let on_disk = |disk: &SimDisk| {
+            let disk = disk.snapshot();
+            disk.crash();
+            super::generations(&disk)
+        };
+        let (shown, durable) = (super::generations(&disk), on_disk(&disk));
+        let Some(file) = (0..2).find(|nth| shown[*nth] > durable[*nth]) else { continue };
+        let other = 1 - file;
+        assert!(!frames_in(&disk, other).is_empty());
+        in_doubt += 1;
+        for call in 1..1000 {
+            let disk = disk.snapshot();
+            disk.reseed(call);
+            disk.cut_power_at(call);
+            let opened = try_open(&disk, &strictly(SyncMode::Strict), SMALL);
+            let is_over = !disk.power_is_off();
+            disk.crash();
+            drop(opened);
+            let found = super::generations(&disk);
+            // When both are emptied, they are renamed and back.
+            let is_in_doubt = found[file].is_some() && found[file] == durable[file];
+            let is_other_emptied = found[other] > shown[other];
+            let what = format!("sync {nth}, seed {seed}, call {call}: {found:?}");
+            assert!(!(is_in_doubt && is_other_emptied), "{what}");
+            if is_over {
+                break;
+            }
+        }
+    }
+    assert!(in_doubt > 0, "the sync of a header never failed");
+}
+
 /// Nobody waits for what is submitted, so nobody told the threads that there is something to do: what
 /// was in the journal was never written to the segments, and a list of it grew for ever.
 #[test]

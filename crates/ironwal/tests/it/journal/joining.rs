@@ -1,13 +1,16 @@
 //! Where a stream's share in the journal meets what is in its segment: no holes, no gaps.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::CallKind;
-use ironwal::{Error, SyncMode, Wal, WalOptions};
+use ironwal::{Error, Journal, Maintenance, SyncMode, Wal, WalOptions};
 
-use super::{append_together, at_every_call, disk, entries, open, options, segment, turn_over};
+use super::{
+    append_together, at_every_call, disk, entries, environment, open, options, segment, turn_over,
+};
 
 /// One file may be open, so what is appended to a stream whose file was closed stays in memory.
 fn one_file(mode: SyncMode) -> WalOptions {
@@ -277,4 +280,30 @@ fn what_is_only_in_the_journal_is_not_read_from_a_map() {
         }
     }
     assert!(super::live_frames(&disk) > 0);
+}
+
+/// An append that is not synced and could be stored in memory at once comes after what is in the journal and
+/// not in the file yet: that is written first, so that the file has no hole below its end.
+#[test]
+fn what_is_in_the_journal_is_not_overtaken_by_appends_in_place() {
+    let disk = disk(1);
+    let environment = environment(Arc::new(disk.process()), Journal::On)
+        .with_maintenance(Maintenance::Thread)
+        .with_journal_size(super::LARGE);
+    let wal = Wal::open_with(options(SyncMode::BatchOnly), environment).unwrap();
+    let a = wal.stream("a").unwrap();
+    a.append(b"has room from now on").unwrap();
+    let holds = |entry: &str| {
+        let bytes = disk.contents(&segment("a", 0)).unwrap();
+        bytes.windows(entry.len()).any(|window| window == entry.as_bytes())
+    };
+    let mut unwritten = 0;
+    for nth in 0..50 {
+        let (shared, alone) = (format!("shared {nth}."), format!("alone {nth}."));
+        append_together(&wal, &[("a", shared.as_bytes()), ("b", b"shared")]).unwrap();
+        unwritten += u32::from(!holds(&shared));
+        a.append(alone.as_bytes()).unwrap();
+        assert!(holds(&shared) || !holds(&alone), "{alone} has overtaken {shared}");
+    }
+    assert!(unwritten > 0, "nothing was ever left in the journal");
 }

@@ -13,7 +13,7 @@ use ironwal::storage::sim::Failure;
 use ironwal::{CompressionType, Error, SyncMode, WalOptions};
 
 use super::model::Checkpoints;
-use crate::model::{After, Model, Setup, open_with_setup};
+use crate::model::{After, Model, Processes, Setup, open_with_setup};
 use crate::seeds::{
     self, Choices, INTERVAL, Run, STEPS_OF_A_LIFE, Steps, assert_repeatable, fails, number,
     run_seeds,
@@ -62,6 +62,7 @@ pub(crate) struct Simulation {
     pub(super) only_full: bool,
     /// Whether faults come only from outside.
     planned: bool,
+    processes: Processes,
     verbose: bool,
 }
 
@@ -102,6 +103,7 @@ impl Simulation {
             faulty: false,
             only_full: false,
             planned: false,
+            processes: Processes::default(),
             verbose: run.verbose,
         }
     }
@@ -124,8 +126,11 @@ impl Simulation {
         self.go_on(&wal);
         self.check_leftovers(&wal);
         self.end_process(true);
+        drop(wal);
         let wal = self.open_somehow();
         self.check(&wal);
+        drop(wal);
+        self.processes.check_gone();
     }
 
     /// Whether a step is done; if so, it begins.
@@ -175,6 +180,8 @@ impl Simulation {
         }
         let wal = self.open_somehow();
         self.check(&wal);
+        drop(wal);
+        self.processes.check_gone();
     }
 
     /// Everything works: an entry in every shard that has a key, and a checkpoint.
@@ -262,7 +269,8 @@ impl Simulation {
         let clock = Arc::clone(&self.clock);
         let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
         // Syncs take no time here: the model knows the time of each checkpoint.
-        let wal = open_with_setup(Arc::new(self.disk.process()), &self.options, self.setup, now)?;
+        let storage = self.processes.begin(self.disk.process());
+        let wal = open_with_setup(storage, &self.options, self.setup, now)?;
         if self.is_sharded {
             assert_eq!(wal.shard_count(), Some(self.shard_count), "the number of shards is lost");
             let other = ShardedWal::over(wal.clone(), self.shard_count + 1).map(drop).unwrap_err();

@@ -1,9 +1,10 @@
 //! Which ids submitted entries get, in which order they stand, and who commits them.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use ironwal::{Journal, Maintenance, Pending, SyncMode};
+use ironwal::{Environment, Journal, Maintenance, Pending, SyncMode, Wal, WalOptions};
 
 use super::{DRIVERS, Setting, after_power_loss, disk, entries, settings};
 
@@ -156,6 +157,31 @@ fn a_thread_commits_what_nobody_waits_for() {
                 assert_eq!(after_power_loss(&disk, &setting, "b").len(), 20, "{setting:?}");
             }
             drop(wal);
+        }
+    }
+}
+
+/// It is stored in memory and committed at once, so no thread has anything to commit: it is durable within
+/// the interval all the same.
+#[test]
+fn what_nobody_waits_for_is_durable_within_the_interval() {
+    let disk = disk(1);
+    let options = WalOptions {
+        sync_mode: SyncMode::Interval(Duration::from_millis(10)),
+        ..WalOptions::new("/log")
+    };
+    let environment = Environment::default()
+        .with_storage(Arc::new(disk.process()))
+        .with_maintenance(Maintenance::Thread);
+    let wal = Wal::open_with(options, environment).unwrap();
+    let stream = wal.stream("s").unwrap();
+    stream.append(b"has room from now on").unwrap();
+    let begin = Instant::now();
+    for id in 1..20 {
+        assert_eq!(stream.submit(b"nobody waits").unwrap().id(), Some(id));
+        while stream.durable_end() <= id {
+            assert!(begin.elapsed() < LONG, "{id} is not durable");
+            std::thread::yield_now();
         }
     }
 }
