@@ -28,6 +28,8 @@ pub use environment::{Environment, Journal, Maintenance, WriteStrategy};
 pub use error::{Error, Result};
 pub use format::{FORMAT_VERSION, MAX_FRAME_LEN};
 pub use options::{CompressionType, CorruptionPolicy, ReadStrategy, SyncMode, WalOptions};
+#[cfg(feature = "async")]
+pub use wal::follow::AsyncFollower;
 pub use wal::follow::Follower;
 pub use wal::range::Range;
 pub use wal::{

@@ -34,6 +34,7 @@ pub(crate) use group::Group;
 pub(crate) use journal::{Journal, Settings as JournalSettings};
 use queue::Queue;
 use rounds::{Rounds, Turn};
+pub(crate) use watchers::Watch;
 use watchers::Watchers;
 
 /// The round that an append waits for, and how many bytes are staged in it; if there is none, it is

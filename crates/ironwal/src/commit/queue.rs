@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::Stream;
+use super::rounds::Turn;
 use crate::error::{Error, Result};
 use crate::format::frame::Packed;
 use crate::log::tail::{Append, Round, Staged};
@@ -33,7 +34,7 @@ struct Queued {
 }
 
 /// An append that was submitted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Submitted {
     /// It is committed, and has this id.
     Done(u64),
@@ -52,6 +53,22 @@ impl Ticket {
             State::Done(id) => Some(*id),
             State::Staged(in_round) => Some(in_round.ids.start),
             _ => None,
+        }
+    }
+
+    /// What it has come to, which is told once; `None`: it still queues.
+    fn take(&self) -> Option<Result<Submitted>> {
+        // Under one lock, for somebody may be about to note what has become of it.
+        let mut state = lock(&self.0);
+        match std::mem::replace(&mut *state, State::Told) {
+            State::Waiting => {
+                *state = State::Waiting;
+                None
+            }
+            State::Done(id) => Some(Ok(Submitted::Done(id))),
+            State::Staged(in_round) => Some(Ok(Submitted::Staged(in_round))),
+            State::Failed(error) => Some(Err(error)),
+            State::Told => Some(Err(Error::Closed)),
         }
     }
 }
@@ -164,33 +181,48 @@ impl Stream {
                 Ok((ids, None)) => State::Done(ids.start),
                 Err(error) => State::Failed(error),
             };
+            self.watchers.wake();
             self.queue.len.fetch_sub(entry.len() + 1, Ordering::AcqRel);
         }
     }
 
     /// Waits until an append is committed, and returns its id.
-    pub(crate) fn wait_for(self: &Arc<Self>, submitted: Submitted) -> Result<u64> {
-        let in_round = match submitted {
-            Submitted::Done(id) => return Ok(id),
-            Submitted::Staged(in_round) => in_round,
-            Submitted::Queued(ticket) => loop {
-                // Under one lock, for somebody may be about to note what has become of it.
-                let mut state = lock(&ticket.0);
-                match std::mem::replace(&mut *state, State::Told) {
-                    State::Done(id) => return Ok(id),
-                    State::Staged(in_round) => break in_round,
-                    State::Failed(error) => return Err(error),
-                    State::Waiting => {
-                        *state = State::Waiting;
-                        drop(state);
-                        self.stage_queued();
-                    }
-                    State::Told => return Err(Error::Closed),
+    pub(crate) fn wait_for(self: &Arc<Self>, mut submitted: Submitted) -> Result<u64> {
+        loop {
+            submitted = match submitted {
+                Submitted::Done(id) => return Ok(id),
+                Submitted::Staged(InRound { ids, round, len, sync }) => {
+                    self.wait(round, len, sync)?;
+                    return Ok(ids.start);
                 }
-            },
-        };
-        let InRound { ids, round, len, sync } = in_round;
-        self.wait(round, len, sync)?;
-        Ok(ids.start)
+                Submitted::Queued(ticket) => match ticket.take() {
+                    Some(known) => known?,
+                    None => {
+                        self.stage_queued();
+                        Submitted::Queued(ticket)
+                    }
+                },
+            }
+        }
+    }
+
+    /// What has become of an append that somebody else commits: its id; `None`: nothing yet. Does not
+    /// block. A change wakes a [`Watch`](super::Watch).
+    pub(crate) fn outcome_of(&self, submitted: &mut Submitted) -> Option<Result<u64>> {
+        loop {
+            *submitted = match submitted {
+                Submitted::Done(id) => return Some(Ok(*id)),
+                Submitted::Staged(InRound { ids, round, .. }) => {
+                    return match self.rounds.outcome(round.of_stream)? {
+                        Turn::Failed => Some(Err(self.log.failure())),
+                        Turn::Committed | Turn::Lead => Some(Ok(ids.start)),
+                    };
+                }
+                Submitted::Queued(ticket) => match ticket.take()? {
+                    Ok(known) => known,
+                    Err(error) => return Some(Err(error)),
+                },
+            }
+        }
     }
 }

@@ -225,7 +225,8 @@ impl Rounds {
         if round.is_multiple_of(2) { &self.seats[0] } else { &self.seats[1] }
     }
 
-    fn outcome(&self, round: u64) -> Option<Turn> {
+    /// What has become of a round; `None`: nothing yet.
+    pub(crate) fn outcome(&self, round: u64) -> Option<Turn> {
         // Looked at first, for it is stored last: whoever sees it sees every committed round too.
         let failed = self.failed.load(Ordering::SeqCst);
         if self.committed.load(Ordering::SeqCst) >= round {

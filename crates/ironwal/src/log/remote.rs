@@ -94,6 +94,17 @@ impl Log {
         Err(Error::Locked(dir.parent().unwrap_or(dir).to_path_buf()))
     }
 
+    /// Whether [`Log::refresh`] may find something new; makes no system call.
+    pub(crate) fn may_have_changed(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| {
+            // Whoever has the lock is looking.
+            remote
+                .state
+                .try_lock()
+                .is_ok_and(|state| !remote.watermark.is_as_before(self.number(), state.seen))
+        })
+    }
+
     /// Looks once. `false`: nobody tells, or it changed meanwhile.
     fn look(&self, remote: &Remote, state: &mut State) -> Result<bool> {
         let watermark = &remote.watermark;

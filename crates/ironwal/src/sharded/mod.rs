@@ -38,6 +38,7 @@
 //! ```
 
 mod checkpoints;
+mod follow;
 mod index;
 pub(crate) mod record;
 mod replay;
@@ -46,6 +47,9 @@ mod router;
 use std::fmt;
 use std::ops::Range;
 
+#[cfg(feature = "async")]
+pub use follow::AsyncShardFollower;
+pub use follow::ShardFollower;
 pub use replay::Replay;
 
 use crate::error::{Error, Result};
@@ -410,6 +414,36 @@ impl ShardedWal {
     ///   cut off or deleted through [`ShardedWal::inner`].
     /// - [`Error::ShardCountMismatch`], [`Error::Closed`].
     pub fn replay(&self, checkpoint: &CheckpointData) -> Result<Replay> {
+        self.check_checkpoint(checkpoint)?;
+        Ok(Replay::new(self.clone(), checkpoint.offsets.clone()))
+    }
+
+    /// The entries of every shard from a checkpoint on as they are committed, for ever: first what
+    /// [`ShardedWal::replay`] yields, then what comes after it. See [`ShardFollower`] for what ends it.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::{CheckpointData, ShardedWal};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// let mut follower = wal.follow_all(&CheckpointData::beginning(16))?;
+    /// let reader = std::thread::spawn(move || follower.next());
+    /// let (shard, id) = wal.append(b"account-7", b"+100")?;
+    /// let (in_shard, at, entry) = reader.join().unwrap().unwrap()?;
+    /// assert_eq!((in_shard, at, &entry[..]), (shard, id, &b"+100"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ShardedWal::replay`].
+    pub fn follow_all(&self, checkpoint: &CheckpointData) -> Result<ShardFollower> {
+        self.check_checkpoint(checkpoint)?;
+        ShardFollower::new(self, &checkpoint.offsets)
+    }
+
+    /// Whether all is there that comes after a checkpoint.
+    fn check_checkpoint(&self, checkpoint: &CheckpointData) -> Result<()> {
         if checkpoint.shard_count != self.shard_count()
             || checkpoint.offsets.len() != usize::from(self.shard_count())
         {
@@ -431,7 +465,7 @@ impl ShardedWal {
                 )));
             }
         }
-        Ok(Replay::new(self.clone(), checkpoint.offsets.clone()))
+        Ok(())
     }
 
     /// Frees, of every shard, the segments that hold nothing but what the checkpoint holds, but never

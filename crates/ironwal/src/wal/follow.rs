@@ -1,25 +1,31 @@
 //! Following a stream.
 
 use std::fmt;
+#[cfg(feature = "async")]
+use std::pin::Pin;
+#[cfg(feature = "async")]
+use std::task::Context;
+#[cfg(any(feature = "async", feature = "sharded"))]
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::Wal;
+use super::watch::LOOK_EVERY;
 use crate::commit;
 use crate::error::{Error, Result};
 use crate::log::follow::Following;
 use crate::sync::{Arc, Ordering, sleep};
-
-/// How often a stream is looked at that another process writes to.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// The entries of a stream as they are committed, one after another. From
 /// [`Stream::follow`](super::Stream::follow).
 ///
 /// As an iterator it blocks until the next entry is committed, and goes on for ever: it ends after an
 /// error that ends it. It goes from segment to segment without looking anything up again, and is
-/// woken by whoever commits.
+/// woken by whoever commits. While nothing is committed it costs nothing.
+///
+/// With the feature `async`, [`into_async`](Follower::into_async) makes a future of each entry.
 ///
 /// # Errors
 ///
@@ -39,13 +45,22 @@ pub struct Follower {
     wal: Wal,
     stream: Arc<commit::Stream>,
     following: Following,
+    #[cfg(any(feature = "async", feature = "sharded"))]
+    watch: super::watch::Watch,
     is_over: bool,
 }
 
 impl Follower {
     pub(super) fn new(wal: Wal, stream: &Arc<commit::Stream>, from: u64) -> Self {
         let following = Following::new(stream.log(), from, wal.inner.read_len);
-        Self { wal, stream: Arc::clone(stream), following, is_over: false }
+        Self {
+            wal,
+            stream: Arc::clone(stream),
+            following,
+            #[cfg(any(feature = "async", feature = "sharded"))]
+            watch: super::watch::Watch::default(),
+            is_over: false,
+        }
     }
 
     /// The id that is due.
@@ -91,13 +106,44 @@ impl Follower {
         }
     }
 
+    /// Whether nothing comes any more.
+    #[cfg(feature = "sharded")]
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// The next entry, or the task is woken when it is worth another look.
+    #[cfg(any(feature = "async", feature = "sharded"))]
+    pub(crate) fn poll_next(&mut self, waker: &Waker) -> Poll<Option<Result<(u64, Bytes)>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        loop {
+            if let Some(next) = self.try_next().transpose() {
+                return Poll::Ready(Some(next));
+            }
+            self.watch.register(&self.wal.inner, &self.stream, waker);
+            if !self.has_news() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Whether it is worth another look.
+    fn has_news(&self) -> bool {
+        let inner = &self.wal.inner;
+        inner.closed.load(Ordering::Acquire)
+            || if inner.watermark.is_none() {
+                self.following.is_ready()
+            } else {
+                self.stream.log().may_have_changed()
+            }
+    }
+
     /// Waits until it is worth another look; `false`: the deadline has passed.
     fn wait(&self, deadline: Option<Instant>) -> bool {
-        let inner = &self.wal.inner;
-        if inner.watermark.is_none() {
-            let is_closed = || inner.closed.load(Ordering::Acquire);
-            let is_ready = || self.following.is_ready() || is_closed();
-            return self.stream.wait_until(deadline, is_ready);
+        if self.wal.inner.watermark.is_none() {
+            return self.stream.wait_until(deadline, || self.has_news());
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let pause = left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY));
@@ -111,6 +157,65 @@ impl Iterator for Follower {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.is_over { None } else { self.next_before(None).transpose() }
+    }
+}
+
+/// A [`Follower`] that is awaited: a `Stream` of `futures-core`, which needs no runtime of its own. From
+/// [`Follower::into_async`].
+///
+/// A poll may read from the disk: what was appended a moment ago comes from the page cache, what lies far
+/// back can keep the executor's thread for the time of a read. Dropping it, or a future of it, loses
+/// nothing: [`position`](Follower::position) says what is due.
+#[cfg(feature = "async")]
+#[derive(Debug)]
+pub struct AsyncFollower {
+    follower: Follower,
+}
+
+#[cfg(feature = "async")]
+impl Follower {
+    /// The same, to be awaited.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// use futures::StreamExt;
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// # futures::executor::block_on(async {
+    /// let orders = wal.stream("orders")?;
+    /// let mut entries = orders.follow(0).into_async();
+    /// orders.submit(b"one coffee")?.await?;
+    /// let (id, entry) = entries.next().await.unwrap()?;
+    /// assert_eq!((id, &entry[..]), (0, &b"one coffee"[..]));
+    /// # Ok::<(), ironwal::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_async(self) -> AsyncFollower {
+        AsyncFollower { follower: self }
+    }
+}
+
+#[cfg(feature = "async")]
+impl AsyncFollower {
+    /// The id that is due.
+    pub fn position(&self) -> u64 {
+        self.follower.position()
+    }
+
+    /// The same, to be waited for by a thread.
+    pub fn into_inner(self) -> Follower {
+        self.follower
+    }
+}
+
+#[cfg(feature = "async")]
+impl futures_core::Stream for AsyncFollower {
+    type Item = Result<(u64, Bytes)>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().follower.poll_next(context.waker())
     }
 }
 

@@ -10,6 +10,7 @@ use super::maintenance::{Maintainer, SYNC_THREADS_MAX};
 use super::own::Sharding;
 use super::root::RootDir;
 use super::strangers::{or_of_other_root, refuse_other_root};
+use super::watch::Lookout;
 use super::worker::Worker;
 use super::{deletion, names, own, reshape, root};
 use crate::commit;
@@ -67,6 +68,7 @@ pub(super) struct Inner {
     pub(super) closed: AtomicBool,
     pub(super) maintainer: Maintainer,
     pub(super) committer: Worker,
+    pub(super) lookout: Lookout,
 }
 
 impl Inner {
@@ -151,6 +153,7 @@ impl Inner {
             closed: AtomicBool::new(false),
             maintainer: Maintainer::new(environment.clone()),
             committer: Worker::committer(environment.maintenance),
+            lookout: Lookout::default(),
             environment,
         };
         let storage = &*inner.environment.storage;
@@ -298,6 +301,7 @@ impl Inner {
             return Ok(());
         }
         self.committer.stop();
+        self.lookout.stop();
         self.maintainer.stop();
         if self.watermark.is_some() {
             return Ok(());

@@ -22,6 +22,7 @@ mod strangers;
 mod stream;
 mod submit;
 mod txn;
+mod watch;
 mod worker;
 
 use std::fmt;

@@ -21,6 +21,7 @@ use crate::segment::ReadContext;
 use crate::storage::EntryKind;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, PoisonError, RwLock, sleep};
 use crate::wal::maintenance::Maintainer;
+use crate::wal::watch::Lookout;
 use crate::wal::worker::Worker;
 
 /// How often, and after which pauses, it is looked whether a writer that is opening the log has
@@ -99,6 +100,7 @@ impl Wal {
             context: ReadContext::without_maps(storage, &options),
             maintainer: Maintainer::new(environment.clone()),
             committer: Worker::committer(environment.maintenance),
+            lookout: Lookout::default(),
             environment,
             sync_mode: options.sync_mode,
             pack_min_len: None,

@@ -1,8 +1,11 @@
 //! Appends that are waited for later.
 
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use super::Wal;
+use super::watch::Watch;
 use crate::commit::{self, queue::Submitted};
 use crate::environment::Maintenance;
 use crate::error::Result;
@@ -10,17 +13,36 @@ use crate::sync::Arc;
 
 /// An append that was submitted and may not be committed yet.
 ///
-/// Dropping it cancels nothing.
-#[must_use = "only `wait` says whether it was appended"]
+/// [`Pending::wait`] blocks until it is; as a future, which needs no runtime of its own, it does not: a
+/// thread of the log does the work on the disk, and wakes the task. With
+/// [`Maintenance::Inline`](crate::Maintenance::Inline) there is no such thread, and the first poll does the
+/// work.
+///
+/// Dropping it, or the future that awaits it, cancels nothing: the entry is committed or fails as it would
+/// have, and only nobody is told.
+///
+/// ```
+/// # use ironwal::{Wal, WalOptions};
+/// async fn deposit(wal: &Wal, amount: u32) -> ironwal::Result<u64> {
+///     let pending = wal.stream("ledger")?.submit(&amount.to_le_bytes())?;
+///     pending.await // durable now
+/// }
+/// # let dir = tempfile::tempdir()?;
+/// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+/// # assert_eq!(futures::executor::block_on(deposit(&wal, 100))?, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "only waiting for it says whether it was appended"]
 pub struct Pending {
     wal: Wal,
     stream: Arc<commit::Stream>,
     submitted: Submitted,
+    watch: Watch,
 }
 
 impl Pending {
     pub(super) fn new(wal: Wal, stream: Arc<commit::Stream>, submitted: Submitted) -> Self {
-        Self { wal, stream, submitted }
+        Self { wal, stream, submitted, watch: Watch::default() }
     }
 
     /// The id that the entry gets unless its append fails; `None` while it waits for room and has none.
@@ -40,10 +62,29 @@ impl Pending {
     /// Those of [`Stream::append`](crate::Stream::append). One append that fails for want of space
     /// takes no other with it.
     pub fn wait(self) -> Result<u64> {
-        let Self { wal, stream, submitted } = self;
+        let Self { wal, stream, submitted, .. } = self;
         let id = stream.wait_for(submitted)?;
         wal.inner.maintainer.appended(&stream);
         Ok(id)
+    }
+}
+
+/// Errors are those of [`Pending::wait`].
+impl Future for Pending {
+    type Output = Result<u64>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<u64>> {
+        let Self { wal, stream, submitted, watch } = self.get_mut();
+        if wal.inner.environment.maintenance == Maintenance::Inline {
+            let known = stream.wait_for(submitted.clone());
+            wal.inner.maintainer.appended(stream);
+            return Poll::Ready(known);
+        }
+        if let Some(known) = stream.outcome_of(submitted) {
+            return Poll::Ready(known);
+        }
+        watch.register(&wal.inner, stream, context.waker());
+        stream.outcome_of(submitted).map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -2,6 +2,8 @@
 #![allow(clippy::cast_possible_truncation, clippy::print_stderr, clippy::print_stdout)]
 
 mod api;
+#[cfg(feature = "async")]
+mod awaiting;
 mod compat;
 mod contract;
 mod documents;

@@ -313,3 +313,57 @@ impl Proof {
         Self { synced_to, next_id, digest: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::SimDisk;
+    use crate::storage::sim::SimConfig;
+    use crate::{Environment, Journal, Maintenance, Wal, WalOptions};
+
+    /// Whoever writes is the one that learns of a failed write, so the replay does not leave the sync to the
+    /// recovery of the stream, which opens the file anew.
+    #[test]
+    fn what_was_replayed_is_durable_before_a_stream_is_recovered() {
+        for seed in 0..20 {
+            let config = SimConfig { seed, write_back: 0.0, ..SimConfig::default() };
+            let disk = SimDisk::with_config(config);
+            let environment = Environment::default()
+                .with_storage(Arc::new(disk.process()))
+                .with_entropy(|| 7)
+                .with_maintenance(Maintenance::Inline)
+                .with_journal(Journal::On);
+            let wal = Wal::open_with(WalOptions::new("/log"), environment).unwrap();
+            let mut batch = wal.batch();
+            batch.append("a", b"in the journal");
+            batch.append("b", b"in the journal");
+            batch.commit().unwrap();
+            disk.crash();
+            drop(wal);
+            let root = Path::new("/log");
+            let dirs = ["a", "b"].map(|name| root.join(name));
+            let segment = |dir: &PathBuf| dir.join("00000000000000000000.wal");
+            for dir in &dirs {
+                disk.overwrite(&segment(dir), 8192, &[0; 100]).unwrap();
+            }
+            let storage: Arc<dyn Storage> = Arc::new(disk.process());
+            let found = read(&*storage, root, 7).unwrap();
+            let replay = Replay {
+                storage: &storage,
+                root,
+                salt: 7,
+                dirs: &dirs,
+                deleted: &[],
+                policy: CorruptionPolicy::Error,
+                threads_max: 1,
+            };
+            replay.run(&found).unwrap();
+            disk.crash();
+            for dir in &dirs {
+                let bytes = disk.contents(&segment(dir)).unwrap();
+                let is_there = bytes.windows(14).any(|window| window == b"in the journal");
+                assert!(is_there, "seed {seed}: {}", dir.display());
+            }
+        }
+    }
+}

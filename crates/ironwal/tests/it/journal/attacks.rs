@@ -138,18 +138,19 @@ fn a_file_of_the_journal_that_was_passed_over_is_used_later() {
         (0..rounds).for_each(|_| drop(append(&wal, 30_000).unwrap()));
         (disk, wal, is_passed_over)
     };
-    let mut passed_over = 0;
+    let (mut passed_over, mut both_in_use) = (0, 0);
     for nth in 1..8 {
         let (disk, wal, is_passed_over) = begin(nth, 1, 0);
         if !is_passed_over {
             continue;
         }
         passed_over += 1;
-        let mut rounds = 0;
-        while frames_in(&disk, 1).is_empty() && rounds < 100 {
+        let (mut rounds, first) = (0, super::generations(&disk)[0]);
+        while super::generations(&disk)[0] == first {
             append(&wal, 30_000).unwrap();
             rounds += 1;
         }
+        assert_eq!(frames_in(&disk, 1).len(), 1, "what is written there has another generation");
         let before = entries(&wal, "a").len() - 1;
         at_every_call(
             |seed| {
@@ -158,6 +159,12 @@ fn a_file_of_the_journal_that_was_passed_over_is_used_later() {
             },
             |wal| append(wal, 30_000).is_ok(),
             |disk, done, call| {
+                if !frames_in(disk, 1).is_empty() && !frames_in(disk, 0).is_empty() {
+                    // Or the newer one would be emptied first.
+                    let generations = super::generations(disk);
+                    assert!(generations[1] > generations[0], "{nth}, {call}: {generations:?}");
+                    both_in_use += 1;
+                }
                 let wal = try_open(disk, &strictly(SyncMode::Strict), LARGE)
                     .unwrap_or_else(|error| panic!("reservation {nth}, call {call}: {error}"));
                 let counts = ["a", "b"].map(|name| entries(&wal, name).len());
@@ -166,7 +173,7 @@ fn a_file_of_the_journal_that_was_passed_over_is_used_later() {
             },
         );
     }
-    assert!(passed_over > 0, "no file was ever passed over");
+    assert!(passed_over > 0 && both_in_use > 0, "{passed_over}, {both_in_use}");
 }
 
 /// A file was freed, and the sync of its header failed: the next process finds the new generation in the

@@ -7,6 +7,8 @@ mod costs;
 mod damage;
 mod deterministic;
 mod directed;
+#[cfg(feature = "async")]
+mod following;
 mod model;
 mod operations;
 mod routing;
