@@ -31,6 +31,18 @@ impl Log {
         border.min(id).max(self.first_id())
     }
 
+    /// The first id of the oldest segment from which on all take no more than `max_bytes`, or of the newest.
+    pub(crate) fn oldest_within(&self, max_bytes: u64) -> u64 {
+        let segments = self.segments();
+        let mut bytes = 0_u64;
+        let fitting = segments.iter().rev().take_while(|segment| {
+            bytes = bytes.saturating_add(segment.end());
+            bytes <= max_bytes
+        });
+        let oldest = segments.len() - fitting.count().max(1).min(segments.len());
+        segments.get(oldest).map_or(0, |segment| segment.first_id()).max(self.first_id())
+    }
+
     pub(super) fn set_first_kept(&self, first_kept: FirstKept) {
         *lock(&self.kept) = first_kept;
         self.first_kept.store(first_kept.id, Ordering::Release);

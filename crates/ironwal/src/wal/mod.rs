@@ -16,6 +16,7 @@ pub(crate) mod own;
 pub(crate) mod range;
 mod read_only;
 pub(crate) mod reshape;
+mod retention;
 pub(crate) mod root;
 mod stats;
 mod strangers;

@@ -48,7 +48,7 @@ impl Stream {
     }
 
     /// The log, as it is now if another process writes to it.
-    fn log(&self) -> &Log {
+    pub(super) fn log(&self) -> &Log {
         let log = self.core.log();
         // A method that can fail says so itself; what was known stays true.
         let _ = log.refresh();

@@ -28,6 +28,7 @@ mod reading;
 mod real;
 mod recovery;
 mod reshaping;
+mod retention;
 mod rot;
 mod schedules;
 mod seeds;
