@@ -7,13 +7,13 @@ use std::pin::Pin;
 #[cfg(feature = "async")]
 use std::task::Context;
 use std::task::{Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::ShardedWal;
 use crate::error::{Error, Result};
-use crate::sync::{Arc, Condvar, Instant, Mutex, PoisonError, lock};
+use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
 use crate::wal::follow::Follower;
 
 /// How many entries of one shard come before it is another one's turn.
