@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
 mod append;
+mod bench;
 mod cat;
 mod change;
 mod checkpoint;
@@ -60,6 +61,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Bench(bench::Args),
     Append(append::Args),
     Cat(cat::Args),
     Tail(tail::Args),
@@ -80,6 +82,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Append(args) => append::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Tail(args) => tail::run(&args),

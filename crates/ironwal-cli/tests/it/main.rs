@@ -1,6 +1,7 @@
 //! All integration tests of the program, in one binary, so that they link once.
 
 mod append_cat;
+mod bench;
 mod beside;
 mod checkpoint;
 mod damage;
