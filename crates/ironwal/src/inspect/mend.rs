@@ -416,7 +416,7 @@ fn create(work: &Work<'_>, dir: &Path, first_id: u64) -> Result<Arc<dyn File>> {
     work.storage.open(&path, OpenMode::Create).map_err(|error| no_space(error, &path))
 }
 
-fn write_slots(file: &dyn File, slot: Slot) -> Result<()> {
+pub(super) fn write_slots(file: &dyn File, slot: Slot) -> Result<()> {
     for place in [SlotPlace::First, SlotPlace::Second] {
         storage::write_all_at(file, &slot.encode(), place.offset())?;
     }

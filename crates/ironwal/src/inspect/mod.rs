@@ -1,4 +1,4 @@
-//! Looking at the files of a log without opening it: [`dump`], [`verify`], [`repair`].
+//! Looking at the files of a log without opening it: [`dump`], [`verify`], [`repair`], [`backup`].
 //!
 //! For tools, and for whoever has a directory that does not open. Nothing here needs a
 //! [`Wal`](crate::Wal), and nothing changes the directory that is looked at.
@@ -10,6 +10,7 @@
 //! - [`dump`] goes over one file, structure by structure, whatever its bytes are.
 //! - [`plan_repair`] says what a repair would do, and [`repair`] does it in a copy, never in place. Entries
 //!   that are whole keep their ids; those that are lost are marked, so that reads go on naming them.
+//! - [`backup`] copies a log as it is at one instant, beside a process that writes to it.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -33,6 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup;
 mod checkpoints;
 mod dump;
 mod finding;
@@ -45,6 +47,7 @@ mod salvage;
 mod stream;
 mod verify;
 
+pub use backup::backup;
 pub use dump::{Dump, Kind, Structure, Validity, dump};
 pub use finding::{Finding, Problem, Severity};
 pub use plan::{Action, Measure, Plan, plan_repair};

@@ -103,7 +103,8 @@ pub fn repair(
     destination: &Path,
 ) -> Result<Report> {
     refuse(plan)?;
-    check_destination(&**storage, root, destination)?;
+    check_beside(root, destination)?;
+    check_is_free(&**storage, destination)?;
     let had_lock_file = has_lock_file(&**storage, root)?;
     let _lock = lock(&**storage, root)?;
     if plan_alone(storage, root)? != *plan {
@@ -112,7 +113,7 @@ pub fn repair(
             root.display()
         )));
     }
-    let dir = unfinished(destination);
+    let dir = unfinished(destination, "repair");
     remove_all(&**storage, &dir)?;
     storage::create_dir_all(&**storage, &dir).map_err(|error| no_space(error, &dir))?;
     let listing = Listing::of(&**storage, root)?;
@@ -131,15 +132,10 @@ pub fn repair(
         mend::segments(&work, &stream)?;
     }
     work.recover(|wal| checkpoints::drop_lost(wal, plan))?;
-    let mut report = work.check()?;
+    let report = work.check()?;
     storage.rename(&work.dir, destination)?;
     storage.sync_dir(parent(destination))?;
-    for finding in &mut report.findings {
-        if let Ok(inside) = finding.file.strip_prefix(&work.dir) {
-            finding.file = destination.join(inside);
-        }
-    }
-    Ok(report)
+    Ok(report.moved(&work.dir, destination))
 }
 
 fn refuse(plan: &Plan) -> Result<()> {
@@ -153,7 +149,8 @@ fn refuse(plan: &Plan) -> Result<()> {
     })
 }
 
-fn check_destination(storage: &dyn Storage, root: &Path, destination: &Path) -> Result<()> {
+/// Refuses a destination that is in the log, or the other way round.
+pub(super) fn check_beside(root: &Path, destination: &Path) -> Result<()> {
     let (inner, outer) = (storage::absolute(destination), storage::absolute(root));
     if inner.starts_with(&outer) || outer.starts_with(&inner) {
         let (destination, root) = (destination.display(), root.display());
@@ -162,6 +159,10 @@ fn check_destination(storage: &dyn Storage, root: &Path, destination: &Path) -> 
         );
         return Err(Error::Config(what));
     }
+    Ok(())
+}
+
+fn check_is_free(storage: &dyn Storage, destination: &Path) -> Result<()> {
     match storage.list(destination) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.into()),
@@ -197,16 +198,17 @@ fn has_lock_file(storage: &dyn Storage, root: &Path) -> io::Result<bool> {
 }
 
 /// Where the copy is until it is whole.
-fn unfinished(destination: &Path) -> PathBuf {
+pub(super) fn unfinished(destination: &Path, what: &str) -> PathBuf {
     let name = destination.file_name().unwrap_or_default().display();
-    destination.with_file_name(format!(".{name}.ironwal-repair"))
+    destination.with_file_name(format!(".{name}.ironwal-{what}"))
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn remove_all(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+/// Removes a directory with everything in it, if it is there.
+pub(super) fn remove_all(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     let entries = match storage.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -309,7 +311,7 @@ impl Work<'_> {
     }
 
     /// Copies a part of a file, durably; nothing if it is not there.
-    fn copy_bytes(&self, from: &Path, start: u64, end: u64, to: &Path) -> Result<()> {
+    pub(super) fn copy_bytes(&self, from: &Path, start: u64, end: u64, to: &Path) -> Result<()> {
         let source = match self.storage.open(from, OpenMode::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             source => source?,
@@ -368,7 +370,7 @@ impl Work<'_> {
         self.open(CorruptionPolicy::Truncate, work)
     }
 
-    fn open(
+    pub(super) fn open(
         &self,
         on_corruption: CorruptionPolicy,
         work: impl FnOnce(&Wal) -> Result<()>,

@@ -72,6 +72,16 @@ impl Report {
         self.worst().is_none_or(|worst| worst > Severity::Newer)
     }
 
+    /// The same of a log that is in another directory now.
+    pub(super) fn moved(mut self, from: &Path, to: &Path) -> Self {
+        for finding in &mut self.findings {
+            if let Ok(inside) = finding.file.strip_prefix(from) {
+                finding.file = to.join(inside);
+            }
+        }
+        self
+    }
+
     /// The worst that was found.
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(Finding::severity).min()

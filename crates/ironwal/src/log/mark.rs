@@ -38,6 +38,9 @@ const STREAM_WORDS: usize = 4;
 /// How often it is looked whether several streams have been told of.
 const TOGETHER_LOOKS_MAX: u32 = 10_000;
 
+/// `changes` of a stream that was listed, and has only been appended to and pruned since.
+const LISTED: u64 = 2;
+
 /// For how many streams there is room at first.
 const STREAMS_MIN: usize = 255;
 
@@ -264,6 +267,21 @@ impl Writing {
         }
     }
 
+    /// Whether nothing but appending and pruning has happened to the stream since `before`.
+    pub(crate) fn has_only_grown_since(self, before: Self) -> bool {
+        match (before, self) {
+            (
+                Self::Somebody { epoch: before, told: was, .. },
+                Self::Somebody { epoch, told: is, .. },
+            ) if epoch == before => {
+                let changes = |told: Option<Told>| told.map_or(LISTED, |told| told.changes);
+                changes(was) == changes(is)
+            }
+            (Self::Nobody { .. }, now) => before == now,
+            _ => false,
+        }
+    }
+
     /// How many streams all writers have deleted.
     fn lives(self) -> Option<u64> {
         match self {
@@ -322,6 +340,19 @@ impl Watermark {
         }
     }
 
+    /// What this writer tells of all streams at one instant, by their numbers; `None` if there was none while
+    /// it was looked: somebody committed, or changes something.
+    ///
+    /// Read twice with nothing changed in between, all of it was true at once, when the first reading was
+    /// over: no end goes back without a count of `changes`.
+    pub(crate) fn instant(&self, epoch: u64) -> Option<BTreeMap<u64, Told>> {
+        let words = lock(&self.seen).words.clone()?;
+        let together = words.load(TOGETHER);
+        let (first, second) = (told_of_all(&*words, epoch)?, told_of_all(&*words, epoch)?);
+        let is_one = together.is_multiple_of(2) && words.load(TOGETHER) == together;
+        (is_one && first == second).then_some(first)
+    }
+
     /// Maps what is shared by now; returns the epoch, and how many streams all writers have deleted.
     fn map(&self, seen: &mut Seen) -> io::Result<(u64, u64)> {
         let is_whole = |words: &Arc<dyn SharedWords>| {
@@ -341,6 +372,22 @@ impl Watermark {
         seen.words = Some(words);
         Ok((epoch, lives))
     }
+}
+
+/// What is told of all streams, one after the other; `None` while one is being changed.
+fn told_of_all(words: &dyn SharedWords, epoch: u64) -> Option<BTreeMap<u64, Told>> {
+    let listed = usize::try_from(words.load(COUNT)).ok()?;
+    let room = words.count().saturating_sub(FIRST_STREAM) / STREAM_WORDS;
+    if words.load(EPOCH) != epoch || listed > room {
+        return None;
+    }
+    let told = |nth: usize| {
+        let at = FIRST_STREAM + nth * STREAM_WORDS;
+        let [number, changes, first_id, next_id] = [0, 1, 2, 3].map(|word| words.load(at + word));
+        let told = Told { changes, first_id, next_id };
+        changes.is_multiple_of(2).then_some((number.wrapping_sub(1), told))
+    };
+    (0..listed).map(told).collect()
 }
 
 impl Seen {

@@ -233,7 +233,7 @@ impl Log {
     }
 
     /// What a slot that is written now says of it.
-    fn first_kept(&self) -> FirstKept {
+    pub(crate) fn first_kept(&self) -> FirstKept {
         *lock(&self.kept)
     }
 
@@ -328,7 +328,8 @@ impl Log {
         self.watched.store(false, Ordering::Relaxed);
     }
 
-    fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+    /// All segments, in id order.
+    pub(crate) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&segments)
     }

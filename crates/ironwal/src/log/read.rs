@@ -179,7 +179,7 @@ impl Log {
         Damage { ids: start..end, file, offset: 0, kind: DamageKind::Missing }
     }
 
-    pub(super) fn read_error(&self, error: ReadError) -> Error {
+    pub(crate) fn read_error(&self, error: ReadError) -> Error {
         match error {
             ReadError::Io(error) => Error::Io(error),
             ReadError::Damaged(damage) => self.damaged(&damage),

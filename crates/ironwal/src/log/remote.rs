@@ -4,6 +4,7 @@
 //! has happened, the segments that are known are followed to the new end; otherwise they are looked
 //! up anew. Nothing is ever written.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::mark::{Told, Watermark, Writing};
@@ -152,6 +153,12 @@ impl Log {
         }
         state.seen = now;
         Ok(true)
+    }
+
+    /// What is known of the stream goes back to, and its ids, if another process may write to it.
+    pub(crate) fn seen(&self) -> Option<(Writing, Range<u64>)> {
+        let state = lock(&self.remote.as_ref()?.state);
+        Some((state.seen, self.first_id()..self.next_id()))
     }
 
     /// Whether the stream is gone for good: deleted by the process that writes.

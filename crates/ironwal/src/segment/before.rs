@@ -6,7 +6,7 @@ use super::walk::{WALK_READ_LEN, extend_digest};
 use crate::format::checksum::SegmentSeed;
 use crate::format::frame::{self, Frame, Place};
 use crate::format::header::{HEADER_LEN, Proof};
-use crate::format::scan::{Scanner, Step};
+use crate::format::scan::{Scanner, Source, Step};
 use crate::format::seal::Point;
 use crate::sync::Arc;
 
@@ -58,6 +58,26 @@ impl Segment {
         }
         before.proof.next_id = id;
         Ok(before)
+    }
+
+    /// The bytes of the frames below `end`, piece by piece with their offsets, also those that are not in
+    /// the file yet. What the file misses is missing.
+    pub(crate) fn frames_below<E: From<ReadError>>(
+        self: &Arc<Self>,
+        end: u64,
+        mut each: impl FnMut(&[u8], u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut source = self.source(self.handle()?, WALK_READ_LEN, end);
+        let mut offset = HEADER_LEN;
+        while offset < end {
+            let bytes = source.window(offset, 1).map_err(ReadError::from)?;
+            if bytes.is_empty() {
+                break;
+            }
+            each(bytes, offset)?;
+            offset += bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// Encodes the entries of `frame` before `id` as a frame at the same place.

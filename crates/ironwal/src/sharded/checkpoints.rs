@@ -51,7 +51,11 @@ impl Checkpoints {
     }
 
     /// Records a checkpoint, which is `cut` under the lock that gives it its place.
-    pub(super) fn create(&self, id: &[u8], cut: impl FnOnce() -> Result<Vec<u64>>) -> Result<()> {
+    pub(super) fn create(
+        &self,
+        id: &[u8],
+        cut: impl FnOnce() -> Result<CheckpointData>,
+    ) -> Result<()> {
         let invalid = || {
             let len = id.len();
             Error::InvalidCheckpointId(format!(
@@ -61,10 +65,9 @@ impl Checkpoints {
         if id.is_empty() || id.len() > ID_LEN_MAX {
             return Err(invalid());
         }
+        self.wal.check_changeable()?;
         let _writing = lock(&self.writing);
-        let offsets = cut()?;
-        let timestamp = u64::try_from(self.wal.now().as_nanos()).unwrap_or(u64::MAX);
-        let data = CheckpointData { offsets, timestamp, shard_count: self.shard_count };
+        let data = cut()?;
         self.add(Record::Checkpoint(Checkpoint::new(id, &data).ok_or_else(invalid)?))
     }
 

@@ -346,7 +346,34 @@ impl ShardedWal {
     /// [`Error::InvalidCheckpointId`]: nothing was recorded. Those of [`Wal::cut`] and [`Wal::append`]:
     /// the checkpoint cannot be loaded; after a crash it may be there.
     pub fn create_checkpoint(&self, user_id: &[u8]) -> Result<()> {
-        self.inner.checkpoints.create(user_id, || self.inner.wal.cut(&self.inner.names))
+        self.inner.checkpoints.create(user_id, || {
+            let offsets = self.inner.wal.cut(&self.inner.names)?;
+            let timestamp = u64::try_from(self.inner.wal.now().as_nanos()).unwrap_or(u64::MAX);
+            Ok(CheckpointData { offsets, timestamp, shard_count: self.shard_count() })
+        })
+    }
+
+    /// Records a checkpoint with what was read of it from another log, of which this one is a copy: its offsets
+    /// and its timestamp. It is the latest then. Everything in it, and the checkpoint itself, survives power
+    /// loss when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShardCountMismatch`]. [`Error::Config`]: it holds entries that are not there. Those of
+    /// [`ShardedWal::create_checkpoint`].
+    pub fn copy_checkpoint(&self, user_id: &[u8], checkpoint: &CheckpointData) -> Result<()> {
+        self.check_count_of(checkpoint)?;
+        self.inner.checkpoints.create(user_id, || {
+            let ends = self.inner.wal.cut(&self.inner.names)?;
+            let beyond = (0..).zip(ends.iter().zip(&checkpoint.offsets));
+            let mut beyond = beyond.filter(|(_, (end, offset))| end < offset);
+            match beyond.next() {
+                None => Ok(checkpoint.clone()),
+                Some((shard, (end, offset))) => Err(Error::Config(format!(
+                    "the checkpoint holds entries of shard {shard} up to {offset}, and that ends at {end}"
+                ))),
+            }
+        })
     }
 
     /// The checkpoint with this id. The newest, as far as they take 16 MiB together, are at hand; of
@@ -444,12 +471,7 @@ impl ShardedWal {
 
     /// Whether all is there that comes after a checkpoint.
     fn check_checkpoint(&self, checkpoint: &CheckpointData) -> Result<()> {
-        if checkpoint.shard_count != self.shard_count()
-            || checkpoint.offsets.len() != usize::from(self.shard_count())
-        {
-            let (expected, found) = (self.shard_count(), checkpoint.shard_count);
-            return Err(Error::ShardCountMismatch { expected, found });
-        }
+        self.check_count_of(checkpoint)?;
         for (shard, offset) in (0..self.shard_count()).zip(&checkpoint.offsets) {
             let stream = self.inner.wal.existing(&shard_name(shard))?;
             let (first_id, next_id) =
@@ -512,6 +534,7 @@ impl ShardedWal {
     ///
     /// [`Error::Config`]: there is no such shard. Those of [`Stream::sync`].
     pub fn flush_shard(&self, shard_id: u16) -> Result<()> {
+        self.inner.wal.check_changeable()?;
         self.inner.wal.cut(&[self.name_of(shard_id)?]).map(drop)
     }
 
@@ -522,6 +545,7 @@ impl ShardedWal {
     ///
     /// Those of [`Stream::sync`].
     pub fn flush_all(&self) -> Result<()> {
+        self.inner.wal.check_changeable()?;
         self.inner.wal.cut(&self.inner.names).map(drop)
     }
 
@@ -556,6 +580,15 @@ impl ShardedWal {
     /// Those of [`Wal::close`].
     pub fn close(&self) -> Result<()> {
         self.inner.wal.close()
+    }
+
+    /// Refuses a checkpoint over another number of shards.
+    fn check_count_of(&self, checkpoint: &CheckpointData) -> Result<()> {
+        let (expected, found) = (self.shard_count(), checkpoint.shard_count);
+        if found != expected || checkpoint.offsets.len() != usize::from(expected) {
+            return Err(Error::ShardCountMismatch { expected, found });
+        }
+        Ok(())
     }
 
     /// Does something with a shard, whose handle is looked up once.

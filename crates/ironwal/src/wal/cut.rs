@@ -32,13 +32,21 @@ impl Wal {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
+    /// Of a log that is open for reading only it is one instant of what had been committed, and nothing is
+    /// made durable: what a writer in an unsynced mode has not synced may be lost with the power. Blocks
+    /// while the writer commits without a pause, or changes a stream, for up to ten seconds.
+    ///
     /// # Errors
     ///
     /// [`Error::Io`]: a sync failed, and its stream is poisoned; the others may have been synced.
-    /// [`Error::Poisoned`]: a stream has been before. [`Error::ReadOnly`], [`Error::Closed`].
+    /// [`Error::Poisoned`]: a stream has been before. [`Error::Closed`]. Open for reading only:
+    /// [`Error::Locked`]: the writer does not tell what is committed, or there was no instant between two
+    /// commits of it.
     pub fn cut<N: AsRef<str>>(&self, streams: &[N]) -> Result<Vec<u64>> {
         self.check_open()?;
-        self.inner.check_writable()?;
+        if self.inner.watermark.is_some() {
+            return self.inner.cut_beside_writer(streams);
+        }
         loop {
             match self.try_cut(streams) {
                 // It was deleted after the look, so another look finds another instant.

@@ -101,15 +101,13 @@ impl Inner {
     fn checkpoints(&self) -> Arc<commit::Stream> {
         let new = || {
             let dir = self.root_path.join(CHECKPOINTS);
+            if let (Some(watermark), Some(view)) = (&self.watermark, &self.journal_view) {
+                return Arc::new(self.remote_stream(CHECKPOINTS, dir, watermark, view));
+            }
             let (name, number) = (CHECKPOINTS.to_string(), OnceLock::new());
             let identity = Identity { name, dir, number, salt: self.salt };
-            let context = Arc::clone(&self.context);
-            let log = match (&self.watermark, &self.journal_view) {
-                (Some(watermark), Some(view)) => {
-                    Log::remote(context, identity, Arc::clone(watermark), Arc::clone(view))
-                }
-                _ => Log::new(context, self.shared.clone(), identity, self.checkpoints_limits()),
-            };
+            let (context, limits) = (Arc::clone(&self.context), self.checkpoints_limits());
+            let log = Log::new(context, self.shared.clone(), identity, limits);
             Arc::new(commit::Stream::new(log, Arc::clone(&self.files), Arc::clone(&self.group)))
         };
         Arc::clone(self.checkpoints.get_or_init(new))

@@ -8,6 +8,7 @@ pub(crate) mod follow;
 #[cfg(feature = "sharded")]
 pub(crate) mod for_sharded;
 mod inner;
+pub(crate) mod instant;
 mod iter;
 mod maintenance;
 pub(crate) mod names;
@@ -295,6 +296,33 @@ impl Wal {
         self.check_open()?;
         self.inner.check_writable()?;
         self.inner.restore(stream)
+    }
+
+    /// Begins a stream that there is not at an id other than 0, as one is whose entries below that id have
+    /// been pruned: the first append gets `first_id`. For copying a log, or going on where a snapshot of
+    /// another one ends. Handles of a stream of this name without entries get [`Error::StreamNotFound`].
+    ///
+    /// Blocks on the disk. When it returns, the stream survives power loss; after a crash before that it is
+    /// there or is not.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.begin_stream("orders", 1000)?;
+    /// assert_eq!(wal.append("orders", b"tea")?, 1000);
+    /// assert!(wal.begin_stream("orders", 2000).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`]: there is such a stream, and nothing was changed. [`Error::Config`],
+    /// [`Error::StorageFull`], [`Error::Io`], [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn begin_stream(&self, stream: &str, first_id: u64) -> Result<()> {
+        self.check_open()?;
+        self.inner.check_writable()?;
+        self.inner.begin_stream(stream, first_id)
     }
 
     /// Deletes a stream with everything in it, durably; does nothing if there is none. What was

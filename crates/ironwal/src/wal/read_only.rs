@@ -1,7 +1,7 @@
 //! A log that is opened for reading only, beside whoever writes to it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::inner::{Catalogue, Inner};
@@ -164,16 +164,33 @@ impl Inner {
             }
         }
         let dir = self.root_path.join(names::encode(name)?);
-        let number = OnceLock::new();
-        let identity = Identity { name: name.to_string(), dir, number, salt: self.salt };
-        let (context, view) = (Arc::clone(&self.context), Arc::clone(view));
-        let log = Log::remote(context, identity, Arc::clone(watermark), view);
-        log.refresh()?;
-        let stream =
-            Arc::new(commit::Stream::new(log, Arc::clone(&self.files), Arc::clone(&self.group)));
+        let stream = Arc::new(self.remote_stream(name, dir, watermark, view));
+        stream.log().refresh()?;
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         streams.insert(name.to_string(), Arc::clone(&stream));
         Ok(Some(stream))
+    }
+
+    /// A stream that another process may be writing to; nothing of it is known yet.
+    pub(super) fn remote_stream(
+        &self,
+        name: &str,
+        dir: PathBuf,
+        watermark: &Arc<Watermark>,
+        view: &Arc<View>,
+    ) -> commit::Stream {
+        let (name, number) = (name.to_string(), OnceLock::new());
+        let identity = Identity { name, dir, number, salt: self.salt };
+        let (context, watermark) = (Arc::clone(&self.context), Arc::clone(watermark));
+        let log = Log::remote(context, identity, watermark, Arc::clone(view));
+        commit::Stream::new(log, Arc::clone(&self.files), Arc::clone(&self.group))
+    }
+
+    /// The names of the streams that have a directory.
+    pub(super) fn names_there(&self) -> Result<Vec<String>> {
+        let entries = self.environment.storage.list(&self.root_path)?;
+        let dirs = entries.into_iter().filter(|entry| entry.kind == EntryKind::Dir);
+        Ok(dirs.filter_map(|entry| names::decode(&entry.name)).collect())
     }
 
     /// Looks at every stream that has a directory.
@@ -181,12 +198,8 @@ impl Inner {
         if self.watermark.is_none() {
             return Ok(());
         }
-        for entry in self.environment.storage.list(&self.root_path)? {
-            if entry.kind == EntryKind::Dir
-                && let Some(name) = names::decode(&entry.name)
-            {
-                self.look_at(&name)?;
-            }
+        for name in self.names_there()? {
+            self.look_at(&name)?;
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ use super::inner::Inner;
 use super::{names, own};
 use crate::commit;
 use crate::error::{Error, Result};
+use crate::format::header::{Constants, FirstKept, Proof, Slot};
+use crate::segment::writer::{EmptyFile, Unfinished, no_space};
 use crate::segment::{UNFINISHED_COPY, UNFINISHED_NAME, first_id_of};
 use crate::storage::{self, DirEntry, EntryKind, Storage};
 use crate::sync::{Arc, PoisonError, lock};
@@ -189,11 +191,48 @@ impl Inner {
         storage.create_dir(&unfinished)?;
         archive.copy_back(&chain, &unfinished)?;
         make_first_kept(&**storage, &chain, &unfinished)?;
+        self.name_stream(name, &unfinished, dir, root)?;
+        archive.forget(&chain)?;
+        Ok(chain.len())
+    }
+
+    /// Begins a stream that there is not, with a segment without entries; see
+    /// [`Wal::begin_stream`](super::Wal::begin_stream).
+    pub(super) fn begin_stream(&self, name: &str, first_id: u64) -> Result<()> {
+        let encoded = names::encode(name)?;
+        let number = self.new_stream_number()?;
+        // Nobody creates a stream of this name meanwhile.
+        let root = lock(&self.root);
+        let Some(root) = root.as_ref() else { return Err(Error::Closed) };
+        if let Some(stream) = self.find(name) {
+            stream.log().check_open()?;
+            // Its handles must not write to the directory that is going to be another stream's.
+            if !stream.give_way()? {
+                let (stream, next_id) = (name.to_string(), stream.log().next_id());
+                return Err(Error::Conflict { stream, expected: first_id, next_id });
+            }
+            self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        }
+        let (storage, dir) = (&*self.environment.storage, root.path().join(encoded));
+        make_way(storage, &dir)?;
+        let unfinished = root.path().join(format!("{RESTORED_PREFIX}{number}"));
+        storage.create_dir(&unfinished).map_err(|error| no_space(error, &unfinished))?;
+        let made = make_empty_segment(storage, &unfinished, self.salt, number, first_id);
+        if made.is_err() {
+            delete(storage, &Doomed::Dir(unfinished));
+            return made;
+        }
+        self.name_stream(name, &unfinished, &dir, root.path())
+    }
+
+    /// Gives the stream in `unfinished`, which is durable but for its name, its directory, and opens it.
+    fn name_stream(&self, name: &str, unfinished: &Path, dir: &Path, root: &Path) -> Result<()> {
+        let storage = &*self.environment.storage;
         let before = self.shared.root_syncs.before_change();
-        storage.rename(&unfinished, dir)?;
-        if let Err(error) = self.shared.root_syncs.sync(&**storage, root, before) {
+        storage.rename(unfinished, dir)?;
+        if let Err(error) = self.shared.root_syncs.sync(storage, root, before) {
             // Found there, it would be taken for a stream whose name is durable.
-            storage.rename(dir, &unfinished)?;
+            storage.rename(dir, unfinished)?;
             return Err(error.into());
         }
         if let Some(stream) =
@@ -204,8 +243,7 @@ impl Inner {
             let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
             streams.insert(name.to_string(), Arc::new(stream));
         }
-        archive.forget(&chain)?;
-        Ok(chain.len())
+        Ok(())
     }
 
     /// The archive for what is pruned of a user's stream, if there is one.
@@ -213,6 +251,30 @@ impl Inner {
         let path = self.archive_path.as_deref().filter(|_| !own::is_own(stream_dir))?;
         Some(Archive::new(&*self.environment.storage, path, stream_dir, self.salt))
     }
+}
+
+/// Makes the first segment of a stream of which everything below `first_id` is pruned, durably.
+fn make_empty_segment(
+    storage: &dyn Storage,
+    dir: &Path,
+    salt: u64,
+    stream_number: u64,
+    first_id: u64,
+) -> Result<()> {
+    let constants = Constants {
+        salt,
+        stream_number,
+        first_id,
+        cut_number: 0,
+        predecessor_end: 0,
+        predecessor_synced: false,
+    };
+    let first_kept = FirstKept { lowered: 0, id: first_id };
+    let slot = Slot { constants, proof: Proof::of_nothing(first_id), first_kept };
+    let segment = Unfinished::new(storage, dir, EmptyFile::create(storage, dir)?, slot, 0)?;
+    segment.sync()?;
+    segment.rename()?;
+    Ok(storage.sync_dir(dir)?)
 }
 
 /// Removes the directory of a stream that was never appended to, if there is one. Nothing else is

@@ -2,6 +2,7 @@
 //! reader sees exactly what is committed, through the handles that it has had all along.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fastrand::Rng;
 use ironwal::storage::SimDisk;
@@ -302,5 +303,44 @@ fn a_stream_that_was_restored_is_read_from_its_new_files() {
         writer = next_writer(writer);
         assert_eq!(writer.append("s", &entry(life)).unwrap(), 4);
         assert_eq!(stream.get(4).unwrap().unwrap()[..], entry(life));
+    }
+}
+
+/// One thread appends to one stream and then to the other; whoever looks at one after the other sees the
+/// second append without the first.
+#[test]
+fn a_cut_beside_a_writer_is_one_instant() {
+    const CUTS: u32 = 300;
+
+    for mode in [SyncMode::Strict, SyncMode::Async] {
+        let disk = SimDisk::new(1);
+        let options = WalOptions { sync_mode: mode, ..WalOptions::new("/log") };
+        let writer = open(&disk, &options).unwrap();
+        let reader = reader(&disk, &options);
+        assert_eq!(reader.cut(&["a", "b", "missing"]).unwrap(), [0, 0, 0]);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (a, b) = (writer.stream("a").unwrap(), writer.stream("b").unwrap());
+                while !over.load(Ordering::Relaxed) {
+                    a.append(b"first").unwrap();
+                    b.append(b"second").unwrap();
+                }
+            });
+            let mut before = 0;
+            let cuts: Vec<_> = (0..CUTS).map(|_| reader.cut(&["b", "missing", "a"])).collect();
+            over.store(true, Ordering::Relaxed);
+            for cut in cuts {
+                let cut = cut.unwrap();
+                let [b, 0, a] = cut[..] else { panic!("{cut:?}") };
+                assert!(a == b || a == b + 1, "{mode:?}: {a} entries of a, {b} of b");
+                assert!(a >= before, "{mode:?}: {a} after {before}");
+                before = a;
+            }
+            assert!(before > 0, "{mode:?}");
+        });
+        writer.close().unwrap();
+        let ends = reader.cut(&["a", "b"]).unwrap();
+        assert_eq!(ends[0], ends[1], "{mode:?}");
     }
 }

@@ -301,3 +301,67 @@ fn a_root_file_that_cannot_be_replaced_fails_the_new_stream_only() {
         assert_eq!(wal.streams(), ["new", "old"], "{kind:?}");
     }
 }
+
+/// Begins a stream at an id, and has the power go at any call.
+#[test]
+fn a_stream_that_begins_at_an_id_is_there_or_is_not() {
+    let begin = |disk: &SimDisk| -> ironwal::Result<()> {
+        let wal = open(disk, &WalOptions::new("/log"))?;
+        wal.append("other", b"x")?;
+        wal.begin_stream("s", 1000)?;
+        wal.append("s", b"first")?;
+        wal.append("s", b"second").map(drop)
+    };
+    let disk = SimDisk::new(1);
+    begin(&disk).unwrap();
+    let calls = disk.calls_total();
+    let (mut there, mut absent) = (0, 0);
+    for nth in 1..=calls {
+        let disk = SimDisk::new(nth);
+        disk.cut_power_at(nth);
+        let done = begin(&disk);
+        disk.crash();
+        let wal = open(&disk, &WalOptions::new("/log")).unwrap();
+        if !wal.streams().contains(&"s".to_string()) {
+            assert!(done.is_err(), "call {nth}");
+            absent += 1;
+            wal.begin_stream("s", 7).unwrap();
+            assert_eq!(wal.append("s", b"anew").unwrap(), 7, "call {nth}");
+            continue;
+        }
+        there += 1;
+        let stream = wal.stream("s").unwrap();
+        assert_eq!(stream.first_id(), 1000, "call {nth}");
+        assert!((1000..=1002).contains(&stream.next_id()), "call {nth}");
+        assert!(matches!(wal.begin_stream("s", 7), Err(Error::Conflict { .. })), "call {nth}");
+        assert!(stream.append(b"on").unwrap() >= 1000);
+    }
+    assert!(there > 3 && absent > 3, "{there} {absent}");
+}
+
+#[test]
+fn a_stream_begins_at_any_id_and_only_once() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk, &WalOptions::new("/log")).unwrap();
+    let reader = Wal::open_read_only_with(
+        WalOptions::new("/log"),
+        crate::model::environment_at(Arc::new(disk.process()), || Duration::ZERO),
+    );
+    let (reader, empty) = (reader.unwrap(), wal.stream("s").unwrap());
+    wal.begin_stream("s", u64::MAX - 2).unwrap();
+    assert!(matches!(empty.append(b"x"), Err(Error::StreamNotFound(_))));
+    assert_eq!(reader.stream("s").unwrap().next_id(), u64::MAX - 2);
+    assert_eq!(wal.append("s", b"a").unwrap(), u64::MAX - 2);
+    assert_eq!(reader.get("s", u64::MAX - 2).unwrap().as_deref(), Some(&b"a"[..]));
+    assert!(matches!(
+        wal.begin_stream("s", 5),
+        Err(Error::Conflict { expected: 5, next_id, .. }) if next_id == u64::MAX - 1
+    ));
+    assert!(matches!(wal.begin_stream("..", 5), Err(Error::Config(_))));
+    wal.begin_stream("t", 0).unwrap();
+    wal.close().unwrap();
+    let wal = open(&disk, &WalOptions::new("/log")).unwrap();
+    assert_eq!(wal.append("t", b"a").unwrap(), 0);
+    assert_eq!(wal.stream("s").unwrap().first_id(), u64::MAX - 2);
+    assert!(matches!(reader.begin_stream("u", 1), Err(Error::ReadOnly(_))));
+}

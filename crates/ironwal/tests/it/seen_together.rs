@@ -1,8 +1,8 @@
 //! Batches over several streams, as another process sees them.
 //!
 //! What is promised (`docs/durability.md`, "Seen as one"): whoever sees a part of a batch finds all of
-//! it. `Stream::next_id`, `get` and reading each look at one stream, and no call of a read-only log looks
-//! at several at one instant (`Wal::cut` is the writer's). So the ends of two streams, asked for one after
+//! it. `Stream::next_id`, `get` and reading each look at one stream; `Wal::cut` looks at several at one
+//! instant, and no batch is cut through by it. The ends of two streams, asked for one after
 //! the other, need not agree: batches may come in between. But the stream that is asked *later* must not
 //! be behind. That is what a user can rely on, and what is checked here: a batch adds `nth + 1` entries to
 //! the stream `nth`, so each end says how many batches are there; it is never half a batch, and a look at
@@ -85,6 +85,16 @@ fn look(streams: &[Stream; NAMES.len()], rng: &mut Rng, at_least: u64) -> u64 {
         seen = now;
     }
     seen
+}
+
+/// A cut of a log that is open for reading only: every batch is whole in it.
+fn cut(wal: &Wal, at_least: u64) {
+    let ends = wal.cut(&NAMES).unwrap();
+    let batches: Vec<u64> =
+        ends.iter().enumerate().map(|(nth, end)| end / per_batch(nth)).collect();
+    let whole: Vec<u64> = (0..NAMES.len()).map(|nth| batches[0] * per_batch(nth)).collect();
+    assert_eq!(ends, whole, "the cut goes through a batch");
+    assert!(batches[0] >= at_least, "a cut shows {batches:?} batches, {at_least} were there");
 }
 
 fn streams(wal: &Wal) -> [Stream; NAMES.len()] {
@@ -174,6 +184,7 @@ fn follow(mode: &str) {
             let (streams, mut rng, mut seen) = (streams(&wal), Rng::with_seed(1), 0);
             loop {
                 let last = over.load(Ordering::SeqCst);
+                cut(&wal, seen);
                 // What was acknowledged before is seen, and what was seen once.
                 seen = look(&streams, &mut rng, seen.max(reported.load(Ordering::SeqCst)));
                 if last {
@@ -185,7 +196,9 @@ fn follow(mode: &str) {
             let mut rng = Rng::with_seed(2);
             while !over.load(Ordering::SeqCst) {
                 let known = reported.load(Ordering::SeqCst);
-                look(&streams(&open()), &mut rng, known);
+                let wal = open();
+                cut(&wal, known);
+                look(&streams(&wal), &mut rng, known);
             }
         });
         let end = End(over);

@@ -1,6 +1,7 @@
 //! `ironwal::inspect`: what it finds is what opening and reading report, and a repair loses nothing else.
 
 mod agreement;
+mod backing_up;
 mod beside;
 mod dumping;
 mod repairing;

@@ -72,3 +72,28 @@ fn a_replay_without_gaps_or_an_error() {
     let other = CheckpointData::beginning(3);
     assert!(matches!(all(&other), Err(Error::ShardCountMismatch { expected: 2, found: 3 })));
 }
+
+#[test]
+fn a_copied_checkpoint_is_what_it_was() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk, options(SyncMode::Async), 3).unwrap();
+    wal.inner().begin_stream("shard_01", 40).unwrap();
+    for nth in 0..30_u64 {
+        wal.append(&nth.to_le_bytes(), b"entry").unwrap();
+    }
+    let copied = CheckpointData { offsets: vec![1, 39, 0], timestamp: 77, shard_count: 3 };
+    wal.copy_checkpoint(b"old", &copied).unwrap();
+    let beyond = CheckpointData { offsets: vec![0, 0, 31], ..copied.clone() };
+    assert!(matches!(wal.copy_checkpoint(b"beyond", &beyond), Err(Error::Config(_))));
+    for offsets in [vec![0; 2], vec![0; 4]] {
+        let other = CheckpointData { offsets, ..copied.clone() };
+        let refused = wal.copy_checkpoint(b"other", &other);
+        assert!(matches!(refused, Err(Error::ShardCountMismatch { .. })), "{refused:?}");
+    }
+    disk.crash();
+    let wal = open(&disk, options(SyncMode::Async), 3).unwrap();
+    assert_eq!(wal.list_checkpoints(), [(b"old".to_vec(), 77)]);
+    assert_eq!(wal.load_latest_checkpoint().unwrap(), (b"old".to_vec(), copied.clone()));
+    assert_eq!(wal.inner().stream("shard_01").unwrap().first_id(), 40);
+    assert!(matches!(wal.replay(&copied), Err(Error::Pruned { id: 39, first_id: 40, .. })));
+}
