@@ -9,6 +9,13 @@ use ironwal::Error;
 
 use crate::colour;
 
+/// What the exit codes mean.
+pub(crate) const CODES: &str = "\
+Exit status:
+  0  everything went well, also if the reader of a pipe left early
+  1  the operation failed: damage, an I/O error, no such log, stream or checkpoint
+  2  bad usage: an unknown option, an unusable value or name, a question and nobody to ask";
+
 const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 

@@ -5,20 +5,26 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
 mod append;
+mod backup;
 mod bench;
 mod cat;
 mod change;
 mod checkpoint;
 mod colour;
+mod completions;
 mod confirm;
 mod demo;
 mod dump;
 mod entries;
 mod exit;
+mod export;
+mod exported;
 mod findings;
+mod import;
 mod interrupt;
 mod json;
 mod ls;
+mod man;
 mod open;
 mod progress;
 mod repair;
@@ -27,16 +33,11 @@ mod table;
 mod tail;
 mod text;
 mod verify;
+mod watched;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-const EXIT_CODES: &str = "\
-Exit status:
-  0  everything went well, also if the reader of a pipe left early
-  1  the operation failed: damage, an I/O error, no such log, stream or checkpoint
-  2  bad usage: an unknown option, an unusable value or name, a question and nobody to ask";
+use clap::{CommandFactory, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,13 +47,15 @@ Examples:
   ironwal ls ./log
   ironwal tail ./log orders -f
   ironwal verify ./log
+  ironwal backup ./log ./backup
+  ironwal export ./log -o log.jsonl
   ironwal append ./accounts --shards 16 --key-field 1 < transfers.tsv
   ironwal checkpoint create ./accounts monday
   ironwal checkpoint prune ./accounts";
 
 /// Append to a write-ahead log, read it, verify and repair it, and see that it keeps what it acknowledged.
 #[derive(Parser)]
-#[command(name = "ironwal", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(name = "ironwal", version, after_help = format!("{EXAMPLES}\n\n{}", exit::CODES))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -75,6 +78,11 @@ enum Command {
     Verify(verify::Args),
     Dump(dump::Args),
     Repair(repair::Args),
+    Backup(backup::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Completions(completions::Args),
+    Man(man::Args),
     #[command(hide = true)]
     DemoChild(demo::ChildArgs),
 }
@@ -96,6 +104,11 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Repair(args) => repair::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
         Command::DemoChild(args) => demo::run_child(&args),
     };
     exit::code(done)

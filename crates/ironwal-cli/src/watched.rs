@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ironwal::storage::{DirEntry, File, Lock, OpenMode, RealDisk, Storage};
+use ironwal::storage::{DirEntry, File, Lock, OpenMode, RealDisk, SharedWords, Storage};
 
 use crate::progress;
 
-/// The disk of a repair. It has no memory maps and shares no memory: a repair needs neither, and what
-/// is made is nobody else's before it is whole.
+/// The disk of a repair or a backup. It has no memory maps: neither needs them. What other processes share is
+/// read, and none is made: a copy is nobody else's before it is whole.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(crate) struct Watched {
     watch: Arc<Watch>,
 }
 
@@ -26,7 +26,7 @@ struct Watch {
 
 impl Watched {
     /// `total` is how many bytes the log has, about.
-    pub(super) fn new(interrupted: Arc<AtomicBool>, total: u64) -> Self {
+    pub(crate) fn new(interrupted: Arc<AtomicBool>, total: u64) -> Self {
         let (read, written) = (AtomicU64::new(0), AtomicU64::new(0));
         let bar = progress::Bytes::new();
         Self { watch: Arc::new(Watch { interrupted, read, written, total, bar }) }
@@ -34,7 +34,7 @@ impl Watched {
 }
 
 impl Watch {
-    /// Fails after Ctrl-C, which ends the repair as a disk that fails does.
+    /// Fails after Ctrl-C, which ends the work as a disk that fails does.
     fn go_on(&self) -> io::Result<()> {
         match self.interrupted.load(Ordering::Relaxed) {
             true => Err(io::Error::other("interrupted")),
@@ -99,6 +99,10 @@ impl Storage for Watched {
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
         RealDisk.is_locked(path)
+    }
+
+    fn shared(&self, path: &Path) -> io::Result<Arc<dyn SharedWords>> {
+        RealDisk.shared(path)
     }
 }
 

@@ -1,7 +1,6 @@
 //! `ironwal repair`: a repaired copy of a damaged log.
 
 mod plan;
-mod watched;
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,8 +13,8 @@ use ironwal::storage::Storage;
 
 use crate::confirm::confirm;
 use crate::exit::{Done, Failure, tell};
+use crate::watched::Watched;
 use crate::{colour, findings, interrupt, json, open, table, verify};
-use watched::Watched;
 
 /// Copy a damaged log to a new directory, repaired
 #[derive(clap::Args)]

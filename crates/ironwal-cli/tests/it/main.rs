@@ -1,6 +1,7 @@
 //! All integration tests of the program, in one binary, so that they link once.
 
 mod append_cat;
+mod backup;
 mod bench;
 mod beside;
 mod checkpoint;
@@ -9,6 +10,8 @@ mod delete;
 mod demo;
 mod dump;
 mod errors;
+mod export_import;
+mod generated;
 mod json;
 mod logs;
 mod ls;

@@ -290,7 +290,6 @@ fn a_full_disk_leaves_the_original_and_says_what_is_left() {
 #[test]
 #[cfg(target_os = "linux")]
 fn ctrl_c_leaves_the_original_and_says_what_is_left() {
-    use std::process::Stdio;
     const ATTEMPTS_MAX: u32 = 20;
 
     let dir = tempfile::tempdir().unwrap();
@@ -299,25 +298,14 @@ fn ctrl_c_leaves_the_original_and_says_what_is_left() {
     flip(&segment(&log, "s", 0), 8192 + 30);
     let before = content(&log);
     for _ in 0..ATTEMPTS_MAX {
-        let child = crate::program::program()
-            .args(["repair", log.to_str().unwrap(), "--to", copy.to_str().unwrap(), "--yes"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        while watches_for_ctrl_c(child.id()) == Some(false) {
-            std::thread::yield_now();
-        }
-        crate::terminal::interrupt(&child);
-        let output = child.wait_with_output().unwrap();
+        let args = ["repair", log.to_str().unwrap(), "--to", copy.to_str().unwrap(), "--yes"];
+        let (code, said) = interrupted(&args);
         assert!(content(&log) == before);
-        if output.status.code() == Some(0) {
+        if code == Some(0) {
             std::fs::remove_dir_all(&copy).unwrap();
             continue;
         }
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(code, Some(1), "{said}");
         assert!(said.starts_with("ironwal: interrupted; "), "{said}");
         assert!(said.contains("log is as it was; "), "{said}");
         let left = dir.path().join(".repaired.ironwal-repair").exists();
@@ -326,6 +314,26 @@ fn ctrl_c_leaves_the_original_and_says_what_is_left() {
         return;
     }
     panic!("{ATTEMPTS_MAX} copies were complete before Ctrl-C");
+}
+
+/// Runs the program, and interrupts it once it watches for that; returns its exit code, and what it said.
+#[cfg(target_os = "linux")]
+pub(crate) fn interrupted(args: &[&str]) -> (Option<i32>, String) {
+    use std::process::Stdio;
+
+    let child = crate::program::program()
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while watches_for_ctrl_c(child.id()) == Some(false) {
+        std::thread::yield_now();
+    }
+    crate::terminal::interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 /// Whether the process has a handler for it; `None` if it has ended.
