@@ -180,4 +180,7 @@ fn long_work_has_a_bar() {
     let (shown, _) = on_terminal(&["repair", &log, "--to", &repaired, "--yes"]).finish();
     // The bar does not show every step of a log that is so small.
     assert!(shown.contains(" read\r"), "{shown:?}");
+    let copy = format!("{repaired}-copy");
+    let (shown, status) = on_terminal(&["backup", &repaired, &copy]).finish();
+    assert!(status.success() && shown.contains(" copied\r"), "{shown:?}");
 }
