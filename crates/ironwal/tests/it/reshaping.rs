@@ -305,38 +305,45 @@ fn a_root_file_that_cannot_be_replaced_fails_the_new_stream_only() {
 /// Begins a stream at an id, and has the power go at any call.
 #[test]
 fn a_stream_that_begins_at_an_id_is_there_or_is_not() {
-    let begin = |disk: &SimDisk| -> ironwal::Result<()> {
+    const SEEDS: u64 = 8;
+
+    let begin = |disk: &SimDisk, appends: u32| -> ironwal::Result<()> {
         let wal = open(disk, &WalOptions::new("/log"))?;
         wal.append("other", b"x")?;
         wal.begin_stream("s", 1000)?;
-        wal.append("s", b"first")?;
-        wal.append("s", b"second").map(drop)
-    };
-    let disk = SimDisk::new(1);
-    begin(&disk).unwrap();
-    let calls = disk.calls_total();
-    let (mut there, mut absent) = (0, 0);
-    for nth in 1..=calls {
-        let disk = SimDisk::new(nth);
-        disk.cut_power_at(nth);
-        let done = begin(&disk);
+        (0..appends).try_for_each(|_| wal.append("s", b"entry").map(drop))?;
+        // It is killed.
         disk.crash();
-        let wal = open(&disk, &WalOptions::new("/log")).unwrap();
-        if !wal.streams().contains(&"s".to_string()) {
-            assert!(done.is_err(), "call {nth}");
-            absent += 1;
-            wal.begin_stream("s", 7).unwrap();
-            assert_eq!(wal.append("s", b"anew").unwrap(), 7, "call {nth}");
-            continue;
+        Ok(())
+    };
+    let (mut there, mut absent) = (0, 0);
+    for appends in [0, 2] {
+        let disk = SimDisk::new(1);
+        begin(&disk, appends).unwrap();
+        let calls = disk.calls_total();
+        for (nth, seed) in (1..=calls).flat_map(|nth| (0..SEEDS).map(move |seed| (nth, seed))) {
+            let disk = SimDisk::new(nth * SEEDS + seed);
+            disk.cut_power_at(nth);
+            let done = begin(&disk, appends);
+            disk.crash();
+            let wal = open(&disk, &WalOptions::new("/log")).unwrap();
+            if !wal.streams().contains(&"s".to_string()) {
+                assert!(done.is_err(), "call {nth}, seed {seed}");
+                absent += 1;
+                wal.begin_stream("s", 7).unwrap();
+                assert_eq!(wal.append("s", b"anew").unwrap(), 7, "call {nth}, seed {seed}");
+                continue;
+            }
+            there += 1;
+            let stream = wal.stream("s").unwrap();
+            assert_eq!(stream.first_id(), 1000, "call {nth}, seed {seed}");
+            let ids = 1000 + u64::from(if done.is_ok() { appends } else { 0 })..=1002;
+            assert!(ids.contains(&stream.next_id()), "call {nth}, seed {seed}");
+            assert!(matches!(wal.begin_stream("s", 7), Err(Error::Conflict { .. })));
+            assert!(stream.append(b"on").unwrap() >= 1000);
         }
-        there += 1;
-        let stream = wal.stream("s").unwrap();
-        assert_eq!(stream.first_id(), 1000, "call {nth}");
-        assert!((1000..=1002).contains(&stream.next_id()), "call {nth}");
-        assert!(matches!(wal.begin_stream("s", 7), Err(Error::Conflict { .. })), "call {nth}");
-        assert!(stream.append(b"on").unwrap() >= 1000);
     }
-    assert!(there > 3 && absent > 3, "{there} {absent}");
+    assert!(there > 20 && absent > 20, "{there} {absent}");
 }
 
 #[test]
