@@ -321,7 +321,7 @@ fn a_stream_that_begins_at_an_id_is_there_or_is_not() {
         let disk = SimDisk::new(1);
         begin(&disk, appends).unwrap();
         let calls = disk.calls_total();
-        for (nth, seed) in (1..=calls).flat_map(|nth| (0..SEEDS).map(move |seed| (nth, seed))) {
+        for (nth, seed) in (1..=calls + 1).flat_map(|nth| (0..SEEDS).map(move |seed| (nth, seed))) {
             let disk = SimDisk::new(nth * SEEDS + seed);
             disk.cut_power_at(nth);
             let done = begin(&disk, appends);
