@@ -180,6 +180,30 @@ fn make_header(
     Ok(file.sync()?)
 }
 
+/// Makes a whole stream go on with `next_id`: a mark behind its last entry stands for those before.
+pub(super) fn lose(work: &Work<'_>, dir: &Dir, next_id: u64) -> Result<()> {
+    let plan = plan_of(storage_of(work), &dir.path, work.root.salt, None)?;
+    let Some(Plan { mut found, actions, first_kept, .. }) = plan else {
+        return Err(Error::StreamNotFound(dir.name.clone()));
+    };
+    let is_whole = |action: &Action| matches!(action, Action::Keep | Action::CutTail);
+    let (Some(last), true) = (found.last_mut(), actions.iter().all(is_whole)) else {
+        return Err(impossible(&dir.path, "entries of it are lost that nobody has marked"));
+    };
+    let Some((slot, _)) = last.slot else {
+        return Err(impossible(&last.path, "its header is lost"));
+    };
+    if next_id <= last.frames.end.next_id {
+        let (name, due) = (&dir.name, last.frames.end.next_id);
+        return Err(Error::Config(format!("stream {name:?} goes on with id {due} already")));
+    }
+    last.frames.end.next_id = next_id;
+    let (segment, constants) = (&*last, slot.constants);
+    let is_from_before_cut = false;
+    Mending { work, segment, constants, first_kept, later: None, is_from_before_cut }.mend(slot)?;
+    Ok(storage_of(work).sync_dir(&dir.path)?)
+}
+
 /// Bytes in whose place a mark comes.
 struct Lost {
     offset: u64,
@@ -262,7 +286,9 @@ impl Mending<'_> {
         let seed = seed_of(self.constants);
         let inside = segment.path.strip_prefix(&self.work.dir).unwrap_or(&segment.path);
         for lost in &lost {
-            self.work.keep_bytes(&segment.path, inside, lost.offset, lost.len)?;
+            if lost.offset < segment.frames.end.synced_to {
+                self.work.keep_bytes(&segment.path, inside, lost.offset, lost.len)?;
+            }
             mark(&*file, seed, segment, lost)?;
         }
         let slot = Slot { first_kept: self.first_kept.max(slot.first_kept), ..slot };

@@ -1,7 +1,7 @@
 //! Looking at the files of a log without opening it: [`dump`], [`verify`], [`repair`], [`backup`].
 //!
 //! For tools, and for whoever has a directory that does not open. Nothing here needs a
-//! [`Wal`](crate::Wal), and nothing changes the directory that is looked at.
+//! [`Wal`](crate::Wal), and nothing that looks at a directory changes it.
 //!
 //! - [`verify`] reads all of a log, works beside a process that writes to it, and says what is wrong: every
 //!   [`Finding`] has a file, an offset, the entries that are affected, and what to do. It decides by the
@@ -11,6 +11,8 @@
 //! - [`plan_repair`] says what a repair would do, and [`repair`] does it in a copy, never in place. Entries
 //!   that are whole keep their ids; those that are lost are marked, so that reads go on naming them.
 //! - [`backup`] copies a log as it is at one instant, beside a process that writes to it.
+//! - [`begin_streams`] and [`lose_ids`] are for a log that is built out of another one, whose ids it is to
+//!   keep: they alone change the directory.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -38,6 +40,7 @@ mod backup;
 mod checkpoints;
 mod dump;
 mod finding;
+mod import;
 mod journal;
 mod mend;
 mod plan;
@@ -50,6 +53,7 @@ mod verify;
 pub use backup::backup;
 pub use dump::{Dump, Kind, Structure, Validity, dump};
 pub use finding::{Finding, Problem, Severity};
+pub use import::{begin_streams, lose_ids};
 pub use plan::{Action, Measure, Plan, plan_repair};
 pub use repair::repair;
 pub use verify::{Progress, Report, VerifyOptions, verify};

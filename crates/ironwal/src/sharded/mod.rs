@@ -353,16 +353,32 @@ impl ShardedWal {
         })
     }
 
-    /// Records a checkpoint with what was read of it from another log, of which this one is a copy: its offsets
-    /// and its timestamp. It is the latest then. Everything in it, and the checkpoint itself, survives power
-    /// loss when this returns.
+    /// Records a checkpoint that another log had, with its offsets and its time: for a log into which the
+    /// entries of that one were copied, with their ids. Import them in the order of their creation: this
+    /// one is the latest then, and replaces one of the same id.
+    ///
+    /// Everything below the offsets, and the checkpoint itself, survives power loss when this returns.
+    /// Blocks as [`ShardedWal::create_checkpoint`] does.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::{CheckpointData, ShardedWal};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 2)?;
+    /// wal.shard(1)?.append_batch(&[b"one", b"two"])?; // as in the other log
+    /// let checkpoint = CheckpointData { offsets: vec![0, 1], timestamp: 17, shard_count: 2 };
+    /// wal.import_checkpoint(b"monday", &checkpoint)?;
+    /// assert_eq!(wal.load_checkpoint(b"monday")?, checkpoint);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::ShardCountMismatch`]. [`Error::Config`]: it holds entries that are not there. Those of
+    /// [`Error::ShardCountMismatch`]: it is one over another number of shards. [`Error::Config`]: a shard
+    /// ends before the checkpoint does; copy the entries first. Those of
     /// [`ShardedWal::create_checkpoint`].
-    pub fn copy_checkpoint(&self, user_id: &[u8], checkpoint: &CheckpointData) -> Result<()> {
-        self.check_count_of(checkpoint)?;
+    pub fn import_checkpoint(&self, user_id: &[u8], checkpoint: &CheckpointData) -> Result<()> {
+        self.check_shards(checkpoint)?;
         self.inner.checkpoints.create(user_id, || {
             let ends = self.inner.wal.cut(&self.inner.names)?;
             let beyond = (0..).zip(ends.iter().zip(&checkpoint.offsets));
@@ -471,7 +487,7 @@ impl ShardedWal {
 
     /// Whether all is there that comes after a checkpoint.
     fn check_checkpoint(&self, checkpoint: &CheckpointData) -> Result<()> {
-        self.check_count_of(checkpoint)?;
+        self.check_shards(checkpoint)?;
         for (shard, offset) in (0..self.shard_count()).zip(&checkpoint.offsets) {
             let stream = self.inner.wal.existing(&shard_name(shard))?;
             let (first_id, next_id) =
@@ -583,7 +599,7 @@ impl ShardedWal {
     }
 
     /// Refuses a checkpoint over another number of shards.
-    fn check_count_of(&self, checkpoint: &CheckpointData) -> Result<()> {
+    fn check_shards(&self, checkpoint: &CheckpointData) -> Result<()> {
         let (expected, found) = (self.shard_count(), checkpoint.shard_count);
         if found != expected || checkpoint.offsets.len() != usize::from(expected) {
             return Err(Error::ShardCountMismatch { expected, found });

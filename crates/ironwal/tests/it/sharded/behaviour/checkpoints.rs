@@ -163,3 +163,37 @@ fn the_timestamp_is_the_time() {
     let taken = Duration::from_nanos(wal.load_checkpoint(b"one").unwrap().timestamp);
     assert!(now.abs_diff(taken) < Duration::from_secs(3600), "{taken:?} is not {now:?}");
 }
+
+/// A log into which another one's entries were copied gets its checkpoints, as they were.
+#[test]
+fn they_can_be_imported() {
+    for mode in MODES {
+        let disk = SimDisk::new(1);
+        let wal = open(&disk, options(mode), 2).unwrap();
+        wal.shard(0).unwrap().append_batch(&[b"a", b"b", b"c"]).unwrap();
+        wal.shard(1).unwrap().append(b"d").unwrap();
+        let data =
+            |a, b, timestamp| CheckpointData { offsets: vec![a, b], timestamp, shard_count: 2 };
+        wal.import_checkpoint(b"late", &data(2, 1, 90)).unwrap();
+        wal.import_checkpoint(b"early", &data(0, 0, 40)).unwrap();
+        let too_far = wal.import_checkpoint(b"far", &data(3, 2, 1)).unwrap_err();
+        assert!(matches!(too_far, Error::Config(_)), "{too_far}");
+        let three = CheckpointData { shard_count: 3, ..data(0, 0, 1) };
+        let missing = CheckpointData { offsets: vec![0], ..data(0, 0, 1) };
+        for other in [three, missing] {
+            let error = wal.import_checkpoint(b"other", &other).unwrap_err();
+            assert!(matches!(error, Error::ShardCountMismatch { .. }), "{error}");
+        }
+        let error = wal.import_checkpoint(b"", &data(0, 0, 1)).unwrap_err();
+        assert!(matches!(error, Error::InvalidCheckpointId(_)), "{error}");
+        // All of it survives, and with it the entries.
+        disk.crash();
+        let wal = open(&disk, options(mode), 2).unwrap();
+        let expected = [(b"late".to_vec(), 90), (b"early".to_vec(), 40)];
+        assert_eq!(wal.list_checkpoints(), expected, "{mode:?}");
+        assert_eq!(wal.load_checkpoint(b"late").unwrap(), data(2, 1, 90));
+        assert_eq!(wal.load_latest_checkpoint().unwrap().0, b"early");
+        let ends = [0, 1].map(|shard| wal.shard(shard).unwrap().next_id());
+        assert_eq!(ends, [3, 1], "{mode:?}");
+    }
+}
