@@ -25,6 +25,7 @@ mod interrupt;
 mod json;
 mod ls;
 mod man;
+mod migrate;
 mod open;
 mod progress;
 mod repair;
@@ -83,6 +84,7 @@ enum Command {
     Import(import::Args),
     Completions(completions::Args),
     Man(man::Args),
+    Migrate(migrate::Args),
     #[command(hide = true)]
     DemoChild(demo::ChildArgs),
 }
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),
+        Command::Migrate(args) => migrate::run(&args),
         Command::DemoChild(args) => demo::run_child(&args),
     };
     exit::code(done)

@@ -15,6 +15,8 @@ mod generated;
 mod json;
 mod logs;
 mod ls;
+#[cfg(unix)]
+mod migrate;
 mod program;
 mod prune;
 mod repair;
