@@ -103,6 +103,12 @@ impl Old {
         // A file that the index has forgotten says that there was something.
         let last_segment = segments.last().copied().unwrap_or(0);
         let end = in_checkpoints.chain([next_id, last_segment]).max().unwrap_or(next_id);
+        if !segments.is_empty() && end - last_segment > u32::MAX.into() {
+            return Err(Failure::failed(format!(
+                "0.6.9 takes the end of stream {dir:?} for id {end}, and its last segment begins with id \
+                 {last_segment}: its index is damaged; restore {dir}/segments.idx from a backup"
+            )));
+        }
         if next_id > 0
             && let Some(current) = self.wal().current_segment_start_id(dir)
             && !segments.contains(&current)

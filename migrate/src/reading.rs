@@ -10,8 +10,8 @@ use ironwal_published::{Wal, WalIdIterator};
 
 use crate::old::OldStream;
 
-/// For so many ids it is tried to read them one by one; then the next segment is.
-const TRIES_MAX: u64 = 1 << 16;
+/// So many ids are tried one by one; then some are passed over.
+const TRIES_MAX: u32 = 4096;
 
 /// What comes next in a stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,25 +78,42 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The first id from `start` on that can be read, or the end.
+    /// The first id from `start` on that can be read, or the end. Beyond so many that cannot, in wider and
+    /// wider steps, and back from where one can.
     fn find(&mut self, start: u64) -> u64 {
-        let mut at = start;
-        let mut tries = 0;
-        while at < self.stream.end {
-            if let Ok(mut entries) = self.wal.iter_with_ids(&self.stream.dir, at)
-                && let Some(Ok((id, entry))) = entries.next()
-                && id == at
-            {
-                (self.entries, self.found) = (Some(entries), Some(entry));
-                return at;
+        let (mut bad, mut at, mut step) = (start - 1, start, 1);
+        for tries in 0.. {
+            if at >= self.stream.end {
+                return self.stream.end;
             }
-            tries += 1;
-            at += 1;
-            if tries == TRIES_MAX {
-                let next = self.stream.segments.range(at..).next();
-                (at, tries) = (next.copied().unwrap_or(self.stream.end), 0);
+            if self.can_read(at) {
+                break;
             }
+            if tries >= TRIES_MAX {
+                step *= 2;
+            }
+            // The beginning of a segment is never passed over.
+            let next = self.stream.segments.range(at + 1..).next().copied();
+            bad = at;
+            at = at.saturating_add(step).min(next.unwrap_or(u64::MAX));
         }
-        self.stream.end
+        while at - bad > 1 {
+            let middle = bad + (at - bad) / 2;
+            if self.can_read(middle) { at = middle } else { bad = middle }
+        }
+        at
+    }
+
+    /// Whether this id can be read; if so, it is what is read next.
+    fn can_read(&mut self, id: u64) -> bool {
+        let entries = self.wal.iter_with_ids(&self.stream.dir, id);
+        let Ok(mut entries) = entries else { return false };
+        match entries.next() {
+            Some(Ok((found, entry))) if found == id => {
+                (self.entries, self.found) = (Some(entries), Some(entry));
+                true
+            }
+            _ => false,
+        }
     }
 }

@@ -120,7 +120,7 @@ fn a_damaged_index_hides_nothing_without_a_word() {
     let case = Case::new("plain");
     let index = case.old().join("orders/segments.idx");
     let whole = fs::read(&index).unwrap();
-    for at in 0..whole.len() {
+    for at in (0..whole.len()).step_by(3) {
         flip(&index, at);
         let ran = case.migrate(&[]);
         if case.new_log().exists() {
