@@ -173,8 +173,8 @@ pub enum Error {
 
     /// The directory was written by ironwal 0.6, whose format this version does not read.
     #[error(
-        "{} was written by ironwal 0.6: read it with that version and append its entries to a log \
-         in a new directory; nothing was changed here", .0.display()
+        "{} was written by ironwal 0.6: `ironwal migrate` makes a log in a new directory out of it; \
+         nothing was changed here", .0.display()
     )]
     LegacyDirectory(PathBuf),
 
