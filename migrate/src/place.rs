@@ -164,3 +164,18 @@ fn check_room(dir: &Path, needed: u64) -> Result {
 fn check_room(_dir: &Path, _needed: u64) -> Result {
     Ok(())
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        check_room(dir.path(), 1).unwrap();
+        let Err(Failure::Failed(message)) = check_room(dir.path(), u64::MAX) else {
+            panic!("no file system has that much room");
+        };
+        assert!(message.contains("make room"), "{message}");
+    }
+}
