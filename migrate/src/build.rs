@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use ironwal::inspect::{begin_streams, lose_ids};
+use ironwal::inspect::lose_ids;
 use ironwal::sharded::ShardedWal;
 use ironwal::storage::{RealDisk, Storage};
 use ironwal::{CompressionType, Stream, SyncMode, Wal, WalOptions};
@@ -76,9 +76,11 @@ pub(crate) fn build(
     }
     .map_err(failed)?;
     let disk: Arc<dyn Storage> = Arc::new(RealDisk);
-    let begins: Vec<(&str, u64)> =
-        old.streams.iter().map(|stream| (stream.name.as_str(), stream.first_id)).collect();
-    begin_streams(&disk, dir, &begins).map_err(failed)?;
+    let wal = Wal::new(options.clone()).map_err(failed)?;
+    for stream in &old.streams {
+        wal.begin_stream(&stream.name, stream.first_id).map_err(failed)?;
+    }
+    wal.close().map_err(failed)?;
     let bar = Bar::new(old.bytes, "migrated");
     let mut copying: Vec<Copying<'_>> =
         old.streams.iter().map(|stream| Copying::new(old, stream)).collect();

@@ -167,7 +167,7 @@ impl Build {
         }
         let shard_count = u16::try_from(offsets.len()).unwrap_or(u16::MAX);
         let checkpoint = CheckpointData { offsets, timestamp, shard_count };
-        let copied = sharded.copy_checkpoint(&id, &checkpoint);
+        let copied = sharded.import_checkpoint(&id, &checkpoint);
         copied.map_err(|error| Failure::of("copy the checkpoint", &error))
     }
 

@@ -1,5 +1,5 @@
-//! What a log needs beside appends that is built out of another one, whose ids it is to keep: streams that
-//! begin above id 0, and marks for ids that are lost.
+//! What a log needs beside appends that is built out of another one, whose ids it is to keep: marks for those
+//! that are lost.
 
 use std::path::Path;
 
@@ -8,71 +8,12 @@ use super::repair::Work;
 use super::root::{Dir, read_root};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
-use crate::format::header::{Constants, FirstKept, Proof, Slot};
 use crate::log::recover::journal;
 use crate::segment::first_id_of;
-use crate::segment::writer::{EmptyFile, Unfinished, no_space};
 use crate::storage::Storage;
 use crate::sync::Arc;
 use crate::wal::names;
 use crate::wal::root::RootDir;
-
-/// Makes streams that begin at ids of your choice, as if what is below had been pruned: the first append
-/// to one gets that id.
-///
-/// For a log that is built out of another one, whose ids it is to keep. The log is closed, and is made if it
-/// is missing; its lock is held meanwhile. After an error or a crash build it anew. Blocks on the disk.
-///
-/// ```
-/// use std::sync::Arc;
-/// use ironwal::inspect::begin_streams;
-/// use ironwal::storage::{RealDisk, Storage};
-/// use ironwal::{Wal, WalOptions};
-///
-/// # let dir = tempfile::tempdir()?;
-/// # let path = dir.path().join("moved");
-/// let disk: Arc<dyn Storage> = Arc::new(RealDisk);
-/// begin_streams(&disk, &path, &[("orders", 1000)])?;
-/// let wal = Wal::new(WalOptions::new(&path))?;
-/// assert_eq!(wal.stream("orders")?.first_id(), 1000);
-/// assert_eq!(wal.append("orders", b"tea")?, 1000);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-///
-/// - [`Error::Config`]: there is such a stream already, or it cannot have that name.
-/// - [`Error::Locked`], [`Error::StorageFull`], [`Error::Io`], and others of [`Wal::new`](crate::Wal::new).
-pub fn begin_streams(
-    storage: &Arc<dyn Storage>,
-    root: &Path,
-    streams: &[(&str, u64)],
-) -> Result<()> {
-    let environment = Environment::default().with_storage(Arc::clone(storage));
-    let mut locked = RootDir::open(root, &environment)?;
-    let storage = &**storage;
-    for (name, first_id) in streams {
-        let dir = root.join(names::encode(name)?);
-        if is_there(storage, root, &dir)? {
-            return Err(Error::Config(format!("there is a stream {name:?} already")));
-        }
-        let stream_number = locked.new_stream_number(storage)?;
-        storage.create_dir(&dir).map_err(|error| no_space(error, &dir))?;
-        let constants = Constants {
-            salt: locked.salt(),
-            stream_number,
-            first_id: *first_id,
-            cut_number: 0,
-            predecessor_end: 0,
-            predecessor_synced: false,
-        };
-        let first_kept = FirstKept { lowered: 0, id: *first_id };
-        let slot = Slot { constants, proof: Proof::of_nothing(*first_id), first_kept };
-        let file = EmptyFile::create(storage, &dir)?;
-        Unfinished::new(storage, &dir, file, slot, 0)?.finish()?;
-    }
-    Ok(storage.sync_dir(root)?)
-}
 
 fn is_there(storage: &dyn Storage, root: &Path, dir: &Path) -> Result<bool> {
     Ok(storage.list(root)?.iter().any(|entry| Some(&*entry.name) == dir.file_name()))
@@ -108,7 +49,7 @@ fn is_there(storage: &dyn Storage, root: &Path, dir: &Path) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// - [`Error::StreamNotFound`]; [`begin_streams`] makes one.
+/// - [`Error::StreamNotFound`]: it has no segment; [`Wal::begin_stream`](crate::Wal::begin_stream) makes one.
 /// - [`Error::Config`]: the stream goes on with that id, or a higher one, already.
 /// - [`Error::Corruption`]: the log is damaged, or was not closed; or a segment would hold more than 2³² - 1
 ///   entries.

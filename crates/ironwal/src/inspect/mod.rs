@@ -11,8 +11,8 @@
 //! - [`plan_repair`] says what a repair would do, and [`repair`] does it in a copy, never in place. Entries
 //!   that are whole keep their ids; those that are lost are marked, so that reads go on naming them.
 //! - [`backup`] copies a log as it is at one instant, beside a process that writes to it.
-//! - [`begin_streams`] and [`lose_ids`] are for a log that is built out of another one, whose ids it is to
-//!   keep: they alone change the directory.
+//! - [`lose_ids`] is for a log that is built out of another one, whose ids it is to keep: it alone changes
+//!   the directory.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -53,7 +53,7 @@ mod verify;
 pub use backup::backup;
 pub use dump::{Dump, Kind, Structure, Validity, dump};
 pub use finding::{Finding, Problem, Severity};
-pub use import::{begin_streams, lose_ids};
+pub use import::lose_ids;
 pub use plan::{Action, Measure, Plan, plan_repair};
 pub use repair::repair;
 pub use verify::{Progress, Report, VerifyOptions, verify};

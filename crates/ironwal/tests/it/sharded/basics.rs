@@ -82,12 +82,12 @@ fn a_copied_checkpoint_is_what_it_was() {
         wal.append(&nth.to_le_bytes(), b"entry").unwrap();
     }
     let copied = CheckpointData { offsets: vec![1, 39, 0], timestamp: 77, shard_count: 3 };
-    wal.copy_checkpoint(b"old", &copied).unwrap();
+    wal.import_checkpoint(b"old", &copied).unwrap();
     let beyond = CheckpointData { offsets: vec![0, 0, 31], ..copied.clone() };
-    assert!(matches!(wal.copy_checkpoint(b"beyond", &beyond), Err(Error::Config(_))));
+    assert!(matches!(wal.import_checkpoint(b"beyond", &beyond), Err(Error::Config(_))));
     for offsets in [vec![0; 2], vec![0; 4]] {
         let other = CheckpointData { offsets, ..copied.clone() };
-        let refused = wal.copy_checkpoint(b"other", &other);
+        let refused = wal.import_checkpoint(b"other", &other);
         assert!(matches!(refused, Err(Error::ShardCountMismatch { .. })), "{refused:?}");
     }
     disk.crash();

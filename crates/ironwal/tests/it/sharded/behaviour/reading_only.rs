@@ -79,7 +79,7 @@ fn it_changes_nothing() {
         reader.append_batch(&[(vec![1], vec![2])]).err(),
         reader.append_batch_for_key(b"key", &[b"entry"]).err(),
         reader.create_checkpoint(b"two").err(),
-        reader.copy_checkpoint(b"two", &CheckpointData::beginning(3)).err(),
+        reader.import_checkpoint(b"two", &CheckpointData::beginning(3)).err(),
         reader.prune_before_checkpoint(b"one").err(),
         reader.compact_checkpoints(0).err(),
         reader.compact_checkpoints(1).err(),
