@@ -24,8 +24,7 @@ const TURN_LEN: u32 = 64;
 ///
 /// Each shard's come in the order of their ids; shards take turns. As an iterator it blocks until the
 /// next entry is committed in any shard, and is woken by whoever commits: a shard in which nothing
-/// happens costs nothing. With the feature `async`, [`into_async`](ShardFollower::into_async) makes a future
-/// of each entry.
+/// happens costs nothing. With the feature `async`, `into_async` makes a future of each entry.
 ///
 /// # Errors
 ///

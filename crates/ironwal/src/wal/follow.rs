@@ -25,7 +25,7 @@ use crate::sync::{Arc, Ordering, sleep};
 /// error that ends it. It goes from segment to segment without looking anything up again, and is
 /// woken by whoever commits. While nothing is committed it costs nothing.
 ///
-/// With the feature `async`, [`into_async`](Follower::into_async) makes a future of each entry.
+/// With the feature `async`, `into_async` makes a future of each entry.
 ///
 /// # Errors
 ///
