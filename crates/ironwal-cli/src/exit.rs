@@ -79,6 +79,14 @@ impl Failure {
         Self::Failed(format!("cannot {doing}: {error}; check the path and its permissions"))
     }
 
+    /// What there is to say, if it has not been said.
+    pub(crate) fn message(self) -> String {
+        match self {
+            Self::Failed(message) | Self::BadUsage(message) => message,
+            Self::AlreadySaid | Self::ReaderLeft => String::new(),
+        }
+    }
+
     /// An error of writing to standard output.
     pub(crate) fn output(error: &io::Error) -> Self {
         match error.kind() {

@@ -1,8 +1,7 @@
 //! `ironwal export`: a log as lines of JSON.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +12,7 @@ use ironwal::{Error, Follower, Wal};
 use crate::exit::{Done, Failure, say, tell};
 use crate::exported::{Counts, Ids, Line, VERSION};
 use crate::text::counted;
+use crate::unfinished::{self, Unfinished};
 use crate::{interrupt, json, open, progress};
 
 /// Write a log as lines of JSON, for `ironwal import` and other programs
@@ -52,50 +52,14 @@ pub(crate) fn run(args: &Args) -> Done {
         export.write_all(args, &wal, sharded.as_ref())?;
         return export.finish();
     };
-    if fs::symlink_metadata(path).is_ok() {
-        return Err(Failure::BadUsage(format!(
-            "{} exists: choose another file, or move it away",
-            path.display()
-        )));
-    }
+    unfinished::must_not_exist(path)?;
     let interrupted = interrupt::watch()?;
     let unfinished = Unfinished::create(path)?;
-    let mut export = Export::to(&unfinished.file, Some(interrupted), true);
+    let mut export = Export::to(unfinished.file(), Some(interrupted), true);
     export.write_all(args, &wal, sharded.as_ref())?;
     export.out.flush().map_err(|error| export.failed_to_write(&error))?;
-    unfinished.finish(path)?;
+    unfinished.finish()?;
     export.finish()
-}
-
-/// A file that gets its name when it is complete; until then it goes with this.
-struct Unfinished {
-    file: File,
-    path: PathBuf,
-}
-
-impl Unfinished {
-    fn create(path: &Path) -> Done<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let unfinished = path.with_file_name(format!(".{name}.ironwal-export"));
-        let file = File::create(&unfinished);
-        let file = file.map_err(|error| Failure::io(&format!("create {}", path.display()), &error));
-        Ok(Self { file: file?, path: unfinished })
-    }
-
-    fn finish(&self, path: &Path) -> Done {
-        let disk = open::disk();
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let done = self.file.sync_all().and_then(|()| disk.rename(&self.path, path));
-        let done = done.and_then(|()| disk.sync_dir(dir.unwrap_or(Path::new("."))));
-        done.map_err(|error| Failure::io(&format!("write {}", path.display()), &error))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // Once it has its name, it is not there.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 /// A stream, and the id behind its last entry at the instant of the export.

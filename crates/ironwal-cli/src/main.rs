@@ -29,10 +29,12 @@ mod migrate;
 mod open;
 mod progress;
 mod repair;
+mod report;
 mod stat;
 mod table;
 mod tail;
 mod text;
+mod unfinished;
 mod verify;
 mod watched;
 
@@ -48,6 +50,7 @@ Examples:
   ironwal ls ./log
   ironwal tail ./log orders -f
   ironwal verify ./log
+  ironwal report ./log -o log.html
   ironwal backup ./log ./backup
   ironwal export ./log -o log.jsonl
   ironwal append ./accounts --shards 16 --key-field 1 < transfers.tsv
@@ -79,6 +82,7 @@ enum Command {
     Verify(verify::Args),
     Dump(dump::Args),
     Repair(repair::Args),
+    Report(report::Args),
     Backup(backup::Args),
     Export(export::Args),
     Import(import::Args),
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Repair(args) => repair::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),

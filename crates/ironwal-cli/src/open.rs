@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::num::NonZeroU16;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ironwal::sharded::ShardedWal;
@@ -136,4 +136,22 @@ pub(crate) fn shard_of(wal: &Wal, name: &str) -> Option<u16> {
     let shard = name.strip_prefix("shard_")?.parse().ok()?;
     let is_one = shard < wal.shard_count()? && name == format!("shard_{shard:02}");
     is_one.then_some(shard)
+}
+
+/// The directory of a stream: docs/format.md.
+pub(crate) fn stream_dir(root: &Path, stream: &str) -> PathBuf {
+    let mut dir = String::new();
+    for (position, byte) in stream.bytes().enumerate() {
+        let is_plain = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        match is_plain && !(position == 0 && byte == b'.') {
+            true => dir.push(char::from(byte)),
+            false => dir += &format!("%{byte:02X}"),
+        }
+    }
+    root.join(dir)
+}
+
+/// The file of a segment.
+pub(crate) fn segment(root: &Path, stream: &str, first_id: u64) -> PathBuf {
+    stream_dir(root, stream).join(format!("{first_id:020}.wal"))
 }

@@ -48,11 +48,12 @@ pub(super) fn run(args: &Args) -> Done {
 
 /// A checkpoint as it is listed.
 pub(crate) struct Listed {
-    id: Vec<u8>,
-    timestamp: u64,
+    pub(crate) id: Vec<u8>,
+    /// In nanoseconds since the Unix epoch.
+    pub(crate) timestamp: u64,
     /// Entries in it and since.
-    entries: u64,
-    since: u64,
+    pub(crate) entries: u64,
+    pub(crate) since: u64,
 }
 
 /// The newest `count` checkpoints, in the order of their creation.

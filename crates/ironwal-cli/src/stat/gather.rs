@@ -1,7 +1,6 @@
 //! Counting what there is.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 
 use ironwal::inspect::{Kind, dump};
 use ironwal::sharded::ShardedWal;
@@ -44,12 +43,12 @@ pub(super) struct Newest {
 }
 
 /// How the entries are spread over the shards.
-pub(super) struct Shards {
-    pub(super) count: u16,
+pub(crate) struct Shards {
+    pub(crate) count: u16,
     /// How many entries the fullest shard has for each one that a shard has on average.
-    pub(super) skew: Option<f64>,
+    pub(crate) skew: Option<f64>,
     /// From the oldest to the newest checkpoint.
-    pub(super) entries_per_second: Option<f64>,
+    pub(crate) entries_per_second: Option<f64>,
 }
 
 impl Stats {
@@ -59,7 +58,10 @@ impl Stats {
         let mut rows: Vec<Row> = rows.map_err(failed)?;
         rows.sort_by_key(|row| (row.shard.is_none(), row.shard));
         let sharded = if args.streams.is_empty() { open::shards(&args.dir, wal)? } else { None };
-        let shards = sharded.map(|wal| Shards::of(&wal, &rows));
+        let shards = sharded.map(|wal| {
+            let shards = rows.iter().filter(|row| row.shard.is_some());
+            Shards::of(&wal, shards.map(|row| row.stats.entries()))
+        });
         Ok(Self { rows, shards: shards.transpose().map_err(failed)? })
     }
 }
@@ -78,7 +80,7 @@ impl Row {
 
 impl Newest {
     fn of(wal: &Wal, args: &Args, name: &str, first_id: u64) -> Result<Option<Self>> {
-        let file = segment(&args.dir, name, first_id);
+        let file = open::segment(&args.dir, name, first_id);
         let structures = match dump(&open::disk(), &file) {
             // Pruned a moment ago.
             Err(Error::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -102,19 +104,6 @@ impl Newest {
     }
 }
 
-/// The file of a segment: docs/format.md.
-fn segment(root: &Path, stream: &str, first_id: u64) -> PathBuf {
-    let mut dir = String::new();
-    for (position, byte) in stream.bytes().enumerate() {
-        let is_plain = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        match is_plain && !(position == 0 && byte == b'.') {
-            true => dir.push(char::from(byte)),
-            false => dir += &format!("%{byte:02X}"),
-        }
-    }
-    root.join(dir).join(format!("{first_id:020}.wal"))
-}
-
 /// The bytes of the entries that can be read.
 fn bytes_of_entries(wal: &Wal, stream: &str, from: u64, end: u64) -> Result<u64> {
     let mut bytes = 0;
@@ -129,11 +118,9 @@ fn bytes_of_entries(wal: &Wal, stream: &str, from: u64, end: u64) -> Result<u64>
 }
 
 impl Shards {
-    fn of(wal: &ShardedWal, rows: &[Row]) -> Result<Self> {
-        let shards = rows.iter().filter(|row| row.shard.is_some());
-        let entries: Vec<u64> = shards.map(|row| row.stats.entries()).collect();
-        let all: u64 = entries.iter().sum();
-        let most = entries.iter().copied().max().unwrap_or(0);
+    /// `entries` are those of each shard that has any.
+    pub(crate) fn of(wal: &ShardedWal, entries: impl Iterator<Item = u64>) -> Result<Self> {
+        let (all, most) = entries.fold((0, 0), |(all, most), it| (all + it, it.max(most)));
         let count = wal.shard_count();
         let skew = (all > 0).then(|| share(most, all) * f64::from(count));
         Ok(Self { count, skew, entries_per_second: rate(wal)? })

@@ -11,6 +11,8 @@ use crate::exit::{Done, Failure, say_all};
 use crate::{open, table};
 use gather::Stats;
 
+pub(crate) use gather::Shards;
+
 /// Print how much a log holds: entries, bytes, segments, how evenly its shards are filled
 #[derive(clap::Args)]
 #[command(after_help = "\

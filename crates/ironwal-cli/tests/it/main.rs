@@ -20,6 +20,7 @@ mod migrate;
 mod program;
 mod prune;
 mod repair;
+mod report;
 mod sharded;
 mod stat;
 mod tail;
