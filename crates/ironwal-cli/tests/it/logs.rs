@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ironwal::sharded::ShardedWal;
 use ironwal::{CompressionType, Environment, Maintenance, Wal, WalOptions};
 
 /// Seconds that can be set.
@@ -46,6 +47,23 @@ pub(crate) fn compressed(dir: &Path) {
     let wal = open(WalOptions { compression, ..WalOptions::new(dir) });
     wal.append("packed", &[b'x'; 4000]).unwrap();
     wal.close().unwrap();
+}
+
+/// Shard 0 has eight entries and shard 2 has four; the checkpoints `<a>` and `b` are ten seconds and eight
+/// entries apart.
+pub(crate) fn sharded(dir: &Path) -> ShardedWal {
+    let clock = Clock::default();
+    let wal = Wal::open_with(WalOptions::new(dir), environment(&clock)).unwrap();
+    let wal = ShardedWal::over(wal, 3).unwrap();
+    let key_of = |shard| (0_u64..).find(|key| wal.route(&key.to_le_bytes()) == shard).unwrap();
+    for (id, seconds, shard, count) in [("<a>", 100, 2, 4), ("b", 110, 0, 8)] {
+        for _ in 0..count {
+            wal.append(&key_of(shard).to_le_bytes(), b"entry").unwrap();
+        }
+        clock.store(seconds, Ordering::Relaxed);
+        wal.create_checkpoint(id.as_bytes()).unwrap();
+    }
+    wal
 }
 
 /// The file of a segment.

@@ -17,6 +17,7 @@ mod logs;
 mod ls;
 #[cfg(unix)]
 mod migrate;
+mod planted;
 mod program;
 mod prune;
 mod repair;

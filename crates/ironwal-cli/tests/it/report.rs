@@ -2,34 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::Ordering;
 
-use ironwal::sharded::ShardedWal;
-use ironwal::{Wal, WalOptions};
-
-use crate::logs::{Clock, environment, flip, full_segments, orders, segment};
+use crate::logs::{flip, full_segments, orders, segment, sharded};
 use crate::program::{Ran, append, content, run};
 
 /// Makes the page of a log, and reads it.
 fn report(log: &Path, page: &Path) -> (Ran, String) {
     let ran = run(&["report", log.to_str().unwrap(), "-o", page.to_str().unwrap()]);
     (ran, std::fs::read_to_string(page).unwrap_or_default())
-}
-
-/// Three shards with entries in two of them, and two checkpoints.
-fn sharded(dir: &Path) -> ShardedWal {
-    let clock = Clock::default();
-    let wal = Wal::open_with(WalOptions::new(dir), environment(&clock)).unwrap();
-    let wal = ShardedWal::over(wal, 3).unwrap();
-    let key_of = |shard| (0_u64..).find(|key| wal.route(&key.to_le_bytes()) == shard).unwrap();
-    for (id, seconds, shard, count) in [("<a>", 100, 2, 4), ("b", 110, 0, 8)] {
-        for _ in 0..count {
-            wal.append(&key_of(shard).to_le_bytes(), b"entry").unwrap();
-        }
-        clock.store(seconds, Ordering::Relaxed);
-        wal.create_checkpoint(id.as_bytes()).unwrap();
-    }
-    wal
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! `stat` says how much there is of what.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
+use ironwal::WalOptions;
 use ironwal::sharded::ShardedWal;
-use ironwal::{Wal, WalOptions};
 
-use crate::logs::{Clock, compressed, environment, full_segments, orders};
+use crate::logs::{compressed, full_segments, orders, sharded};
 use crate::program::{Ran, append, run};
 
 fn stat(dir: &Path, options: &[&str]) -> Ran {
@@ -51,22 +50,6 @@ fn compressed_entries_have_a_ratio() {
          packed        1         0        1         1  8,248  0.0 % full        71.43\n\
          plain         1         0        1         1  8,224  0.0 % full\n"
     );
-}
-
-/// Shard 0 has eight entries and shard 2 has four; the checkpoints are ten seconds and eight entries apart.
-fn sharded(dir: &Path) -> ShardedWal {
-    let clock = Clock::default();
-    let wal = Wal::open_with(WalOptions::new(dir), environment(&clock)).unwrap();
-    let wal = ShardedWal::over(wal, 3).unwrap();
-    let key_of = |shard| (0_u64..).find(|key| wal.route(&key.to_le_bytes()) == shard).unwrap();
-    for (id, seconds, shard, count) in [(b"a", 100, 2, 4), (b"b", 110, 0, 8)] {
-        for _ in 0..count {
-            wal.append(&key_of(shard).to_le_bytes(), b"entry").unwrap();
-        }
-        clock.store(seconds, Ordering::Relaxed);
-        wal.create_checkpoint(id).unwrap();
-    }
-    wal
 }
 
 #[test]

@@ -176,3 +176,22 @@ fn a_lock_file_that_is_lost_or_left_behind_locks_nobody_out() {
     let entries: Vec<_> = wal.iter("s", 0).unwrap().collect::<Result<_, _>>().unwrap();
     assert_eq!(entries, (0..6).map(entry).collect::<Vec<_>>());
 }
+
+/// A program that was started while the log was open, and still runs, has none of its files.
+#[test]
+#[cfg(unix)]
+fn a_program_that_was_started_does_not_hold_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let wal = Wal::new(options(dir.path(), SyncMode::Strict)).unwrap();
+    wal.append("s", &entry(0)).unwrap();
+    // It ends when its input does.
+    let program = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+    let mut program = program.unwrap();
+    wal.close().unwrap();
+    drop(wal);
+    let wal = Wal::new(options(dir.path(), SyncMode::Strict)).unwrap();
+    assert_eq!(wal.append("s", &entry(1)).unwrap(), 1);
+    assert!(program.try_wait().unwrap().is_none());
+    drop(program.stdin.take());
+    assert!(program.wait().unwrap().success());
+}
