@@ -99,7 +99,7 @@ fn plant_all(log: &Path) {
     }
     assert!(content(log) == before);
     for ((kind, named), count) in kinds {
-        println!("{count:6} in a {kind}: {named}");
+        eprintln!("{count:6} in a {kind}: {named}");
     }
 }
 
