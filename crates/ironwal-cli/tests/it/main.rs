@@ -1,4 +1,6 @@
 //! All integration tests of the program, in one binary, so that they link once.
+// What was skipped, and how much was planted.
+#![allow(clippy::cast_possible_truncation, clippy::print_stderr)]
 
 mod append_cat;
 mod backup;
