@@ -2,7 +2,8 @@
 //! `repair` makes a copy that is whole, in which everything is that was.
 //!
 //! Here a few bytes of each kind of structure are planted. `IRONWAL_PLANTED=all`, as `scripts/planted-faults` sets
-//! it, plants every byte of the first of each kind in every file, and one of each that follows.
+//! it, plants up to 500 bytes of the first of each kind in every file, all if it has no more, and one of each
+//! that follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,8 +14,9 @@ use serde_json::Value;
 use crate::logs::{Clock, environment, full_segments, open, orders, sharded};
 use crate::program::{content, run};
 
-/// How many bytes of a structure are planted in turn.
+/// How many bytes of a structure are planted in turn, here and with `all`.
 const BYTES_OF_A_STRUCTURE: usize = 5;
+const BYTES_OF_A_STRUCTURE_MAX: usize = 500;
 
 /// docs/format.md.
 const JOURNAL_FRAME_HEADER_LEN: u64 = 64;
@@ -67,7 +69,7 @@ fn faults(log: &Path) -> Vec<Fault> {
         }
         let is_first = seen.insert((file.clone(), kind.clone()));
         let step = match (is_first, every_byte) {
-            (true, true) => 1,
+            (true, true) => usize::try_from(len).unwrap().div_ceil(BYTES_OF_A_STRUCTURE_MAX),
             (true, false) => usize::try_from(len).unwrap().div_ceil(BYTES_OF_A_STRUCTURE),
             (false, true) => usize::try_from(len).unwrap(),
             (false, false) => continue,
