@@ -39,8 +39,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Done {
     let wal = open::existing(&args.dir)?;
-    let bytes = wal.streams().into_iter().filter_map(|name| wal.stream(&name).ok());
-    let bytes = bytes.map(|stream| stream.stats().bytes).sum();
+    let bytes = wal.stats().bytes;
     wal.close().map_err(|error| Failure::of("close the log", &error))?;
     let interrupted = interrupt::watch()?;
     let disk: Arc<dyn Storage> = Arc::new(Watched::new(Arc::clone(&interrupted), bytes));

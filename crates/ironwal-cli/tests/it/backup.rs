@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ironwal::{Wal, WalOptions};
 
-use crate::logs::{flip, full_segments, of, orders, segment};
+use crate::logs::{flip, full_segments, large, of, orders, segment};
 use crate::program::{Ran, cat, content, run};
 use crate::verify::verify;
 
@@ -125,12 +125,7 @@ fn what_cannot_be_backed_up_says_why() {
 fn a_full_disk_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let wal = crate::logs::open(WalOptions::new(&log));
-    for entry in 0..200_u8 {
-        wal.append("s", &[entry; 1000]).unwrap();
-    }
-    wal.close().unwrap();
-    drop(wal);
+    large(&log);
     let copy = dir.path().join("backup");
     let args = ["backup", log.to_str().unwrap(), copy.to_str().unwrap()];
     let ran = crate::program::run_with_short_files(64, &args);

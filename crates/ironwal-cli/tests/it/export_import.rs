@@ -5,7 +5,7 @@ use std::path::Path;
 use ironwal::sharded::ShardedWal;
 use ironwal::{Wal, WalOptions};
 
-use crate::logs::{flip, open, orders, segment};
+use crate::logs::{flip, large, open, orders, segment};
 use crate::program::{Ran, cat, run, run_with_input};
 
 fn export(log: &Path, options: &[&str]) -> Ran {
@@ -233,12 +233,7 @@ fn a_full_disk_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (log, file, copy) =
         (dir.path().join("log"), dir.path().join("file"), dir.path().join("copy"));
-    let wal = open(WalOptions::new(&log));
-    for entry in 0..200_u8 {
-        wal.append("s", &[entry; 1000]).unwrap();
-    }
-    wal.close().unwrap();
-    drop(wal);
+    large(&log);
     let short = |args: &[&str]| crate::program::run_with_short_files(64, args);
     let [log, file, copy] = [&log, &file, &copy].map(|path| path.to_str().unwrap());
     short(&["export", log, "-o", file])

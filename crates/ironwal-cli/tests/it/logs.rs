@@ -41,6 +41,15 @@ pub(crate) fn full_segments(dir: &Path, count: u64) {
     wal.close().unwrap();
 }
 
+/// 200 entries of 1000 bytes in `s`: more than a short file holds.
+pub(crate) fn large(dir: &Path) {
+    let wal = open(WalOptions::new(dir));
+    for entry in 0..200_u8 {
+        wal.append("s", &[entry; 1000]).unwrap();
+    }
+    wal.close().unwrap();
+}
+
 /// A stream `packed` with entries that LZ4 makes small.
 pub(crate) fn compressed(dir: &Path) {
     let compression = CompressionType::Lz4;

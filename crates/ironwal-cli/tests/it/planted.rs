@@ -137,8 +137,9 @@ fn plant(log: &Path, fault: &Fault, whole: &Entries) -> String {
     assert_eq!(repaired.code, 0, "{what}: {repaired:?}");
     let copy = if copy.exists() { &*copy } else { log };
     assert_eq!(run(&["verify", copy.to_str().unwrap()]).code, 0, "{what}");
+    let mut left = entries(copy);
     for (name, kept) in whole {
-        let left = entries(copy).remove(name).unwrap_or_default();
+        let left = left.remove(name).unwrap_or_default();
         for (id, entry) in kept {
             let of_it = left.get(id).unwrap_or(&None);
             let may_be_lost = findings.iter().any(|finding| {

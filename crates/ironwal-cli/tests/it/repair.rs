@@ -8,7 +8,7 @@ use ironwal::inspect::{Kind, dump};
 use ironwal::storage::{RealDisk, Storage};
 use ironwal::{Wal, WalOptions};
 
-use crate::logs::{flip, full_segments, of, orders, segment};
+use crate::logs::{flip, full_segments, large, of, orders, segment};
 use crate::program::{Ran, cat, content, run, run_with_short_files};
 use crate::verify::verify;
 
@@ -263,12 +263,7 @@ fn a_log_that_is_open_and_a_copy_that_exists_are_refused() {
 fn a_full_disk_leaves_the_original_and_says_what_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let wal = crate::logs::open(WalOptions::new(&log));
-    for entry in 0..200_u8 {
-        wal.append("s", &[entry; 1000]).unwrap();
-    }
-    wal.close().unwrap();
-    drop(wal);
+    large(&log);
     flip(&segment(&log, "s", 0), 8192 + 30);
     let before = content(&log);
     let copy = dir.path().join("repaired");

@@ -5,28 +5,18 @@ use std::io::ErrorKind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ironwal::SyncMode;
 use ironwal::inspect::backup;
 use ironwal::storage::sim::CallKind;
-use ironwal::{Environment, Maintenance, SyncMode};
 
 use super::*;
 use crate::hooked::Hooked;
 
 const COPY: &str = "/copy";
+const SEGMENT_SIZE: u64 = 700;
 const STREAMS: [&str; 3] = ["a", "b", "c"];
 
 type Entries = BTreeMap<(String, u64), Vec<u8>>;
-
-fn writer(disk: &SimDisk, mode: SyncMode, journal: Journal) -> Wal {
-    let options = WalOptions { sync_mode: mode, max_segment_size: 700, ..WalOptions::new(ROOT) };
-    let environment = Environment::default()
-        .with_storage(on(disk))
-        .with_entropy(|| 0x5A17)
-        .with_maintenance(Maintenance::Inline)
-        .with_journal(journal)
-        .with_journal_size(64 * 1024);
-    Wal::open_with(options, environment).unwrap()
-}
 
 fn back_up(disk: &SimDisk) -> ironwal::Result<Report> {
     backup(&on(disk), Path::new(ROOT), Path::new(COPY))
@@ -97,7 +87,7 @@ fn it_is_the_same_log_and_takes_its_archive() {
 #[test]
 fn a_destination_that_holds_something_is_refused() {
     let disk = SimDisk::new(1);
-    writer(&disk, SyncMode::Strict, Journal::Auto).append("a", b"x").unwrap();
+    writer(&disk, SyncMode::Strict, Journal::Auto, SEGMENT_SIZE).append("a", b"x").unwrap();
     let refused = |to: &str| {
         let made = backup(&on(&disk), Path::new(ROOT), Path::new(to));
         assert!(matches!(made, Err(Error::Config(_))), "{to}: {made:?}");
@@ -169,8 +159,11 @@ impl History {
 /// that the log had meanwhile, but for entries that were pruned since.
 fn back_up_beside(mode: SyncMode, journal: Journal, reshapes: bool) {
     let disk = SimDisk::new(3);
-    let mut history =
-        History { wal: writer(&disk, mode, journal), step: 0, states: RefCell::default() };
+    let mut history = History {
+        wal: writer(&disk, mode, journal, SEGMENT_SIZE),
+        step: 0,
+        states: RefCell::default(),
+    };
     (0..90).for_each(|_| history.go_on(reshapes));
     let history = Arc::new(Mutex::new(history));
     let (mut changed, mut at_once) = (0, 0);
@@ -249,7 +242,7 @@ fn beside_a_writer_that_cuts_and_deletes() {
 fn after_power_loss_it_is_whole_or_not_there() {
     let prepared = || {
         let disk = SimDisk::new(7);
-        let wal = writer(&disk, SyncMode::Strict, Journal::On);
+        let wal = writer(&disk, SyncMode::Strict, Journal::On, SEGMENT_SIZE);
         for nth in 0..30_u8 {
             let mut batch = wal.batch();
             batch.append("a", [nth; 60]).append("b", [nth; 10]);
@@ -315,7 +308,7 @@ fn checkpoints_are_in_it_with_what_they_speak_of() {
     use ironwal::sharded::ShardedWal;
 
     let disk = SimDisk::new(5);
-    let wal = writer(&disk, SyncMode::Async, Journal::Auto);
+    let wal = writer(&disk, SyncMode::Async, Journal::Auto, SEGMENT_SIZE);
     let sharded = ShardedWal::over(wal.clone(), 4).unwrap();
     let (count, busy) = (AtomicU64::new(0), AtomicBool::new(false));
     let hook = {

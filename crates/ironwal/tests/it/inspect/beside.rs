@@ -3,21 +3,12 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ironwal::{Environment, Journal, Maintenance, SyncMode};
+use ironwal::SyncMode;
 
 use super::*;
 use crate::hooked::Hooked;
 
-fn writer(disk: &SimDisk, mode: SyncMode, journal: Journal) -> Wal {
-    let options = WalOptions { sync_mode: mode, max_segment_size: 600, ..WalOptions::new(ROOT) };
-    let environment = Environment::default()
-        .with_storage(on(disk))
-        .with_entropy(|| 0x5A17)
-        .with_maintenance(Maintenance::Inline)
-        .with_journal(journal)
-        .with_journal_size(64 * 1024);
-    Wal::open_with(options, environment).unwrap()
-}
+const SEGMENT_SIZE: u64 = 600;
 
 /// Something that a writer does; something else each time.
 fn step(wal: &Wal, nth: u64) {
@@ -52,7 +43,7 @@ fn step(wal: &Wal, nth: u64) {
 /// The writer does something whenever the inspection has read a few times.
 fn verify_beside(mode: SyncMode, journal: Journal) {
     let disk = SimDisk::new(3);
-    let wal = Arc::new(writer(&disk, mode, journal));
+    let wal = Arc::new(writer(&disk, mode, journal, SEGMENT_SIZE));
     let steps = Arc::new(AtomicU64::new(0));
     for _ in 0..70 {
         step(&wal, steps.fetch_add(1, Ordering::Relaxed));
@@ -106,7 +97,7 @@ fn a_writer_in_async() {
 #[test]
 fn damage_is_told_all_the_same() {
     let disk = SimDisk::new(3);
-    let wal = writer(&disk, SyncMode::Strict, Journal::Auto);
+    let wal = writer(&disk, SyncMode::Strict, Journal::Auto, SEGMENT_SIZE);
     for nth in 0..60 {
         step(&wal, nth);
     }

@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use ironwal::inspect::{Finding, Problem, Report, Severity, VerifyOptions, verify};
 use ironwal::storage::{SimDisk, Storage};
-use ironwal::{CorruptionPolicy, Error, Journal, Wal, WalOptions, WriteStrategy};
+use ironwal::{
+    CorruptionPolicy, Environment, Error, Journal, Maintenance, SyncMode, Wal, WalOptions,
+    WriteStrategy,
+};
 
 use crate::golden;
 use crate::model::{Setup, open, open_with_setup};
@@ -40,6 +43,18 @@ const KINDS: &[&str] = &[
 
 fn on(disk: &SimDisk) -> Arc<dyn Storage> {
     Arc::new(disk.process())
+}
+
+/// Whoever writes, in small segments.
+fn writer(disk: &SimDisk, mode: SyncMode, journal: Journal, max_segment_size: u64) -> Wal {
+    let options = WalOptions { sync_mode: mode, max_segment_size, ..WalOptions::new(ROOT) };
+    let environment = Environment::default()
+        .with_storage(on(disk))
+        .with_entropy(|| 0x5A17)
+        .with_maintenance(Maintenance::Inline)
+        .with_journal(journal)
+        .with_journal_size(64 * 1024);
+    Wal::open_with(options, environment).unwrap()
 }
 
 fn look(disk: &SimDisk) -> Report {
