@@ -86,13 +86,20 @@ fn log(root: &Path, mode: SyncMode) -> Wal {
     wal
 }
 
+/// Removes a directory in which the next segment may be made just now.
+fn remove(dir: &Path) {
+    while let Err(error) = std::fs::remove_dir_all(dir) {
+        assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty, "{error}");
+    }
+}
+
 #[test]
 fn a_directory_that_is_removed_is_an_error_that_names_it() {
     for mode in MODES {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("log");
         let wal = log(&root, mode);
-        std::fs::remove_dir_all(&root).unwrap();
+        remove(&root);
         use_all(&wal, &root);
         or_names(wal.close(), &root);
         assert!(!root.exists(), "{:?}: the log made its directory anew", mode);
@@ -106,10 +113,7 @@ fn a_stream_whose_directory_is_removed_does_not_harm_others() {
     for mode in MODES {
         let dir = tempfile::tempdir().unwrap();
         let wal = log(dir.path(), mode);
-        // The next segment may be made in it just now.
-        while let Err(error) = std::fs::remove_dir_all(dir.path().join("a")) {
-            assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty, "{error}");
-        }
+        remove(&dir.path().join("a"));
         let stream = wal.stream("a").unwrap();
         let mut id = 20;
         while let Ok(got) = stream.append(&entry(id)) {
