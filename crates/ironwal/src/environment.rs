@@ -63,6 +63,9 @@ pub enum WriteStrategy {
     StandardIo,
 }
 
+/// Tells the time since the Unix epoch, and never goes back.
+pub(crate) type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// What a log takes from outside. The default is the real world.
 ///
 /// ```
@@ -83,7 +86,7 @@ pub enum WriteStrategy {
 pub struct Environment {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) entropy: Arc<dyn Fn() -> u64 + Send + Sync>,
-    pub(crate) clock: Arc<dyn Fn() -> Duration + Send + Sync>,
+    pub(crate) clock: Clock,
     pub(crate) maintenance: Maintenance,
     pub(crate) journal: Journal,
     pub(crate) journal_len_max: u64,

@@ -11,6 +11,8 @@ pub mod storage;
 mod sync;
 
 mod environment;
+
+mod activity;
 mod segment;
 
 mod log;

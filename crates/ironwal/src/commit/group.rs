@@ -24,6 +24,7 @@ use super::batch::Request;
 use super::journal::{Journal, Settings};
 use super::rounds::{Rounds, Turn};
 use super::{Lead, Stream};
+use crate::activity::Work;
 use crate::environment::{self, Maintenance};
 use crate::error::Result;
 use crate::format::MAX_FRAME_LEN;
@@ -156,6 +157,7 @@ impl Group {
     }
 
     fn lead_round(&self) {
+        let work = self.whole.activity.begin(0);
         let (number, mut streams, batches) = {
             let mut open = lock(&self.open);
             let number = open.number;
@@ -168,7 +170,8 @@ impl Group {
         streams.extend(batches.iter().flat_map(|batch| batch.streams().cloned()));
         streams.sort_unstable_by_key(place_of);
         streams.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let journaled = self.commit(number, &streams, &batches);
+        let journaled = self.commit(number, &streams, &batches, &work);
+        drop(work);
         self.rounds.finish(Some((number, appends)), self.staged.load(Ordering::Relaxed), false);
         match &self.written_later {
             Some(later) => {
@@ -214,6 +217,7 @@ impl Group {
         number: u64,
         streams: &'a [Arc<Stream>],
         batches: &[Arc<Request>],
+        work: &Work<'_>,
     ) -> Vec<&'a Arc<Stream>> {
         if let ([stream], []) = (streams, batches)
             && self.may_write_back(stream.log())
@@ -241,7 +245,10 @@ impl Group {
             && let Some((mut only, share)) = shares.pop()
         {
             match only.lead.commit_share(share) {
-                Ok(()) => batches.iter().for_each(|batch| batch.succeed()),
+                Ok(()) => {
+                    work.committed(only.lead.committed().map_or(0, |done| done.appends));
+                    batches.iter().for_each(|batch| batch.succeed());
+                }
                 Err(error) => batches.iter().for_each(|batch| batch.fail_staged(&error)),
             }
             only.stream.finish(only.lead);
@@ -250,7 +257,7 @@ impl Group {
             return Vec::new();
         }
         match self.write_shares(&shares) {
-            Ok(written) => self.publish(number, written, shares, batches),
+            Ok(written) => self.publish(number, written, shares, batches, work),
             Err(error) => {
                 let cause = self.whole.fail(error);
                 batches.iter().for_each(|batch| batch.fail_with(&cause));
@@ -279,6 +286,7 @@ impl Group {
         (generation, mut payload): (u64, Bytes),
         shares: Vec<(Led<'a>, Share)>,
         batches: &[Arc<Request>],
+        work: &Work<'_>,
     ) -> Vec<&'a Arc<Stream>> {
         let mut published = Vec::with_capacity(shares.len());
         for (mut led, share) in shares {
@@ -288,6 +296,8 @@ impl Group {
             published.push(led);
         }
         self.whole.publish(number);
+        let done = published.iter().filter_map(|led| led.lead.committed());
+        work.committed(done.map(|done| done.appends).sum());
         let leads: Vec<&Lead<'_>> = published.iter().map(|led| &led.lead).collect();
         Lead::tell_others(&leads);
         batches.iter().for_each(|batch| batch.succeed());

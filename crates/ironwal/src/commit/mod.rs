@@ -323,8 +323,13 @@ impl Stream {
 
     /// Does something with the lead, which this thread has, and gives it up.
     fn with_lead<T>(&self, work: impl FnOnce(&mut Lead<'_>) -> Result<T>) -> Result<T> {
+        let busy = self.log.activity().begin(std::ptr::from_ref(self).addr() >> 6);
         let mut lead = self.log.lead();
         let result = work(&mut lead);
+        if let Some(done) = lead.committed() {
+            busy.committed(done.appends);
+        }
+        drop(busy);
         self.finish(lead);
         result
     }

@@ -204,6 +204,7 @@ impl State {
             return Err(io::Error::other("a frame of the journal is too long"));
         };
         part.write(&buffer).map_err(|error| shared_error(&self.whole.fail(error)))?;
+        self.whole.activity.journaled_to(part.end);
         self.sequence = sequence;
         self.previous = previous;
         self.previous.clear();

@@ -6,7 +6,7 @@ use super::Log;
 use super::read::Entries;
 use super::tail::State;
 use crate::error::{Error, Result};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Weak, lock};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, ProcessCounter, Weak, lock};
 
 /// Nothing has been cut off.
 const NOTHING: u64 = u64::MAX;
@@ -14,24 +14,45 @@ const NOTHING: u64 = u64::MAX;
 /// Who follows a stream, to be told when its end is cut off.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
-    /// Each follower's lowest end since it looked.
-    cut_to: Mutex<Vec<Weak<AtomicU64>>>,
+    all: Mutex<Vec<Weak<Place>>>,
+}
+
+/// Where a follower is.
+#[derive(Debug)]
+struct Place {
+    /// The lowest end of the stream since it looked.
+    cut_to: AtomicU64,
+    /// The id that is due: for whoever watches.
+    next: ProcessCounter,
 }
 
 impl Followers {
-    fn add(&self) -> Arc<AtomicU64> {
-        let cut_to = Arc::new(AtomicU64::new(NOTHING));
-        let mut followers = lock(&self.cut_to);
+    fn add(&self, next: u64) -> Arc<Place> {
+        let (cut_to, next) = (AtomicU64::new(NOTHING), ProcessCounter::new(next));
+        let place = Arc::new(Place { cut_to, next });
+        let mut followers = lock(&self.all);
         followers.retain(|follower| follower.strong_count() > 0);
-        followers.push(Arc::downgrade(&cut_to));
-        cut_to
+        followers.push(Arc::downgrade(&place));
+        place
+    }
+
+    /// How many there are, and how many entries they are behind this end at most.
+    pub(super) fn behind(&self, end: u64) -> (usize, u64) {
+        let followers = lock(&self.all);
+        let behind = |place: Arc<Place>| end.saturating_sub(place.next.load(Ordering::Relaxed));
+        let (count, most) = followers
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(behind)
+            .fold((0, 0), |(count, most), behind| (count + 1, behind.max(most)));
+        (count, most)
     }
 
     /// The stream ends at `end` now, which is lower than before. To be told when nothing behind it is
     /// read any more, and before anything is committed there.
     pub(super) fn tell(&self, end: u64) {
-        for follower in lock(&self.cut_to).iter().filter_map(Weak::upgrade) {
-            follower.fetch_min(end, Ordering::AcqRel);
+        for follower in lock(&self.all).iter().filter_map(Weak::upgrade) {
+            follower.cut_to.fetch_min(end, Ordering::AcqRel);
         }
     }
 }
@@ -48,14 +69,14 @@ pub(crate) struct Following {
     next: u64,
     /// The id behind the last entry that was read.
     read_to: u64,
-    cut_to: Arc<AtomicU64>,
+    place: Arc<Place>,
 }
 
 impl Following {
     pub(crate) fn new(log: &Arc<Log>, from: u64, read_len: usize) -> Self {
-        let cut_to = log.followers.add();
+        let place = log.followers.add(from);
         let entries = Entries::new(Arc::clone(log), from, read_len).learning();
-        Self { log: Arc::clone(log), entries, read_len, from, next: from, read_to: 0, cut_to }
+        Self { log: Arc::clone(log), entries, read_len, from, next: from, read_to: 0, place }
     }
 
     /// The id that is due.
@@ -68,7 +89,7 @@ impl Following {
         let log = &self.log;
         self.next < log.committed_or_lost_end()
             || log.first_id() > self.next
-            || self.cut_to.load(Ordering::Acquire) != NOTHING
+            || self.place.cut_to.load(Ordering::Acquire) != NOTHING
             || matches!(log.tail().state(), State::Deleted)
     }
 
@@ -100,6 +121,7 @@ impl Following {
                 Ok(Some((id, entry))) if id == self.next => {
                     self.next += 1;
                     self.read_to = self.next;
+                    self.place.next.store(self.next, Ordering::Relaxed);
                     Ok(Some((id, entry)))
                 }
                 Ok(Some(_)) if !has_looked_anew => {
@@ -126,7 +148,7 @@ impl Following {
 
     /// Whether something was cut off since the last look; an error if it had been read.
     fn notice_cut(&mut self) -> Result<bool> {
-        let end = self.cut_to.swap(NOTHING, Ordering::AcqRel);
+        let end = self.place.cut_to.swap(NOTHING, Ordering::AcqRel);
         if end == NOTHING {
             return Ok(false);
         }
@@ -149,6 +171,7 @@ impl Following {
 
     fn go_to(&mut self, id: u64) {
         self.next = id;
+        self.place.next.store(id, Ordering::Relaxed);
         self.read_to = self.read_to.min(id);
         self.entries = Entries::new(Arc::clone(&self.log), id, self.read_len).learning();
     }

@@ -107,8 +107,9 @@ impl Lead<'_> {
     /// Lets readers see a share that is durable in the journal once its round is published. `frames` are
     /// its frames, as part of what the round wrote.
     pub(crate) fn publish_share(&mut self, share: Share, frames: Bytes, round: u64) {
-        let Taken { round: of_stream, mut pending, offset, proof, .. } = share.taken;
+        let Taken { round: of_stream, mut pending, first_id, offset, proof, .. } = share.taken;
         let log = self.log;
+        log.activity().appended(proof.next_id - first_id, pending.frames.len() as u64);
         if let Some(reader) = log.newest_reader() {
             // Nobody writes it soon where no file is open: then it must not hold the others.
             let frames = if log.has_file() { frames } else { Bytes::copy_from_slice(&frames) };
@@ -240,6 +241,7 @@ impl Lead<'_> {
             writer.write_slot(slot)?;
         }
         writer.sync()?;
+        self.log.activity().synced(1);
         self.writer.frames_unsynced = false;
         if let Some(open) = self.log.tail().segment() {
             open.synced_to = end;

@@ -34,6 +34,8 @@ pub(crate) mod write;
 use std::io;
 use std::path::PathBuf;
 
+use crate::activity::Activity;
+use crate::environment::Clock;
 use crate::error::{Error, Result};
 use crate::format::frame;
 use crate::format::header::FirstKept;
@@ -85,9 +87,16 @@ pub(crate) struct Whole {
     published: AtomicU64,
     /// Why nothing can be appended any more to any stream.
     failure: OnceLock<Arc<io::Error>>,
+    /// What is done, for whoever watches.
+    pub(crate) activity: Activity,
 }
 
 impl Whole {
+    /// Nothing was done yet. Durations are by `clock`.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { activity: Activity::new(clock), ..Self::default() }
+    }
+
     /// Every stream of this round, and of those before, has its new end.
     pub(crate) fn publish(&self, round: u64) {
         self.published.store(round, Ordering::Release);
@@ -263,6 +272,33 @@ impl Log {
         let next_id = self.next_id();
         let lost = self.end_lost.get().filter(|damage| damage.ids.contains(&next_id));
         lost.map_or(next_id, |damage| damage.ids.end)
+    }
+
+    /// How much was committed in place and is not counted as [activity](Log::activity) yet, in entries and
+    /// bytes of frames.
+    pub(crate) fn placed_uncounted(&self) -> (u64, u64) {
+        self.tail().placed_uncounted()
+    }
+
+    /// Counts it, for the stream goes.
+    pub(crate) fn count_placed(&self) {
+        let (entries, bytes) = self.tail().count_placed();
+        self.activity().appended(entries, bytes);
+    }
+
+    /// What is done in all streams of the log.
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.whole.activity
+    }
+
+    /// How many follow the stream, and how many entries they are behind at most.
+    pub(crate) fn followers(&self) -> (usize, u64) {
+        self.followers.behind(self.next_id())
+    }
+
+    /// Whether a write or a sync of it failed, so that it takes no appends any more.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        matches!(self.tail().state(), State::Poisoned(_))
     }
 
     /// The id behind the last entry that survives power loss.

@@ -219,6 +219,7 @@ impl<'a> Lead<'a> {
                 let slot = Slot { proof, first_kept: log.first_kept(), ..*writer.slot() };
                 writer.write_slot(slot)?;
                 writer.sync()?;
+                log.activity().synced(1);
             }
             Ok(())
         });

@@ -194,6 +194,8 @@ pub(crate) struct Tail {
     placing_is_stopped: bool,
     /// What holds of the segment since the last append in place of which no leader knows.
     placed: Option<Proof>,
+    /// How many entries were appended in place since that was asked last, and the bytes of their frames.
+    placed_uncounted: (u64, u64),
 }
 
 /// A frame behind what is staged, before its ids are given out.
@@ -260,6 +262,7 @@ impl Tail {
             mapped: None,
             placing_is_stopped: false,
             placed: None,
+            placed_uncounted: (0, 0),
         }
     }
 
@@ -333,6 +336,16 @@ impl Tail {
     /// What holds of the active segment, if something was appended in place since this was asked last.
     pub(crate) fn take_placed(&mut self) -> Option<Proof> {
         self.placed.take()
+    }
+
+    /// How much was appended in place since it was counted last, in entries and bytes of frames.
+    pub(crate) fn placed_uncounted(&self) -> (u64, u64) {
+        self.placed_uncounted
+    }
+
+    /// The same, which the caller counts.
+    pub(crate) fn count_placed(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.placed_uncounted)
     }
 
     /// Whether there is such a thing.
@@ -450,6 +463,8 @@ impl Tail {
     /// Gives what was stored its ids, and commits it.
     fn commit_in_place(&mut self, next: Encoded) {
         let (end, next_id) = (next.end, next.ids.end);
+        self.placed_uncounted.0 += next_id - next.ids.start;
+        self.placed_uncounted.1 += end - next.offset;
         let point = self.advance(next);
         if let Some(mapped) = &self.mapped {
             mapped.reader.publish(end, next_id, point.as_slice());

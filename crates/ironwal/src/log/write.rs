@@ -106,6 +106,7 @@ impl Active {
             writer.write_slot(Slot { proof, first_kept, ..*writer.slot() })?;
         }
         writer.sync()?;
+        log.activity().synced(1);
         // After the sync, so that this holds of what it saved.
         if log.limits.maps { writer.check_len() } else { Ok(()) }
     }
@@ -158,7 +159,7 @@ impl Log {
     pub(crate) fn prove_full_segments(&self) -> Result<()> {
         let mut unproven = lock(&self.unproven);
         while let Some(full) = unproven.front_mut() {
-            if let Err(error) = full.prove(self.first_kept()) {
+            if let Err(error) = full.prove(self) {
                 return Err(self.fail(error));
             }
             self.durable.fetch_max(full.proof.next_id, Ordering::AcqRel);
@@ -177,13 +178,14 @@ impl Log {
 
 impl FullSegment {
     /// Makes the segment durable, and then the proof that it is.
-    fn prove(&mut self, first_kept: FirstKept) -> io::Result<()> {
+    fn prove(&mut self, log: &Log) -> io::Result<()> {
         if let Some(cause) = &self.failed {
             return Err(shared_error(cause));
         }
-        if let Err(error) = self.try_prove(first_kept) {
+        if let Err(error) = self.try_prove(log.first_kept()) {
             return Err(shared_error(self.failed.insert(Arc::new(error))));
         }
+        log.activity().synced(2);
         self.reader.set_proven();
         Ok(())
     }
@@ -231,6 +233,8 @@ impl Lead<'_> {
     /// Takes note of what was appended in place.
     pub(super) fn learn_placed(&mut self, tail: &mut Tail) {
         if let Some(proof) = tail.take_placed() {
+            let (entries, bytes) = tail.count_placed();
+            self.log.activity().appended(entries, bytes);
             self.writer.frames_unsynced = true;
             self.writer.gap = true;
             self.writer.committed_proof = Some(proof);
@@ -275,7 +279,7 @@ impl Lead<'_> {
     pub(super) fn sync_written(&mut self) -> io::Result<()> {
         let mut unproven = lock(&self.log.unproven);
         while let Some(full) = unproven.front_mut() {
-            full.prove(self.log.first_kept())?;
+            full.prove(self.log)?;
             unproven.pop_front();
         }
         drop(unproven);
@@ -291,7 +295,8 @@ impl Lead<'_> {
 
     /// Shows readers what was written.
     fn publish(&mut self, taken: Taken) {
-        let Taken { round, mut pending, proof, .. } = taken;
+        let Taken { round, mut pending, first_id, proof, .. } = taken;
+        self.log.activity().appended(proof.next_id - first_id, pending.frames.len() as u64);
         if let Some(active) = &self.writer.active {
             active.reader.publish(proof.synced_to, proof.next_id, &pending.points);
         }

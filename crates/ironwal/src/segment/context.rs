@@ -140,6 +140,11 @@ impl ReadContext {
         }
     }
 
+    /// How often a block was in the cache, and how often not.
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        self.blocks.as_ref().map_or((0, 0), |blocks| (blocks.hits(), blocks.misses()))
+    }
+
     /// Whether blocks are cached at all.
     pub(super) fn caches_blocks(&self) -> bool {
         self.blocks.is_some()

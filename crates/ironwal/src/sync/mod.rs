@@ -9,7 +9,8 @@ mod loom;
 #[cfg(not(loom))]
 mod system;
 
-// For a static, which outlives what loom tries: it counts, and tells nobody anything else.
+// It counts, and tells nobody anything else: for a static, which outlives what loom tries, and for what
+// only people look at.
 pub(crate) use std::sync::atomic::AtomicU64 as ProcessCounter;
 // Those of loom cannot point to a `dyn Trait`, and it has no `OnceLock`.
 pub(crate) use std::sync::{Arc, OnceLock, PoisonError, Weak};

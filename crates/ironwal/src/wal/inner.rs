@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::maintenance::{Maintainer, SYNC_THREADS_MAX};
+use super::monitor::Monitor;
 use super::own::Sharding;
 use super::root::RootDir;
 use super::strangers::{or_of_other_root, refuse_other_root};
@@ -58,7 +59,7 @@ pub(super) struct Inner {
     pub(super) salt: u64,
     /// How many shards there are, and how keys find them, if the log is sharded.
     pub(super) sharding: OnceLock<Sharding>,
-    pub(super) streams: RwLock<Catalogue>,
+    pub(super) streams: Arc<RwLock<Catalogue>>,
     /// The log of checkpoints: a stream that no user sees.
     pub(super) checkpoints: OnceLock<Arc<commit::Stream>>,
     /// What the handles have in common that are made over this log. They hold this, so it does not
@@ -69,6 +70,7 @@ pub(super) struct Inner {
     pub(super) maintainer: Maintainer,
     pub(super) committer: Worker,
     pub(super) lookout: Lookout,
+    pub(super) monitor: Monitor,
 }
 
 impl Inner {
@@ -110,7 +112,7 @@ impl Inner {
         let files = commit::Files::new(options.max_open_segments);
         let marks = Arc::new(Marks::begin(&environment.storage, root.path()));
         let root_syncs = Arc::clone(root.syncs());
-        let whole = Arc::new(Whole::default());
+        let whole = Arc::new(Whole::new(Arc::clone(&environment.clock)));
         let journal = commit::Journal::new(
             commit::JournalSettings {
                 storage: Arc::clone(&environment.storage),
@@ -146,7 +148,7 @@ impl Inner {
             archive_path: options.archive_path,
             sharding: root.sharding().map(OnceLock::from).unwrap_or_default(),
             root: Mutex::new(Some(root)),
-            streams: RwLock::default(),
+            streams: Arc::default(),
             checkpoints: OnceLock::new(),
             #[cfg(feature = "sharded")]
             shared_by_handles: Mutex::default(),
@@ -154,6 +156,7 @@ impl Inner {
             maintainer: Maintainer::new(environment.clone()),
             committer: Worker::committer(environment.maintenance),
             lookout: Lookout::default(),
+            monitor: Monitor::default(),
             environment,
         };
         let storage = &*inner.environment.storage;
@@ -170,6 +173,7 @@ impl Inner {
         deletions.finish(storage);
         *inner.streams.write().unwrap_or_else(PoisonError::into_inner) = streams;
         inner.shared.marks.hold();
+        inner.monitor.start(&inner, inner.environment.maintenance);
         Ok(inner)
     }
 
@@ -303,6 +307,7 @@ impl Inner {
         self.committer.stop();
         self.lookout.stop();
         self.maintainer.stop();
+        self.monitor.stop();
         if self.watermark.is_some() {
             return Ok(());
         }

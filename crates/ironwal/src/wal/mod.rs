@@ -11,6 +11,9 @@ mod inner;
 pub(crate) mod instant;
 mod iter;
 mod maintenance;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod monitor;
 pub(crate) mod names;
 pub(crate) mod numbers;
 pub(crate) mod own;
@@ -45,6 +48,7 @@ use crate::options::WalOptions;
 use crate::sync::{Arc, Ordering, PoisonError};
 use inner::Inner;
 use reshape::Prune;
+use stats::Observed;
 
 /// A write-ahead log: a directory of named streams.
 ///
@@ -357,13 +361,15 @@ impl Wal {
         if self.inner.closed.load(Ordering::Acquire) {
             return None;
         }
+        self.inner.monitor.look();
         self.inner.maintainer.step()
     }
 
-    /// How much there is of what, over all streams.
+    /// How much there is of what, over all streams, and what was done since the log was opened. Takes time
+    /// for each stream, and waits for no disk in the process that writes.
     pub fn stats(&self) -> WalStats {
         let _ = self.inner.look_at_all();
-        WalStats::of(&self.inner)
+        Observed::of(&self.inner).stats()
     }
 
     /// Does something with a stream; again with a new one, if that was deleted meanwhile.

@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::inner::{Catalogue, Inner};
+use super::inner::Inner;
+use super::monitor::Monitor;
 use super::numbers::refuse_copies_in;
 use super::root::{LOCK_NAME, read_root, refuse_legacy, sharding_in};
 use super::strangers::{refuse_other_log, refuse_other_root};
@@ -19,7 +20,7 @@ use crate::log::{Identity, Log, Shared, Whole};
 use crate::options::WalOptions;
 use crate::segment::ReadContext;
 use crate::storage::EntryKind;
-use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, PoisonError, RwLock, sleep};
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, PoisonError, sleep};
 use crate::wal::maintenance::Maintainer;
 use crate::wal::watch::Lookout;
 use crate::wal::worker::Worker;
@@ -81,6 +82,7 @@ impl Wal {
             refuse_other_log(&*storage, path)?;
             return Err(Error::Io(no_log(path)));
         };
+        let how = environment.maintenance;
         let environment = environment.with_maintenance(Maintenance::Inline);
         let watermark = Watermark::new(Arc::clone(&storage), path, path.join(LOCK_NAME));
         let view = View::new(Arc::clone(&storage), path.clone(), root.salt);
@@ -101,6 +103,7 @@ impl Wal {
             maintainer: Maintainer::new(environment.clone()),
             committer: Worker::committer(environment.maintenance),
             lookout: Lookout::default(),
+            monitor: Monitor::default(),
             environment,
             sync_mode: options.sync_mode,
             pack_min_len: None,
@@ -112,7 +115,7 @@ impl Wal {
             salt: root.salt,
             sharding: sharding_in(&root).map(OnceLock::from).unwrap_or_default(),
             checkpoints: OnceLock::new(),
-            streams: RwLock::new(Catalogue::new()),
+            streams: Arc::default(),
             #[cfg(feature = "sharded")]
             shared_by_handles: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -123,6 +126,10 @@ impl Wal {
             let storage = &*inner.environment.storage;
             refuse_other_root(storage, &inner.root_path, inner.salt)?;
             refuse_copies_in(storage, &inner.root_path, inner.salt)?;
+        }
+        // Nobody here waits for a disk; but the recorder is told how far followers are.
+        if cfg!(feature = "metrics") {
+            inner.monitor.start(&inner, how);
         }
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -112,6 +112,7 @@ impl Inner {
         // A life of the stream that was restored and deleted before has the same number.
         self.maintainer.drain_deletions();
         stream.delete(root.path(), &aside)?;
+        stream.log().count_placed();
         self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         self.maintainer.delete([Doomed::Dir(aside)]);
         Ok(())

@@ -20,6 +20,7 @@ mod limits;
 mod model;
 mod modules;
 mod next_segment;
+mod observing;
 mod onlookers;
 mod operations;
 mod processes;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// In the order of `lib.rs`.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "error",
     "format",
     "options",
     "storage",
     "sync",
     "environment",
+    "activity",
     "segment",
     "log",
     "commit",
