@@ -280,6 +280,7 @@ impl Journal {
     /// takes no appends any more.
     pub(crate) fn drain(&self) -> Result<()> {
         let _draining: MutexGuard<'_, ()> = lock(&self.draining);
+        let _span = tracing::debug_span!("drain the journal").entered();
         self.check()?;
         self.try_drain().map_err(|error| match error {
             Error::Io(error) => Error::Io(shared_error(&self.whole.fail(error))),

@@ -85,6 +85,7 @@ const TRIES_MAX: u32 = 10;
 /// - [`Error::Io`] of the kind `NotFound`: there is no log. [`Error::UnsupportedVersion`],
 ///   [`Error::LegacyDirectory`], [`Error::StorageFull`], [`Error::Io`].
 pub fn backup(storage: &Arc<dyn Storage>, root: &Path, destination: &Path) -> Result<Report> {
+    let _span = tracing::info_span!("back up", root = %root.display()).entered();
     check_beside(root, destination)?;
     let is_there = is_empty_dir(&**storage, destination)?;
     let environment = Environment::default().with_storage(Arc::clone(storage));

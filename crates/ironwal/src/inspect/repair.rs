@@ -102,6 +102,7 @@ pub fn repair(
     plan: &Plan,
     destination: &Path,
 ) -> Result<Report> {
+    let _span = tracing::info_span!("repair", root = %root.display()).entered();
     refuse(plan)?;
     check_beside(root, destination)?;
     check_is_free(&**storage, destination)?;

@@ -139,6 +139,7 @@ pub fn verify(
     options: &VerifyOptions,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report> {
+    let _span = tracing::info_span!("verify", root = %root.display()).entered();
     verify_as(storage, root, options, progress, false)
 }
 

@@ -207,6 +207,7 @@ impl<'a> Lead<'a> {
         let Some(proof) = self.staged_proof() else {
             return Ok(());
         };
+        tracing::debug!(stream = %log.name(), next_id = proof.next_id, "the segment is full");
         let mapped = self.unmap();
         let Some(Active { mut writer, reader, permit, .. }) = self.writer.active.take() else {
             return Ok(());

@@ -56,6 +56,7 @@ impl Checkpoints {
         id: &[u8],
         cut: impl FnOnce() -> Result<CheckpointData>,
     ) -> Result<()> {
+        let _span = tracing::debug_span!("create a checkpoint").entered();
         let invalid = || {
             let len = id.len();
             Error::InvalidCheckpointId(format!(
@@ -157,6 +158,7 @@ impl Checkpoints {
 
     /// Drops all but the `keep` newest, and what cannot be read.
     pub(super) fn compact(&self, keep: usize) -> Result<CompactionStats> {
+        let _span = tracing::debug_span!("compact the checkpoints").entered();
         self.wal.check_changeable()?;
         let _writing = lock(&self.writing);
         let bytes_before = self.log.stats().bytes;

@@ -77,6 +77,7 @@ impl Inner {
     /// Opens a log for writing; see [`Wal::new`](super::Wal::new).
     pub(super) fn open(options: WalOptions, environment: Environment) -> Result<Self> {
         options.check()?;
+        let _span = tracing::info_span!("open", root = %options.root_path.display()).entered();
         reshape::check_archive(&options.root_path, options.archive_path.as_deref())?;
         let root = RootDir::open(&options.root_path, &environment)?;
         let storage = &*environment.storage;
@@ -174,6 +175,8 @@ impl Inner {
         *inner.streams.write().unwrap_or_else(PoisonError::into_inner) = streams;
         inner.shared.marks.hold();
         inner.monitor.start(&inner, inner.environment.maintenance);
+        let streams = inner.streams.read().unwrap_or_else(PoisonError::into_inner).len();
+        tracing::debug!(streams, "opened");
         Ok(inner)
     }
 
@@ -304,6 +307,7 @@ impl Inner {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        let _span = tracing::info_span!("close", root = %self.root_path.display()).entered();
         self.committer.stop();
         self.lookout.stop();
         self.maintainer.stop();
@@ -342,6 +346,7 @@ impl Inner {
         (name, dir): (String, PathBuf),
         limits: Limits,
     ) -> Result<Option<commit::Stream>> {
+        let _span = tracing::debug_span!("recover", stream = %name).entered();
         let archive = self.archive(&dir);
         let keep = |path: &Path, first_id| {
             archive.as_ref().map_or(Ok(()), |archive| archive.keep(path, first_id))

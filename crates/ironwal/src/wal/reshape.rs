@@ -39,6 +39,7 @@ impl Inner {
     pub(super) fn prune(&self, stream: &Arc<commit::Stream>, what: Prune) -> Result<usize> {
         let _reshaping = stream.reshape();
         let log = stream.log();
+        let _span = tracing::debug_span!("prune", stream = %log.name()).entered();
         log.check_open()?;
         let id = match what {
             Prune::SegmentsBefore(id) => log.border_at(id),
