@@ -52,6 +52,7 @@ fn draw(
         .disable_x_mesh()
         .x_labels(5)
         .y_labels(5)
+        .max_light_lines(4)
         .x_label_formatter(&|time| utc(*time))
         .y_label_formatter(&|bytes| grouped(*bytes))
         .draw()?;
