@@ -73,9 +73,16 @@ impl Old {
         for dir in original.streams() {
             let name = names.get(dir).unwrap_or(dir).clone();
             let stream = old.stream(dir, name, original.segments(dir), report)?;
-            if stream.end > 0 {
-                old.streams.push(stream);
+            if stream.end == 0 {
+                continue;
             }
+            if old.streams.iter().any(|other| other.name == stream.name) {
+                return Err(Failure::bad_usage(format!(
+                    "two streams would be named {:?}: rename one of them to something else",
+                    stream.name
+                )));
+            }
+            old.streams.push(stream);
         }
         Ok(old)
     }

@@ -81,7 +81,7 @@ fn names_that_are_none() {
     let case = Case::new("plain");
     refused(&case, &["--name", "nonsense"], 2, &["DIR=STREAM"]);
     refused(&case, &["--name", "none=other"], 2, &["there is no stream \"none\""]);
-    refused(&case, &["--name", "one=orders"], 2, &["orders"]);
+    refused(&case, &["--name", "one=orders"], 2, &["two streams would be named \"orders\""]);
 }
 
 /// 0.6 has no lock. What the system tells of open files is asked.
