@@ -218,6 +218,30 @@ mod tests {
         }
     }
 
+    /// Under a checksum that matches.
+    #[test]
+    fn points_that_do_not_rise_or_lie_outside_are_damage() {
+        let decoded = |points: &[(u32, u64)]| {
+            let points: Vec<Point> =
+                points.iter().map(|(index, at)| Point::new(*index, *at).unwrap()).collect();
+            let bytes = Seal::encode(CONSTANTS, 16_000, 30, 5, &points).unwrap();
+            let (points, seal) = bytes.split_at(points.len() * 8);
+            let seal = Seal::decode(seal, 16_000 + bytes.len() as u64, 1, 3).unwrap();
+            seal.decode_points(points).map(|points| points.len())
+        };
+        assert_eq!(decoded(&[(0, 8192), (9, 12_304), (12, 15_992)]), Ok(3));
+        for points in [
+            [(0, 8192), (0, 12_304)],
+            [(9, 8192), (3, 12_304)],
+            [(0, 8192), (9, 8192)],
+            [(0, 12_304), (9, 8192)],
+            [(0, 8184), (9, 12_304)],
+            [(0, 8192), (9, 16_000)],
+        ] {
+            assert_eq!(decoded(&points), Err(Unreadable::Damaged), "{points:?}");
+        }
+    }
+
     #[test]
     fn a_seal_is_valid_in_its_place_only() {
         let bytes = encoded();

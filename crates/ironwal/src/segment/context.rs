@@ -207,3 +207,17 @@ where
         Err(_) => Cache::with_weighter(1, weight_max, weighter),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::SimDisk;
+
+    #[test]
+    fn what_another_process_may_shorten_is_not_mapped() {
+        let storage: Arc<dyn Storage> = Arc::new(SimDisk::new(1));
+        let options = WalOptions { read_strategy: ReadStrategy::Mmap, ..WalOptions::new("/log") };
+        assert!(ReadContext::new(Arc::clone(&storage), &options).maps());
+        assert!(!ReadContext::without_maps(storage, &options).maps());
+    }
+}
