@@ -15,10 +15,10 @@ use crate::record::{Entry, Facts, Point};
 
 /// How many bytes are submitted without a thread of their own: half of what a stream gathers by default
 /// before it has submitters wait.
-const SUBMIT_LEN_MAX: usize = 32 * 1024;
+const SUBMIT_LEN_MAX: u64 = 32 * 1024;
 
 /// What a record has beside an entry, roughly, in bytes.
-const RECORD_OVERHEAD: usize = 96;
+const RECORD_OVERHEAD: u64 = 96;
 
 /// Does what may block.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -37,7 +37,8 @@ impl Group {
         entries: Vec<Entry>,
         done: Done,
     ) -> Result<()> {
-        let len: usize = entries.iter().map(|entry| entry.bytes.len() + RECORD_OVERHEAD).sum();
+        let len = |entry: &Entry| entry.bytes.len() as u64 + RECORD_OVERHEAD;
+        let len: u64 = entries.iter().map(len).sum();
         if self.len_in_flight() + len <= SUBMIT_LEN_MAX {
             return self.append(entries, done);
         }

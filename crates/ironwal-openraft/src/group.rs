@@ -58,7 +58,7 @@ pub(super) struct Memory {
 struct InFlight {
     records: VecDeque<Submitted>,
     /// Bytes of their records.
-    len: usize,
+    len: u64,
     /// Somebody is calling back, and looks once more if there is news.
     is_busy: bool,
     has_news: bool,
@@ -74,7 +74,7 @@ impl InFlight {
 struct Submitted {
     pending: Pending,
     id: u64,
-    len: usize,
+    len: u64,
     done: Vec<Done>,
 }
 
@@ -146,7 +146,7 @@ impl Group {
     }
 
     /// Bytes of records that are on their way.
-    pub(crate) fn len_in_flight(&self) -> usize {
+    pub(crate) fn len_in_flight(&self) -> u64 {
         lock(&self.in_flight).len
     }
 
@@ -160,7 +160,7 @@ impl Group {
             match self.submit(&mut writer, &Facts::default(), Some(&entry)) {
                 Ok(record) => {
                     let mut memory = lock(&self.memory);
-                    memory.log.index.push(entry.index, record.id, record.len as u64);
+                    memory.log.index.push(entry.index, record.id, record.len);
                     memory.recent.push(entry, record.id);
                     submitted.push(record);
                 }
@@ -269,8 +269,9 @@ impl Group {
         let id = writer.id;
         writer.id += 1;
         writer.sequence = writer.sequence.wrapping_add(1);
-        lock(&self.memory).log.len += record.len() as u64;
-        Ok(Submitted { pending, id, len: record.len(), done: Vec::new() })
+        let len = record::len_in_stream(&record);
+        lock(&self.memory).log.len += len;
+        Ok(Submitted { pending, id, len, done: Vec::new() })
     }
 
     fn check_sound(&self) -> Result<()> {

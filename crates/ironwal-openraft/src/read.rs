@@ -109,6 +109,11 @@ impl Group {
     /// Frees what is before the first entry and before the record `facts`, which says durably what else
     /// was there. Blocks on the disk.
     pub(crate) fn free(&self, facts: u64) -> Result<()> {
+        // Files go as a whole. What shares one with what is needed goes the next time, as it is full now.
+        match self.stream().rotate() {
+            Err(ironwal::Error::StorageFull { .. }) => {}
+            rotated => rotated?,
+        }
         let first = self.memory(|memory| memory.log.index.first_id());
         self.stream().truncate_before(first.map_or(facts, |first| first.min(facts)))?;
         self.forget_unneeded();

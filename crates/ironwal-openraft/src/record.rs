@@ -32,10 +32,18 @@ const VERSION: u8 = 1;
 const KIND_FACTS: u8 = 0;
 const KIND_ENTRY: u8 = 1;
 
+/// What a frame has beside its entry, in bytes.
+const FRAME_OVERHEAD: u64 = 32;
+
 const VOTE: u8 = 1;
 const COMMITTED: u8 = 1 << 1;
 const PURGED: u8 = 1 << 2;
 const CUT_FROM: u8 = 1 << 3;
+
+/// How many bytes a record takes: in the stream it is a frame.
+pub(crate) fn len_in_stream(record: &[u8]) -> u64 {
+    record.len() as u64 + FRAME_OVERHEAD
+}
 
 /// A log id: its index, and all of it as the adapter encoded it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -54,7 +54,7 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(crate) fn read(&mut self, id: u64, record: &Bytes) -> Result<()> {
-        let len = record.len() as u64;
+        let len = record::len_in_stream(record);
         self.log.len += len;
         let Record { sequence, facts, entry } = record::decode(id, record)?;
         if self.next_sequence.is_some_and(|next| next != sequence) {

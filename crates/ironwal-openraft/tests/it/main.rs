@@ -3,6 +3,7 @@
 mod crashes;
 mod failing;
 mod flight;
+mod gate;
 mod log;
 mod machine;
 mod many;
