@@ -383,3 +383,60 @@ impl fmt::Debug for Group {
         formatter.debug_struct("Group").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use bytes::Bytes;
+
+    use ironwal::storage::SimDisk;
+    use ironwal::{Environment, Wal, WalOptions};
+
+    use super::*;
+
+    fn group() -> Arc<Group> {
+        let environment = Environment::default().with_storage(Arc::new(SimDisk::new(1)));
+        let wal = Wal::open_with(WalOptions::new("/log"), environment).unwrap();
+        let stream = wal.stream("group").unwrap();
+        Arc::new(Group::open(stream, GroupOptions::default(), Arc::default()).unwrap())
+    }
+
+    fn entry(index: u64) -> Entry {
+        Entry { index, bytes: Bytes::from_static(b"entry") }
+    }
+
+    #[test]
+    fn callbacks_come_in_the_order_of_appends() {
+        let (group, (told, order)) = (group(), mpsc::channel());
+        for index in 0..300 {
+            let told = told.clone();
+            let done = move |result: Result<()>| told.send((index, result.is_ok())).unwrap();
+            group.append(vec![entry(index)], Box::new(done)).unwrap();
+        }
+        drop(told);
+        assert!(order.iter().eq((0..300).map(|index| (index, true))));
+    }
+
+    /// The first of two in flight fails for want of space, the second one is committed.
+    #[test]
+    fn what_follows_a_failure_is_not_acknowledged() {
+        let group = group();
+        assert!(group.settle(1, Ok(1)).is_ok());
+        let no_space = || ironwal::Error::Io(std::io::ErrorKind::StorageFull.into());
+        assert!(matches!(group.settle(2, Err(no_space())), Err(Error::Wal(_))));
+        assert!(matches!(group.settle(3, Ok(3)), Err(Error::Failed(_))));
+        let refused = group.append(vec![entry(0)], Box::new(|_| panic!("it is not submitted")));
+        assert!(matches!(refused, Err(Error::Failed(_))));
+    }
+
+    #[test]
+    fn somebody_else_appends_to_the_stream() {
+        let group = group();
+        group.stream.append(b"not a record").unwrap();
+        let (told, waiting) = mpsc::channel();
+        group.append(vec![entry(0)], Box::new(move |result| told.send(result).unwrap())).unwrap();
+        let result = waiting.recv().unwrap();
+        assert!(matches!(result, Err(Error::Intruder { expected: 1, found: 2 })), "{result:?}");
+    }
+}
