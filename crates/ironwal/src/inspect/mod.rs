@@ -11,8 +11,10 @@
 //! - [`plan_repair`] says what a repair would do, and [`repair`] does it in a copy, never in place. Entries
 //!   that are whole keep their ids; those that are lost are marked, so that reads go on naming them.
 //! - [`backup`] copies a log as it is at one instant, beside a process that writes to it.
-//! - [`lose_ids`] is for a log that is built out of another one, whose ids it is to keep: it alone changes
-//!   the directory.
+//! - [`Held`] is what a log holds at one instant, segment by segment, for who keeps a copy of it elsewhere; and
+//!   [`keep_from_oldest`] makes a log of such segments again.
+//! - [`lose_ids`] is for a log that is built out of another one, whose ids it is to keep: these two alone change
+//!   a directory.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -40,7 +42,9 @@ mod backup;
 mod checkpoints;
 mod dump;
 mod finding;
+mod held;
 mod import;
+mod join;
 mod journal;
 mod mend;
 mod plan;
@@ -53,7 +57,9 @@ mod verify;
 pub use backup::backup;
 pub use dump::{Dump, Kind, Structure, Validity, dump};
 pub use finding::{Finding, Problem, Severity};
+pub use held::{Held, HeldContent, HeldSegment, HeldStream};
 pub use import::lose_ids;
+pub use join::keep_from_oldest;
 pub use plan::{Action, Measure, Plan, plan_repair};
 pub use repair::repair;
 pub use verify::{Progress, Report, VerifyOptions, verify};

@@ -1,5 +1,7 @@
 //! What stands in a segment before an id, for a copy that ends there.
 
+use std::ops::Range;
+
 use super::index::PointPicker;
 use super::reader::{ReadError, Segment};
 use super::walk::{WALK_READ_LEN, extend_digest};
@@ -20,6 +22,8 @@ pub(crate) struct Before {
     /// The frame at its end, if that is the beginning of a batch that goes on behind the id and had
     /// to be encoded anew; otherwise empty. What is before it is a copy of the segment.
     pub(crate) last_frame: Vec<u8>,
+    /// The ids of the entries in it that are damaged, or marked as lost.
+    pub(crate) damaged: Vec<Range<u64>>,
 }
 
 impl Segment {
@@ -37,6 +41,7 @@ impl Segment {
             proof: Proof::of_nothing(self.first_id()),
             points: Vec::new(),
             last_frame: Vec::new(),
+            damaged: Vec::new(),
         };
         while before.proof.next_id < id {
             match scanner.step(&mut source)? {
@@ -49,7 +54,7 @@ impl Segment {
                     before.points.extend(picker.pick(frame.index, frame.offset));
                     return Ok(before);
                 }
-                Step::Damaged(gap) if gap.ids.end <= id => {}
+                Step::Damaged(gap) if gap.ids.end <= id => before.damaged.push(gap.ids),
                 Step::Damaged(gap) => return Err(ReadError::Damaged(self.gap_damage(gap))),
                 Step::Torn | Step::End => break,
             }
