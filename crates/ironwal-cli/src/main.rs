@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
 mod append;
+mod archive;
 mod backup;
 mod bench;
 mod cat;
@@ -52,6 +53,7 @@ Examples:
   ironwal verify ./log
   ironwal report ./log -o log.html
   ironwal backup ./log ./backup
+  ironwal archive push s3://bucket/ledger ./log
   ironwal export ./log -o log.jsonl
   ironwal append ./accounts --shards 16 --key-field 1 < transfers.tsv
   ironwal checkpoint create ./accounts monday
@@ -84,6 +86,7 @@ enum Command {
     Repair(repair::Args),
     Report(report::Args),
     Backup(backup::Args),
+    Archive(archive::Args),
     Export(export::Args),
     Import(import::Args),
     Completions(completions::Args),
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         Command::Repair(args) => repair::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Archive(args) => archive::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),

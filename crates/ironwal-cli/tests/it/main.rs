@@ -3,6 +3,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::print_stderr)]
 
 mod append_cat;
+mod archive;
 mod backup;
 mod bench;
 mod beside;
