@@ -12,6 +12,9 @@ use crate::secrets::Secrets;
 
 const SCHEMES: &str = "file:///path, s3://bucket/path, gs://bucket/path or az://container/path";
 
+/// Those that a feature is for.
+const REMOTE: [&str; 8] = ["s3", "s3a", "gs", "az", "abfs", "abfss", "azure", "adl"];
+
 /// The store at an address, and the place in it.
 pub(crate) fn open(address: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
     // What is wrong with an address is told without it: it may hold a credential.
@@ -70,13 +73,11 @@ fn open_remote(url: &Url) -> Result<Arc<dyn ObjectStore>> {
             let store = builder.with_url(url.as_str()).build();
             Ok(Arc::new(store.map_err(|error| unusable(&error))?))
         }
-        "s3" | "s3a" | "gs" | "az" | "abfs" | "abfss" | "azure" | "adl" => {
-            Err(Error::Config(format!(
-                "this program was built without {}://: build it with the feature for it (aws, gcp or azure; \
+        scheme if REMOTE.contains(&scheme) => Err(Error::Config(format!(
+            "this program was built without {}://: build it with the feature for it (aws, gcp or azure; \
                  of the program ironwal, cloud)",
-                url.scheme()
-            )))
-        }
+            scheme
+        ))),
         scheme => {
             Err(Error::Config(format!("{scheme}:// is no store that is known: use {SCHEMES}")))
         }

@@ -25,6 +25,8 @@ mod program;
 mod prune;
 mod repair;
 mod report;
+#[cfg(all(unix, feature = "cloud"))]
+mod s3;
 mod sharded;
 mod stat;
 mod tail;
