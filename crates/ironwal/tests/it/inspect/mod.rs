@@ -4,6 +4,7 @@ mod agreement;
 mod backing_up;
 mod beside;
 mod dumping;
+mod held;
 mod importing;
 mod repairing;
 mod several;
