@@ -11,7 +11,9 @@ pub(crate) enum Error {
     #[error(transparent)]
     Wal(Arc<ironwal::Error>),
 
-    #[error("record {id} has version {version}, this ironwal-openraft reads up to 1: use a newer one")]
+    #[error(
+        "record {id} has version {version}, this ironwal-openraft reads up to 1: use a newer one"
+    )]
     Newer { id: u64, version: u8 },
 
     #[error("record {id} is not one of a Raft group: {what}")]
@@ -41,7 +43,9 @@ pub(crate) enum Error {
     #[error("{0}")]
     Codec(#[from] postcard::Error),
 
-    #[error("the group takes no writes since an error ({0}): shut the node down, and open the log again")]
+    #[error(
+        "the group takes no writes since an error ({0}): shut the node down, and open the log again"
+    )]
     Failed(Arc<Error>),
 
     #[error("reading was interrupted: the runtime shuts down")]

@@ -105,11 +105,7 @@ impl Group {
             options,
             completer,
             writer: Mutex::new(Writer { sequence, id, committed: None }),
-            memory: Mutex::new(Memory {
-                log: replay.log,
-                recent: Recent::default(),
-                failed: None,
-            }),
+            memory: Mutex::new(Memory { log: replay.log, recent: Recent::default(), failed: None }),
             in_flight: Mutex::default(),
             idle: Condvar::new(),
             is_woken: AtomicBool::new(false),
@@ -275,7 +271,10 @@ impl Group {
     }
 
     fn check_sound(&self) -> Result<()> {
-        lock(&self.memory).failed.as_ref().map_or(Ok(()), |cause| Err(Error::Failed(Arc::clone(cause))))
+        lock(&self.memory)
+            .failed
+            .as_ref()
+            .map_or(Ok(()), |cause| Err(Error::Failed(Arc::clone(cause))))
     }
 
     /// From now on nothing is written: what was in flight behind a record that failed may be on the disk or
@@ -313,8 +312,12 @@ impl Group {
         loop {
             in_flight.has_news = false;
             while let Some(front) = in_flight.records.front_mut() {
-                let Poll::Ready(result) = Pin::new(&mut front.pending).poll(&mut context) else { break };
-                let Some(Submitted { id, len, done, .. }) = in_flight.records.pop_front() else { break };
+                let Poll::Ready(result) = Pin::new(&mut front.pending).poll(&mut context) else {
+                    break;
+                };
+                let Some(Submitted { id, len, done, .. }) = in_flight.records.pop_front() else {
+                    break;
+                };
                 in_flight.len -= len;
                 let result = self.settle(id, result);
                 told.extend(done.into_iter().map(|done| (done, result.clone())));

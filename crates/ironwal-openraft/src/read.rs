@@ -72,8 +72,12 @@ impl Group {
                 if expected.next() != Some(id) {
                     return Ok(None);
                 }
-                let Some(entry) = record::decode(id, &record)?.entry.filter(|it| it.index == index) else {
-                    return Err(Error::Malformed { id, what: "it is not the entry that was there" });
+                let Some(entry) = record::decode(id, &record)?.entry.filter(|it| it.index == index)
+                else {
+                    return Err(Error::Malformed {
+                        id,
+                        what: "it is not the entry that was there",
+                    });
                 };
                 len += entry.bytes.len();
                 if len > len_max && !entries.is_empty() {

@@ -137,7 +137,10 @@ pub(crate) fn decode(id: u64, record: &Bytes) -> Result<Record> {
     let sequence = u32::from_le_bytes(rest.array()?);
     let [bits] = rest.array()?;
     if kind > KIND_ENTRY || bits & !(VOTE | COMMITTED | PURGED | CUT_FROM) != 0 {
-        return Err(Error::Malformed { id, what: "it is of a kind that this version does not have" });
+        return Err(Error::Malformed {
+            id,
+            what: "it is of a kind that this version does not have",
+        });
     }
     let facts = Facts {
         vote: (bits & VOTE != 0).then(|| rest.short()).transpose()?,
@@ -212,7 +215,10 @@ mod tests {
         for facts in [Facts::default(), all_facts(), nothing_committed] {
             for entry in [None, Some(entry.clone())] {
                 let bytes = Bytes::from(encode(77, &facts, entry.as_ref())?);
-                assert_eq!(decode(0, &bytes)?, Record { sequence: 77, facts: facts.clone(), entry });
+                assert_eq!(
+                    decode(0, &bytes)?,
+                    Record { sequence: 77, facts: facts.clone(), entry }
+                );
             }
         }
         Ok(())

@@ -39,8 +39,7 @@ pub(crate) async fn run(id: &str, dir: &Path) -> Result<(), Failure> {
         ..Config::default()
     };
     let network = Network { dir: dir.to_path_buf() };
-    let raft =
-        Raft::new(id, Arc::new(config.validate()?), network, log, ledger.clone()).await?;
+    let raft = Raft::new(id, Arc::new(config.validate()?), network, log, ledger.clone()).await?;
 
     let mut listening = tcp::listen("127.0.0.1:0", Json::default).await?;
     let address = listening.local_addr().to_string();

@@ -100,7 +100,9 @@ impl Peer {
     async fn client(&mut self) -> Result<NodeClient, Unreachable> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => connect(&self.dir, self.node).await.map_err(|error| Unreachable::new(&error))?,
+            None => {
+                connect(&self.dir, self.node).await.map_err(|error| Unreachable::new(&error))?
+            }
         };
         Ok(client)
     }

@@ -26,10 +26,7 @@ pub(crate) struct Plan {
 }
 
 /// Looks again and again until something is so.
-async fn soon<T>(
-    what: &str,
-    mut look: impl AsyncFnMut() -> Option<T>,
-) -> Result<T, Failure> {
+async fn soon<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> Result<T, Failure> {
     let begun = Instant::now();
     while begun.elapsed() < DEADLINE {
         if let Some(found) = look().await {
@@ -116,7 +113,10 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     soon("a node can be reached", async || cluster.status(NODES[0]).await).await?;
     let first = connect(dir.path(), NODES[0]).await?;
     first.begin(within(DEADLINE), NODES.to_vec()).await??;
-    println!("3 nodes, {ACCOUNTS} accounts with {MONEY_IN_EACH} each; node {} leads", cluster.leader().await?);
+    println!(
+        "3 nodes, {ACCOUNTS} accounts with {MONEY_IN_EACH} each; node {} leads",
+        cluster.leader().await?
+    );
 
     let all = plan.clients * plan.transfers;
     println!("{} clients make {} transfers each", plan.clients, plan.transfers);
@@ -181,7 +181,8 @@ async fn fail_over(
     wait_for(acknowledged, before + meanwhile).await?;
     cluster.start(leader)?;
     let caught_up = async || {
-        let (there, here) = (cluster.status(next).await?.applied, cluster.status(leader).await?.applied);
+        let (there, here) =
+            (cluster.status(next).await?.applied, cluster.status(leader).await?.applied);
         (here? + 20 >= there?).then_some(())
     };
     soon("the node that was killed catches up", caught_up).await?;
@@ -206,7 +207,9 @@ fn judge(accounts: &Accounts, done: &[Transfer]) -> Result<(), Failure> {
     let found: BTreeMap<u64, i128> =
         accounts.balances.iter().map(|(account, it)| (*account, i128::from(*it))).collect();
     if found != expected {
-        return Err(format!("lost or done twice: the balances are {found:?}, not {expected:?}").into());
+        return Err(
+            format!("lost or done twice: the balances are {found:?}, not {expected:?}").into()
+        );
     }
     Ok(())
 }

@@ -20,15 +20,24 @@ const GROUPS: [&str; 2] = ["left", "right"];
 /// What a group is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Op {
-    Vote { term: u64 },
+    Vote {
+        term: u64,
+    },
     /// So many entries, behind the last one.
-    Append { term: u64, count: u64 },
+    Append {
+        term: u64,
+        count: u64,
+    },
     /// Up to the last entry.
     Commit,
     /// The last so many entries.
-    Cut { count: u64 },
+    Cut {
+        count: u64,
+    },
     /// All but the last so many entries.
-    Purge { but: u64 },
+    Purge {
+        but: u64,
+    },
 }
 
 /// What the program says of itself: which group begins what, and that it has returned.
@@ -86,7 +95,8 @@ impl Expected {
     }
 
     fn matches(&self, found: &Seen, in_flight: Option<Op>) -> bool {
-        let same = |expected: &Seen| *found == Seen { committed: found.committed, ..expected.clone() };
+        let same =
+            |expected: &Seen| *found == Seen { committed: found.committed, ..expected.clone() };
         let mut is_one = same(&self.seen);
         if let Some(op) = in_flight {
             let mut after = self.seen.clone();
@@ -182,7 +192,9 @@ fn check(run: &Run<Mark>, setup: Setup) -> Outcome {
         let op = in_flight.filter(|it| it.0 == group).map(|it| it.1);
         if !expected[group].matches(&seen, op) {
             let (name, expected) = (GROUPS[group], &expected[group]);
-            return Err(format!("{name} is {seen:?}; expected {expected:?}, in flight {op:?}").into());
+            return Err(
+                format!("{name} is {seen:?}; expected {expected:?}, in flight {op:?}").into()
+            );
         }
         found.push(seen);
     }

@@ -8,8 +8,8 @@ use ironwal::storage::SimDisk;
 use ironwal::storage::sim::CallKind;
 use ironwal::{Environment, Maintenance, Wal, WalOptions};
 use ironwal_openraft::Groups;
-use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use openraft::Vote;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 
 use crate::log::{Seen, Store, Stored, begin, entries, entry_of, log_id, see};
 

@@ -73,7 +73,9 @@ async fn appends_are_told_in_their_order() -> Stored<()> {
     poll_fn(|context| {
         // From the last to the first: if one is told, all before it are by the time they are asked.
         for at in (0..waiting.len()).rev() {
-            if !told[at] && let Poll::Ready(result) = waiting[at].as_mut().poll(context) {
+            if !told[at]
+                && let Poll::Ready(result) = waiting[at].as_mut().poll(context)
+            {
                 result.unwrap();
                 told[at] = true;
             }

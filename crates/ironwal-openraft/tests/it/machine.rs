@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
-    StorageError, StorageIOError, StoredMembership,
+    BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot,
+    SnapshotMeta, StorageError, StorageIOError, StoredMembership,
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,8 +88,8 @@ impl RaftStateMachine<Types> for Machine {
     ) -> Stored<()> {
         let bytes = snapshot.into_inner();
         let state: Result<State, _> = postcard::from_bytes(&bytes);
-        let state = state
-            .map_err(|error| StorageIOError::read_snapshot(Some(meta.signature()), &error))?;
+        let state =
+            state.map_err(|error| StorageIOError::read_snapshot(Some(meta.signature()), &error))?;
         self.with(|old| *old = State { snapshot: Some((meta.clone(), bytes)), ..state });
         Ok(())
     }
