@@ -1,5 +1,6 @@
 //! The program, which the test `replicated-ledger` runs too.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+// Errors are as large as openraft makes them.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::result_large_err)]
 
 use std::path::Path;
 use std::process::ExitCode;
