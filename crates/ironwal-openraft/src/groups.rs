@@ -16,6 +16,7 @@ use crate::options::GroupOptions;
 ///
 /// ```
 /// use ironwal_openraft::Groups;
+/// # use std::io::Cursor;
 /// # use ironwal_openraft::v0_9::LogStore;
 /// # openraft::declare_raft_types!(pub TypeConfig: D = String, R = ());
 /// # #[tokio::main(flavor = "current_thread")]
