@@ -57,7 +57,9 @@ pub enum Error {
 
     /// A conditional append found another next id than the one it was made for. Nothing was
     /// appended: read what is new, and decide again.
-    #[error("stream {stream:?} goes on at id {next_id}, not at {expected}: look what was appended, and decide anew")]
+    #[error(
+        "stream {stream:?} goes on at id {next_id}, not at {expected}: see what is there, and decide anew"
+    )]
     Conflict {
         /// The stream.
         stream: String,
