@@ -50,12 +50,24 @@ impl WriteBatch {
     }
 
     /// Adds an entry for a stream, in memory, behind those that were added for it before.
+    ///
+    /// See [`WriteBatch`] for an example.
     pub fn append(&mut self, stream: &str, entry: impl AsRef<[u8]>) -> &mut Self {
         self.part(stream).entries.push(entry.as_ref(), 0);
         self
     }
 
     /// Adds entries for a stream, as [`WriteBatch::append`] does.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let mut day = wal.batch();
+    /// day.append("orders", "tea").append_all("orders", ["coffee", "water"]);
+    /// assert_eq!(day.commit()?["orders"], 0..3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn append_all<E: AsRef<[u8]>>(
         &mut self,
         stream: &str,
@@ -71,17 +83,42 @@ impl WriteBatch {
 
     /// The first entry for this stream must get the id `expected_id`, or nothing is appended at all. A
     /// stream for which nothing is added is not looked at.
+    ///
+    /// ```
+    /// # use ironwal::{Error, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.append("alice", b"somebody else was faster")?;
+    /// let mut transfer = wal.batch();
+    /// transfer.expect_next("alice", 0).append("alice", "-100").append("bob", "+100");
+    /// assert!(matches!(transfer.commit(), Err(Error::Conflict { next_id: 1, .. })));
+    /// assert_eq!(wal.get("bob", 0)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn expect_next(&mut self, stream: &str, expected_id: u64) -> &mut Self {
         self.part(stream).expected = Some(expected_id);
         self
     }
 
     /// How many entries were added.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let mut transfer = wal.batch();
+    /// assert!(transfer.is_empty());
+    /// transfer.append("alice", "-100").append("bob", "+100");
+    /// assert_eq!(transfer.len(), 2); // over all streams
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.parts.values().map(|part| part.entries.len()).sum()
     }
 
     /// Whether none was.
+    ///
+    /// See [`WriteBatch::len`] for an example.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -92,6 +129,18 @@ impl WriteBatch {
 
     /// Appends everything that was added, and returns the ids for each stream. Streams that do not
     /// exist are made. Blocks on the disk.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let mut transfer = wal.batch();
+    /// transfer.append("bob", "+100").append("alice", "-100");
+    /// let ids = transfer.commit()?;
+    /// assert_eq!(Vec::from_iter(ids), [("alice".to_string(), 0..1), ("bob".to_string(), 0..1)]);
+    /// assert!(wal.batch().commit()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -78,6 +78,18 @@ impl Wal {
     /// Opens the log in `options.root_path` for writing, creating it if it is missing, and recovers
     /// what a crash left behind. Blocks until that is done.
     ///
+    /// ```
+    /// use ironwal::{Error, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    ///
+    /// let wal = Wal::new(WalOptions::new(path))?;
+    /// assert!(matches!(Wal::new(WalOptions::new(path)), Err(Error::Locked { .. })));
+    /// drop(wal); // the last handle
+    /// Wal::new(WalOptions::new(path))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`Error::Locked`]: another writer has the directory open.
@@ -95,6 +107,17 @@ impl Wal {
 
     /// Opens the log like [`Wal::new`], with a disk, entropy and maintenance from outside.
     ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ironwal::storage::SimDisk;
+    /// use ironwal::{Environment, Wal, WalOptions};
+    ///
+    /// let environment = Environment::default().with_storage(Arc::new(SimDisk::new(42)));
+    /// let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// assert_eq!(wal.append("orders", b"tea, in memory")?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Wal::new`].
@@ -107,6 +130,17 @@ impl Wal {
     /// Ids count from 0 without gaps. What the entry survives when this returns is up to the
     /// [`SyncMode`](crate::SyncMode). Blocks on the disk; in
     /// [`SyncMode::Strict`](crate::SyncMode::Strict) concurrent appends share syncs.
+    ///
+    /// ```
+    /// # use ironwal::{Error, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// assert_eq!(wal.append("orders", b"tea")?, 0);
+    /// assert_eq!(wal.append("orders", b"")?, 1); // an empty entry is one too
+    /// assert_eq!(wal.append("payments", b"2.50")?, 0); // each stream counts for itself
+    /// assert!(matches!(wal.append("..", b"tea"), Err(Error::Config(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -129,6 +163,15 @@ impl Wal {
     ///
     /// An empty batch does nothing and returns an empty range at the next id.
     ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// assert_eq!(wal.append_batch("orders", &[b"tea", b"coffee"])?, 0..2);
+    /// assert_eq!(wal.append_batch("orders", &[])?, 2..2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Wal::append`].
@@ -142,12 +185,25 @@ impl Wal {
     }
 
     /// A writer that collects entries for `stream` and appends them as one batch.
+    ///
+    /// See [`TxnWriter`] for an example.
     pub fn writer(&self, stream: &str) -> TxnWriter {
         TxnWriter::new(self.clone(), stream)
     }
 
     /// The entry `id` of a stream; `None` if it is not committed (yet), or the stream is unknown.
     /// May read from the disk.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.append("orders", b"tea")?;
+    /// assert_eq!(wal.get("orders", 0)?, Some(b"tea".to_vec()));
+    /// assert_eq!(wal.get("orders", 1)?, None);
+    /// assert_eq!(wal.get("nobody's", 0)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -200,6 +256,17 @@ impl Wal {
     /// An unknown stream, or a start behind the end, yields nothing. Damage is yielded once, as an
     /// error, and iteration goes on behind it.
     ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.append_batch("orders", &[b"tea", b"coffee", b"water"])?;
+    /// let orders: Result<Vec<_>, _> = wal.iter("orders", 1)?.collect();
+    /// assert_eq!(orders?, [b"coffee".to_vec(), b"water".to_vec()]);
+    /// assert_eq!(wal.iter("orders", 7)?.count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Config`], [`Error::Closed`].
@@ -208,6 +275,16 @@ impl Wal {
     }
 
     /// The same as [`Wal::iter`], with the id of each entry.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.append_batch("orders", &[b"tea", b"coffee"])?;
+    /// let orders: Result<Vec<_>, _> = wal.iter_with_ids("orders", 1)?.collect();
+    /// assert_eq!(orders?, [(1, b"coffee".to_vec())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -219,6 +296,17 @@ impl Wal {
 
     /// A handle on one stream, which is created by its first append.
     ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// assert!(wal.streams().is_empty()); // there is none before its first append
+    /// orders.append(b"tea")?;
+    /// assert_eq!(wal.streams(), ["orders"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Config`], [`Error::Closed`].
@@ -229,6 +317,17 @@ impl Wal {
 
     /// The names of all streams that hold or held entries, sorted. In a log that is open for reading
     /// only, without those that cannot be read.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.append("payments", b"2.50")?;
+    /// wal.append("orders", b"tea")?;
+    /// wal.stream("refunds")?;
+    /// assert_eq!(wal.streams(), ["orders", "payments"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn streams(&self) -> Vec<String> {
         // What could be looked at is listed.
         let _ = self.inner.look_at_all();
@@ -240,6 +339,19 @@ impl Wal {
     /// Makes every entry durable that was committed before the call, in every stream and mode.
     /// Blocks on the disk.
     ///
+    /// ```
+    /// use ironwal::{SyncMode, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    ///
+    /// let wal = Wal::new(WalOptions { sync_mode: SyncMode::Async, ..WalOptions::new(path) })?;
+    /// wal.append("orders", b"tea")?;
+    /// wal.append("payments", b"2.50")?;
+    /// wal.sync_all()?;
+    /// assert_eq!(wal.stream("payments")?.durable_end(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The first error, after every stream has been tried; see [`Wal::append`].
@@ -250,6 +362,8 @@ impl Wal {
     }
 
     /// Collects a batch over several streams, all or nothing; see [`WriteBatch`].
+    ///
+    /// See [`WriteBatch`] for an example.
     pub fn batch(&self) -> WriteBatch {
         WriteBatch::new(self.clone())
     }
@@ -257,6 +371,17 @@ impl Wal {
     /// Closes the log: commits what is staged, makes everything durable, records that, and releases
     /// the directory. Every handle is of no use afterwards: all calls return [`Error::Closed`].
     /// Closing again does nothing.
+    ///
+    /// ```
+    /// # use ironwal::{Error, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// wal.close()?;
+    /// assert!(matches!(orders.append(b"tea"), Err(Error::Closed)));
+    /// wal.close()?; // does nothing
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -272,6 +397,21 @@ impl Wal {
     /// With [`WalOptions::archive_path`] they are copied there first, durably, which blocks.
     /// Otherwise blocks for a sync; files are deleted in the background, within a second as a rule.
     /// [`Stream::truncate_before`] is exact to the entry.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append_batch(&[b"tea", b"coffee"])?;
+    /// assert_eq!(wal.truncate("orders", 2)?, 0); // the newest segment stays
+    /// orders.rotate()?;
+    /// orders.append(b"water")?;
+    /// assert_eq!(wal.truncate("orders", 1)?, 0); // entry 1 is in the same segment
+    /// assert_eq!(wal.truncate("orders", 2)?, 1);
+    /// assert_eq!((orders.first_id(), orders.next_id()), (2, 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -291,6 +431,23 @@ impl Wal {
     /// [`Error::StreamNotFound`] then. Blocks while files are copied.
     ///
     /// Can be interrupted and repeated: a segment leaves the archive only once it is durably back.
+    ///
+    /// ```
+    /// use ironwal::{Wal, WalOptions};
+    /// # let (dir, archive) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    /// # let (path, archive) = (dir.path(), archive.path());
+    ///
+    /// let wal = Wal::new(WalOptions { archive_path: Some(archive.into()), ..WalOptions::new(path) })?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append(b"tea")?;
+    /// orders.rotate()?;
+    /// orders.append(b"coffee")?;
+    /// wal.truncate("orders", 1)?;
+    /// assert_eq!(wal.get("orders", 0)?, None);
+    /// assert_eq!(wal.restore_archived("orders")?, 1);
+    /// assert_eq!(wal.get("orders", 0)?, Some(b"tea".to_vec()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -338,6 +495,18 @@ impl Wal {
     ///
     /// Blocks for a sync of the root directory; files are deleted in the background.
     ///
+    /// ```
+    /// # use ironwal::{Error, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append_batch(&[b"tea", b"coffee"])?;
+    /// wal.delete_stream("orders")?;
+    /// assert!(matches!(orders.append(b"water"), Err(Error::StreamNotFound(_))));
+    /// assert_eq!(wal.append("orders", b"water")?, 0); // a new stream
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Config`], [`Error::Closed`]. [`Error::Io`], [`Error::Poisoned`]: it is open whether it
@@ -350,6 +519,19 @@ impl Wal {
 
     /// The first id of the segment that a stream is appended to, `None` if nothing was ever appended
     /// to it. What is below it can be freed by [`Wal::truncate`].
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// assert_eq!(wal.current_segment_start_id("orders"), None);
+    /// let orders = wal.stream("orders")?;
+    /// orders.append_batch(&[b"tea", b"coffee"])?;
+    /// orders.rotate()?;
+    /// orders.append(b"water")?;
+    /// assert_eq!(wal.current_segment_start_id("orders"), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn current_segment_start_id(&self, stream: &str) -> Option<u64> {
         self.find_checked(stream).ok()??.log().newest_segment()
     }
@@ -367,6 +549,16 @@ impl Wal {
 
     /// How much there is of what, over all streams, and what was done since the log was opened. Takes time
     /// for each stream, and waits for no disk in the process that writes.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.append_batch("orders", &[b"tea", b"coffee"])?;
+    /// let stats = wal.stats();
+    /// assert_eq!((stats.streams, stats.entries, stats.poisoned_streams), (1, 2, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stats(&self) -> WalStats {
         let _ = self.inner.look_at_all();
         Observed::of(&self.inner).stats()

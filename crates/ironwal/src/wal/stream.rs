@@ -56,11 +56,29 @@ impl Stream {
     }
 
     /// The name of the stream.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// assert_eq!(wal.stream("orders/2026")?.name(), "orders/2026");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn name(&self) -> &str {
         self.core.log().name()
     }
 
     /// Appends one entry and returns its id. Blocks on the disk; see [`Wal::append`].
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// assert_eq!(orders.append(b"tea")?, 0);
+    /// assert_eq!(wal.append("orders", b"coffee")?, 1); // the same stream
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -95,6 +113,18 @@ impl Stream {
 
     /// Appends a batch if its first entry gets the id `expected_id`; see [`Stream::append_at`]. An
     /// empty batch does nothing, whatever is expected.
+    ///
+    /// ```
+    /// # use ironwal::{Error, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let account = wal.stream("account")?;
+    /// assert_eq!(account.append_batch_at(0, &[b"+100", b"-30"])?, 0..2);
+    /// let refused = account.append_batch_at(0, &[b"-70"]);
+    /// assert!(matches!(refused, Err(Error::Conflict { next_id: 2, .. })));
+    /// assert_eq!(account.next_id(), 2); // nothing was appended
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -140,6 +170,16 @@ impl Stream {
     /// Appends a batch, all or nothing, and returns its ids. Blocks on the disk; see
     /// [`Wal::append_batch`].
     ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// assert_eq!(orders.append_batch(&[b"tea", b"coffee"])?, 0..2);
+    /// assert_eq!(orders.append_batch(&[])?, 2..2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Wal::append`].
@@ -149,6 +189,19 @@ impl Stream {
     }
 
     /// The entry `id`; `None` if it is not committed (yet) or was pruned. May read from the disk.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append_batch(&[b"tea", b"coffee"])?;
+    /// orders.truncate_before(1)?;
+    /// assert_eq!(orders.get(0)?, None); // pruned
+    /// assert_eq!(orders.get(1)?.as_deref(), Some(&b"coffee"[..]));
+    /// assert_eq!(orders.get(2)?, None); // not there yet
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -201,21 +254,50 @@ impl Stream {
     }
 
     /// The id of the first entry that is kept; equal to [`Stream::next_id`] if there is none.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// assert_eq!((orders.first_id(), orders.next_id()), (0, 0));
+    /// orders.append_batch(&[b"tea", b"coffee"])?;
+    /// orders.truncate_before(2)?;
+    /// assert_eq!((orders.first_id(), orders.next_id()), (2, 2)); // ids are not given out again
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn first_id(&self) -> u64 {
         self.log().first_id()
     }
 
     /// The id behind the last committed entry: what the next one gets if nothing is being appended.
+    ///
+    /// See [`Stream::first_id`] for an example.
     pub fn next_id(&self) -> u64 {
         self.log().next_id()
     }
 
     /// The id behind the last entry that survives power loss.
+    ///
+    /// See [`Stream::sync`] for an example.
     pub fn durable_end(&self) -> u64 {
         self.log().durable_end()
     }
 
     /// Makes every entry durable that was committed before the call. Blocks on the disk.
+    ///
+    /// ```
+    /// use ironwal::{SyncMode, Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    ///
+    /// let wal = Wal::new(WalOptions { sync_mode: SyncMode::Async, ..WalOptions::new(path) })?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append(b"tea")?; // survives the process being killed
+    /// orders.sync()?; // and now power loss
+    /// assert_eq!(orders.durable_end(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -229,6 +311,19 @@ impl Stream {
 
     /// Makes the present segment the last one before it is full; does nothing if it is empty. The
     /// next append begins another. Blocks on the disk.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append(b"tea")?;
+    /// orders.rotate()?;
+    /// orders.rotate()?; // does nothing: the present segment is empty
+    /// orders.append(b"coffee")?;
+    /// assert_eq!(orders.stats().segments, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -244,6 +339,18 @@ impl Stream {
     /// Prunes every entry below `id`, or all entries if `id` is behind the end: [`Stream::first_id`]
     /// is `id` afterwards, and [`Stream::next_id`] stays. Segments that hold nothing else are freed
     /// (or archived) as [`Wal::truncate`] does; returns how many. Blocks on the disk.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append_batch(&[b"tea", b"coffee"])?;
+    /// assert_eq!(orders.truncate_before(1)?, 0); // pruned, though its segment is kept
+    /// assert_eq!(orders.first_id(), 1);
+    /// assert_eq!(orders.get(0)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -261,6 +368,19 @@ impl Stream {
     ///
     /// After a crash before it returned, the stream ends where it did, or at `last_kept`.
     ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let log = wal.stream("raft")?;
+    /// log.append_batch(&[b"a", b"b", b"not the leader's"])?;
+    /// log.truncate_after(Some(1))?;
+    /// assert_eq!(log.append(b"c")?, 2); // the id is given out again
+    /// log.truncate_after(None)?;
+    /// assert_eq!(log.next_id(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`Error::Config`](crate::Error::Config): `last_kept` was pruned.
@@ -276,6 +396,17 @@ impl Stream {
     }
 
     /// How much there is of the stream.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append_batch(&[b"tea", b"coffee"])?;
+    /// let stats = orders.stats();
+    /// assert_eq!((stats.first_id, stats.next_id, stats.durable_end), (0, 2, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stats(&self) -> StreamStats {
         StreamStats::of(self.log())
     }

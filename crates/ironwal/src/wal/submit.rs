@@ -46,6 +46,18 @@ impl Pending {
     }
 
     /// The id that the entry gets unless its append fails; `None` while it waits for room and has none.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let ledger = wal.stream("ledger")?;
+    /// ledger.append(b"+100")?;
+    /// let pending = ledger.submit(b"-30")?;
+    /// assert_eq!(pending.id(), Some(1)); // there was room in the segment
+    /// assert_eq!(pending.wait()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn id(&self) -> Option<u64> {
         match &self.submitted {
             Submitted::Done(id) => Some(*id),
@@ -56,6 +68,18 @@ impl Pending {
 
     /// Waits until the entry is committed, as [`Stream::append`](crate::Stream::append) would have, and
     /// returns its id. Blocks, and may do the work on the disk itself.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let ledger = wal.stream("ledger")?;
+    /// let (first, second) = (ledger.submit(b"+100")?, ledger.submit(b"-30")?);
+    /// assert_eq!(second.wait()?, 1); // and the first, which came before it, is committed too
+    /// assert_eq!(ledger.get(0)?.as_deref(), Some(&b"+100"[..]));
+    /// drop(first); // cancels nothing
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -30,12 +30,26 @@ impl TxnWriter {
     }
 
     /// Adds an entry, in memory.
+    ///
+    /// See [`TxnWriter`] for an example.
     pub fn add(&mut self, data: impl Into<Vec<u8>>) {
         self.entries.push(data.into());
     }
 
     /// Appends what was added as one batch and returns its ids; `0..0` if nothing was added.
     /// Blocks on the disk.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let mut transfer = wal.writer("ledger");
+    /// transfer.add("alice -100");
+    /// drop(transfer); // appends nothing
+    /// assert_eq!(wal.writer("ledger").commit()?, 0..0);
+    /// assert!(wal.streams().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -60,6 +60,119 @@ fn every_bug_is_told_to_its_end() {
     assert!(bugs.len() > 50, "{}", bugs.len());
 }
 
+/// Sources with public items that have no example yet. What is here shrinks: a file that has them all is
+/// taken off.
+const WITHOUT_EXAMPLES: &[&str] = &[
+    "ironwal-crash/explore.rs",
+    "ironwal-crash/model.rs",
+    "ironwal-crash/report.rs",
+    "ironwal-crash/run.rs",
+    "ironwal-crash/trail.rs",
+    "ironwal/environment.rs",
+    "ironwal/error.rs",
+    "ironwal/format/mod.rs",
+    "ironwal/inspect/dump.rs",
+    "ironwal/inspect/finding.rs",
+    "ironwal/inspect/plan.rs",
+    "ironwal/inspect/verify.rs",
+    "ironwal/options.rs",
+    "ironwal/sharded/follow.rs",
+    "ironwal/sharded/mod.rs",
+    "ironwal/sharded/replay.rs",
+    "ironwal/storage/mod.rs",
+    "ironwal/storage/sim/faults.rs",
+    "ironwal/storage/sim/mod.rs",
+    "ironwal/wal/follow.rs",
+    "ironwal/wal/iter.rs",
+    "ironwal/wal/mod.rs",
+    "ironwal/wal/own.rs",
+    "ironwal/wal/range.rs",
+    "ironwal/wal/read_only.rs",
+    "ironwal/wal/retention.rs",
+    "ironwal/wal/stats.rs",
+];
+
+/// Each public item has an example that runs, or names the item that has one for both.
+#[test]
+fn every_public_item_has_an_example() {
+    let mut count = 0;
+    let mut lacking: Vec<(String, String)> = Vec::new();
+    for crate_name in ["ironwal", "ironwal-crash"] {
+        let root = repository().join("crates").join(crate_name).join("src");
+        for path in sources_in(&root) {
+            let file = format!("{crate_name}/{}", path.strip_prefix(&root).unwrap().display());
+            for (item, has_example) in public_items(&std::fs::read_to_string(&path).unwrap()) {
+                count += 1;
+                if !has_example {
+                    lacking.push((file.clone(), item));
+                }
+            }
+        }
+    }
+    assert!(count > 200, "only {count} public items were found");
+    let excused = |file: &String| WITHOUT_EXAMPLES.contains(&file.as_str());
+    let wanted: Vec<_> = lacking.iter().filter(|(file, _)| !excused(file)).collect();
+    assert!(wanted.is_empty(), "without an example: {wanted:#?}");
+    for file in WITHOUT_EXAMPLES {
+        assert!(lacking.iter().any(|(it, _)| it == file), "{file} has them all: take it off");
+    }
+}
+
+/// The public items of a source, as rustfmt leaves it, and whether their documentation has an example.
+fn public_items(source: &str) -> Vec<(String, bool)> {
+    let mut items = Vec::new();
+    let mut documentation = String::new();
+    let mut lines = source.lines().map(str::trim_start).peekable();
+    while let Some(line) = lines.next() {
+        let next = lines.peek().copied().unwrap_or_default();
+        if line == "#[cfg(test)]" && next.starts_with("mod ") && next.ends_with('{') {
+            break; // tests are at the end
+        }
+        if let Some(text) = line.strip_prefix("///") {
+            documentation.push_str(text);
+            documentation.push('\n');
+        } else if !line.starts_with("#[") {
+            if let Some(item) = public_item(line) {
+                let has_example =
+                    documentation.contains("```") || documentation.contains("for an example");
+                items.push((item, has_example));
+            }
+            documentation.clear();
+        }
+    }
+    items
+}
+
+/// The kind and the name of the public item that a line begins.
+fn public_item(line: &str) -> Option<String> {
+    let mut rest = line.strip_prefix("pub ")?;
+    for word in ["const fn ", "async fn "] {
+        if rest.starts_with(word) {
+            rest = &rest[word.len() - "fn ".len()..];
+        }
+    }
+    let kinds = ["fn ", "struct ", "enum ", "trait ", "const "];
+    let kind = kinds.iter().find(|kind| rest.starts_with(**kind))?;
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let name = rest[kind.len()..].split(|letter| !is_name(letter)).next()?;
+    Some(format!("{kind}{name}"))
+}
+
+/// Every source below a directory, in order.
+fn sources_in(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources_in(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
 /// The paths of tests in a page, and the tests' own names.
 fn tests_named_in(page: &str) -> Vec<(String, String)> {
     let page = std::fs::read_to_string(repository().join(page)).unwrap();
