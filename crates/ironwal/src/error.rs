@@ -11,6 +11,19 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///
 /// An append that returned an error consumed no id, and its entries are never readable through the
 /// handles of this process; after a crash they may be there or not.
+///
+/// ```
+/// # use ironwal::{Error, Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+/// let account = wal.stream("account")?;
+/// account.append(b"+100")?;
+/// match account.append_at(0, b"-30") {
+///     Err(Error::Conflict { next_id, .. }) => assert_eq!(next_id, 1), // read, and decide again
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -9,6 +9,19 @@ use crate::error::{Error, Result};
 const READ_BUFFER_LEN_MIN: usize = 4096;
 
 /// When an append is made durable. `docs/durability.md` has the whole contract.
+///
+/// ```
+/// use ironwal::{SyncMode, Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+///
+/// let wal = Wal::new(WalOptions { sync_mode: SyncMode::BatchOnly, ..WalOptions::new(path) })?;
+/// let ledger = wal.stream("ledger")?;
+/// ledger.append(b"+100")?;
+/// ledger.append_batch(&[b"-30", b"-20"])?; // takes the one before along
+/// assert_eq!(ledger.durable_end(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyncMode {
@@ -38,6 +51,17 @@ impl SyncMode {
 }
 
 /// How segments are read.
+///
+/// ```
+/// use ironwal::{ReadStrategy, Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+///
+/// let wal = Wal::new(WalOptions { read_strategy: ReadStrategy::Mmap, ..WalOptions::new(path) })?;
+/// wal.append("orders", b"tea")?;
+/// assert_eq!(wal.get("orders", 0)?, Some(b"tea".to_vec()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadStrategy {
     /// By positioned reads.
@@ -53,6 +77,13 @@ pub enum ReadStrategy {
 }
 
 /// How entries are stored.
+///
+/// ```
+/// use ironwal::{CompressionType, WalOptions};
+///
+/// let options = WalOptions::new("/var/lib/ledger");
+/// assert_eq!(options.compression, CompressionType::None); // unless it is asked for
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompressionType {
     /// As they are.
@@ -66,6 +97,16 @@ pub enum CompressionType {
 /// What opening does about damage to entries that had been durable.
 ///
 /// Bytes that were never acknowledged (a torn tail) are cut off under either policy.
+///
+/// ```
+/// use ironwal::{CorruptionPolicy, Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+///
+/// let strict = WalOptions { on_corruption: CorruptionPolicy::Error, ..WalOptions::new(path) };
+/// Wal::new(strict)?; // nothing is damaged, so it opens
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CorruptionPolicy {
     /// Opens. Reads of the damaged entries report them, everything else stays readable, and the
@@ -153,6 +194,13 @@ impl Default for WalOptions {
 
 impl WalOptions {
     /// The default options for a log in the directory `path`.
+    ///
+    /// ```
+    /// use ironwal::{SyncMode, WalOptions};
+    ///
+    /// let options = WalOptions::new("/var/lib/ledger"); // touches no disk
+    /// assert_eq!(options.sync_mode, SyncMode::Strict);
+    /// ```
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { root_path: path.into(), ..Self::default() }
     }

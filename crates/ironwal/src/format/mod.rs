@@ -26,10 +26,23 @@ pub(crate) mod scan;
 pub(crate) mod seal;
 
 /// The version of the format that this library writes, and the newest that it reads.
+///
+/// ```
+/// assert_eq!(ironwal::FORMAT_VERSION, 1); // no newer one is read
+/// ```
 pub const FORMAT_VERSION: u32 = 1;
 
 /// The largest frame in bytes: one append or one batch, with its header, the table of a batch and
 /// padding. The same number bounds writing and reading.
+///
+/// ```
+/// # use ironwal::{Error, Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+/// let entry = vec![0; usize::try_from(ironwal::MAX_FRAME_LEN)?]; // no room for the frame's header
+/// assert!(matches!(wal.append("orders", &entry), Err(Error::TooLarge { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const MAX_FRAME_LEN: u64 = 1 << 30;
 
 /// No segment holds more frame bytes than this, so that every offset fits a frame's `u32` of

@@ -27,6 +27,19 @@ use crate::sync::{Arc, Ordering, sleep};
 ///
 /// With the feature `async`, `into_async` makes a future of each entry.
 ///
+/// ```
+/// # use ironwal::{Error, Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+/// let orders = wal.stream("orders")?;
+/// orders.append_batch(&[b"tea", b"coffee"])?;
+/// let mut follower = orders.follow(0);
+/// orders.truncate_before(1)?;
+/// assert!(matches!(follower.next(), Some(Err(Error::Pruned { .. })))); // said once
+/// assert_eq!(follower.next().unwrap()?.0, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// Each is said once.
@@ -64,11 +77,26 @@ impl Follower {
     }
 
     /// The id that is due.
+    ///
+    /// See [`Follower::try_next`] for an example.
     pub fn position(&self) -> u64 {
         self.following.position()
     }
 
     /// The next entry; `None` if it is not committed yet. Does not wait, but may read from the disk.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// let mut follower = orders.follow(0);
+    /// assert_eq!(follower.try_next()?, None);
+    /// orders.append(b"tea")?;
+    /// assert_eq!(follower.try_next()?, Some((0, "tea".into())));
+    /// assert_eq!(follower.position(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -86,6 +114,20 @@ impl Follower {
     }
 
     /// The next entry; `None` if it is not committed before `timeout` has passed.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// use std::time::Duration;
+    ///
+    /// let orders = wal.stream("orders")?;
+    /// let mut follower = orders.follow(0);
+    /// assert_eq!(follower.next_timeout(Duration::from_millis(1))?, None);
+    /// orders.append(b"tea")?;
+    /// assert_eq!(follower.next_timeout(Duration::from_secs(60))?, Some((0, "tea".into())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -166,6 +208,8 @@ impl Iterator for Follower {
 /// A poll may read from the disk: what was appended a moment ago comes from the page cache, what lies far
 /// back can keep the executor's thread for the time of a read. Dropping it, or a future of it, loses
 /// nothing: [`position`](Follower::position) says what is due.
+///
+/// See [`Follower::into_async`] for an example.
 #[cfg(feature = "async")]
 #[derive(Debug)]
 pub struct AsyncFollower {
@@ -200,11 +244,23 @@ impl Follower {
 #[cfg(feature = "async")]
 impl AsyncFollower {
     /// The id that is due.
+    ///
+    /// See [`AsyncFollower::into_inner`] for an example.
     pub fn position(&self) -> u64 {
         self.follower.position()
     }
 
     /// The same, to be waited for by a thread.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let entries = wal.stream("orders")?.follow(7).into_async();
+    /// assert_eq!(entries.position(), 7);
+    /// assert_eq!(entries.into_inner().position(), 7); // goes on where it was
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_inner(self) -> Follower {
         self.follower
     }

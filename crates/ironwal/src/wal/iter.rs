@@ -14,6 +14,19 @@ use crate::sync::Arc;
 ///
 /// After it has yielded `None` once, it stays at the end. An error of the operating system ends it;
 /// damage does not.
+///
+/// ```
+/// # use ironwal::{Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+/// wal.append("orders", b"tea")?;
+/// let mut orders = wal.iter_with_ids("orders", 0)?;
+/// wal.append("orders", b"coffee")?; // seen, as the iterator has not got there
+/// assert_eq!(orders.by_ref().count(), 2);
+/// wal.append("orders", b"water")?;
+/// assert!(orders.next().is_none()); // it stays at the end
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct WalIdIterator {
     wal: Wal,
     entries: Option<Entries>,
@@ -77,6 +90,8 @@ impl Iterator for WalIdIterator {
 }
 
 /// The entries of a stream, in order. From [`Wal::iter`]; ends and fails like [`WalIdIterator`].
+///
+/// See [`Wal::iter`] for an example.
 pub struct WalIterator {
     entries: WalIdIterator,
 }

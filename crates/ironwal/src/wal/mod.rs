@@ -539,6 +539,21 @@ impl Wal {
     /// Does the background work that is due: see
     /// [`Maintenance::Inline`](crate::Maintenance::Inline). Returns when there will be more to do, by
     /// the clock of the environment. Blocks on the disk.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ironwal::storage::SimDisk;
+    /// use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    ///
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(SimDisk::new(42)))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// wal.append("orders", b"tea")?;
+    /// wal.close()?;
+    /// assert_eq!(wal.maintain(), None); // nothing is due any more
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn maintain(&self) -> Option<Duration> {
         if self.inner.closed.load(Ordering::Acquire) {
             return None;

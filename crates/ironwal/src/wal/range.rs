@@ -29,6 +29,20 @@ use crate::sync::Arc;
 ///   entries were cut off meanwhile, it ends.
 ///
 /// Reading blocks on the disk.
+///
+/// ```
+/// # use ironwal::{Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+/// let orders = wal.stream("orders")?;
+/// orders.append_batch(&[b"tea", b"coffee"])?;
+/// let mut range = orders.range(..);
+/// orders.append(b"water")?; // not in it
+/// assert_eq!(range.next_back().unwrap()?.0, 1);
+/// assert_eq!(range.next().unwrap()?.0, 0);
+/// assert!(range.next().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Range {
     wal: Wal,
     span: Span,

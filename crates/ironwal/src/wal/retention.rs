@@ -38,6 +38,17 @@ impl Stream {
     /// entries carry, for one. [`Stream::next_id`] if it is true for all; some id if they are not so
     /// ordered. Reads about as many entries as the number of entries has binary digits, from the disk.
     ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let readings = wal.stream("readings")?;
+    /// readings.append_batch(&[b"09:15 7", b"11:40 8", b"14:05 6"])?;
+    /// assert_eq!(readings.partition_point(|_, entry| entry < &b"12:00"[..])?, 2);
+    /// assert_eq!(readings.partition_point(|_, entry| entry < &b"24:00"[..])?, 3); // the next id
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Stream::get`].

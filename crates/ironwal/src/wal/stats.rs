@@ -61,6 +61,17 @@ impl StreamStats {
     }
 
     /// How many entries are kept.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append_batch(&[b"tea", b"coffee", b"water"])?;
+    /// orders.truncate_before(1)?;
+    /// assert_eq!(orders.stats().entries(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn entries(&self) -> u64 {
         self.next_id.saturating_sub(self.first_id)
     }
