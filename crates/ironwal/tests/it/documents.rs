@@ -71,6 +71,7 @@ const WITHOUT_EXAMPLES: &[&str] = &[
     "ironwal/environment.rs",
     "ironwal/inspect/dump.rs",
     "ironwal/inspect/finding.rs",
+    "ironwal/inspect/held.rs",
     "ironwal/inspect/plan.rs",
     "ironwal/inspect/verify.rs",
     "ironwal/sharded/follow.rs",
