@@ -257,11 +257,11 @@ impl Archiver {
         let Some(newest) = self.newest.clone() else { return Ok(false) };
         // Whoever does not refuse this would not keep others out.
         let content = Identity::of(&newest.manifest.log).encode()?;
-        if self.archive.store.create(names::IDENTITY, content)? == Created::Now {
-            let content = Identity::of(&newest.manifest.log).encode()?;
-            if self.archive.store.create(names::IDENTITY, content)? == Created::Now {
-                return Err(Error::NoConditionalPut);
-            }
+        let store = &self.archive.store;
+        if store.create(names::IDENTITY, content.clone())? == Created::Now
+            && store.create(names::IDENTITY, content)? == Created::Now
+        {
+            return Err(Error::NoConditionalPut);
         }
         let epoch = newest.number + 1;
         let writer = self.writer.clone();

@@ -40,12 +40,11 @@ impl Followers {
     pub(super) fn behind(&self, end: u64) -> (usize, u64) {
         let followers = lock(&self.all);
         let behind = |place: Arc<Place>| end.saturating_sub(place.next.load(Ordering::Relaxed));
-        let (count, most) = followers
+        followers
             .iter()
             .filter_map(Weak::upgrade)
             .map(behind)
-            .fold((0, 0), |(count, most), behind| (count + 1, behind.max(most)));
-        (count, most)
+            .fold((0, 0), |(count, most), behind| (count + 1, behind.max(most)))
     }
 
     /// The stream ends at `end` now, which is lower than before. To be told when nothing behind it is
