@@ -44,9 +44,10 @@ class Campaign:
             threading.Thread(target=self.work, args=(build, tests, waiting), daemon=True).start()
         return jobs
 
-    def run(self, built, profile="campaign"):
-        """Returns those that nobody noticed. `built` is what the build holds: `edits`, and maybe more."""
-        switched = Switched(built, profile)
+    def run(self, built, quick=False):
+        """Returns those that nobody noticed. `built` is what the build holds: `edits`, and maybe more. Quick: without
+        the models of the whole library, and built with what `cargo test` has built."""
+        switched = Switched(built, quick)
         unfit = switched.build()
         tests = Tests(switched.copy, self.seeds)
         for edit in self.edits:
@@ -62,7 +63,7 @@ class Campaign:
                 if alone and not running:
                     say(f"{len(alone)} mutations outside of functions are built one by one")
                     tests.learn()
-                    build = Alone(profile)
+                    build = Alone(quick)
                     if build.copy.build():
                         raise SystemExit("the tests do not compile without a mutation")
                     running, alone = self.start(build, tests.of(build.copy), alone, 1), []

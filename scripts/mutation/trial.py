@@ -43,12 +43,15 @@ class DoesNotCompile(Exception):
 
 
 class Copy:
-    """A copy of the repository under `target/mutants`, with what is built of it by a profile of cargo."""
+    """A copy of the repository under `target/mutants`, with what is built of it. Quick: as `cargo test` builds it,
+    for what it depends on is there then."""
 
-    def __init__(self, name, profile):
-        self.tree, self.profile = WORK / f"tree-{name}", profile
-        self.targets = TARGETS + ([WHOLE] if profile == "campaign" else [])
-        self.environment = dict(os.environ, CARGO_TARGET_DIR=str(WORK / f"build-{name}"))
+    def __init__(self, name, quick):
+        self.tree = WORK / f"tree-{name}"
+        self.profile = "test" if quick else "campaign"
+        self.targets = TARGETS if quick else [*TARGETS, WHOLE]
+        build = os.environ.get("CARGO_TARGET_DIR", ROOT / "target") if quick else WORK / f"build-{name}"
+        self.environment = dict(os.environ, CARGO_TARGET_DIR=str(build))
         self.programs = {}
         shutil.rmtree(self.tree, ignore_errors=True)
         listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -97,8 +100,8 @@ class Copy:
 class Switched:
     """One build that holds many mutations."""
 
-    def __init__(self, edits, profile):
-        self.copy = Copy("switched", profile)
+    def __init__(self, edits, quick):
+        self.copy = Copy("switched", quick)
         self.numbers, self.alone, self.functions = {}, [], {}
         self.texts = {file: self.copy.source(file).read_text() for file in sorted({edit.file for edit in edits})}
         for number, edit in enumerate(edits, 1):
@@ -180,8 +183,8 @@ pub fn active(function: usize) -> u32 {
 class Alone:
     """A build for one mutation after the other."""
 
-    def __init__(self, profile):
-        self.copy = Copy("alone", profile)
+    def __init__(self, quick):
+        self.copy = Copy("alone", quick)
 
     def function(self, _edit):
         return None

@@ -20,9 +20,10 @@ a batch is in it whole or not at all. So are checkpoints. It is verified, and DE
 complete and on stable storage, and not before: Ctrl-C leaves nothing of that name. Needs as much space as
 the log.
 
-It is the same log, with its archives: put it in the place of the original, and do not write to both. A log
-that is damaged is not backed up: `ironwal verify` says what is damaged, `ironwal repair` makes a copy that is
-whole. The log is only read.
+It is the same log: put it in the place of the original, and do not write to both. What was archived of the
+original (`ironwal prune --archive`, `ironwal archive push`) is not copied; it can be restored into it. The log is
+only read. One that is damaged is not backed up: `ironwal verify` says what is damaged, `ironwal repair` makes a
+copy that is whole.
 
 Examples:
   ironwal backup ./log ./backup-monday

@@ -108,10 +108,20 @@ pub(crate) fn code(done: Done) -> ExitCode {
             ExitCode::from(FAILED)
         }
         Err(Failure::BadUsage(message)) => {
-            say(format_args!("{message} (see `ironwal --help`)"));
+            say(format_args!("{message} (see `{} --help`)", command()));
             ExitCode::from(BAD_USAGE)
         }
     }
+}
+
+/// The command that was called, as far as its help goes.
+fn command() -> String {
+    let words = std::env::args().skip(1).take_while(|word| !word.starts_with('-'));
+    let is_group = |word: &String| ["archive", "checkpoint"].contains(&word.as_str());
+    let words: Vec<String> = words.take(2).collect();
+    let count = 1 + usize::from(words.first().is_some_and(is_group));
+    let words = words.iter().take(count).map(String::as_str);
+    std::iter::once("ironwal").chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Writes a message to standard error.

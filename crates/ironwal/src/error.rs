@@ -164,7 +164,7 @@ pub enum Error {
 
     /// No space could be reserved for the append. Nothing was written, nothing is lost, and
     /// appends work again once there is room.
-    #[error("no space left for {}: {cause}; free some space and append again", path.display())]
+    #[error("no space left for {}: {cause}; free some space and try again", path.display())]
     StorageFull {
         /// The file or directory that space was needed for.
         path: PathBuf,

@@ -13,8 +13,8 @@ use crate::text::counted;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Ids stay as they are: the first entry that is kept has the one it had. Segments that hold nothing else are
-deleted, or moved to the archive. No other process may write to the log. For a sharded log there is
-`ironwal checkpoint prune`.
+deleted, or moved to the archive, whole: entries that share a segment with one that is kept go with it later.
+No other process may write to the log. For a sharded log there is `ironwal checkpoint prune`.
 
 Examples:
   ironwal prune ./log orders --before 1000
@@ -55,6 +55,11 @@ pub(crate) fn run(args: &Args) -> Done {
             counted(segments as u64, "segment", "segments"),
             if args.archive.is_some() { "archived" } else { "deleted" },
         ));
+        if segments == 0 && args.archive.is_some() {
+            tell(
+                "what is pruned shares a segment with what is kept, and is archived with that later",
+            );
+        }
         Ok(())
     })
 }

@@ -160,7 +160,7 @@ impl Stream {
     }
 
     /// Stages everything that queues, in order, making room for it. Blocks on the disk.
-    pub(super) fn stage_queued(self: &Arc<Self>) {
+    pub(crate) fn stage_queued(self: &Arc<Self>) {
         if self.queue.len.load(Ordering::SeqCst) == 0 {
             return;
         }

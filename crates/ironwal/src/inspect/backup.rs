@@ -144,7 +144,7 @@ fn make(storage: &Arc<dyn Storage>, root: &Path, source: &Wal, dir: &Path) -> Re
 
 /// What comes of it must be what there was at the instant.
 fn check(work: &Work<'_>, root: &Path, instant: &Instant) -> Result<Report> {
-    work.open(CorruptionPolicy::Error, |wal| {
+    let opened = work.open(CorruptionPolicy::Error, |wal| {
         let lost = |at: &&At| {
             let name = at.log().name();
             let end = wal.stream(name).map(|stream| stream.next_id());
@@ -158,12 +158,12 @@ fn check(work: &Work<'_>, root: &Path, instant: &Instant) -> Result<Report> {
                 at.ids.end
             ))),
         }
-    })?;
+    });
     let report = verify_alone(work.storage, &work.dir)?;
     if report.is_whole() {
-        return Ok(report);
+        return opened.map(|()| report);
     }
-    // As it is copied byte for byte, it is in the same place in the log.
+    // What is damaged was copied byte for byte: it is in the same place in the log.
     let report = report.moved(&work.dir, root);
     let worst = report.findings.iter().min_by_key(|finding| finding.severity());
     let worst = worst.map_or_else(String::new, |finding| finding.to_string());
@@ -206,8 +206,8 @@ impl Copy<'_> {
             self.note_pruned(stream)?;
             storage.sync_dir(&stream.dir)?;
         }
+        // Opening the copy makes the names in it durable.
         self.work.write_root()?;
-        storage.sync_dir(&self.work.dir)?;
         Ok(true)
     }
 

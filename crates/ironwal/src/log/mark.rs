@@ -421,3 +421,110 @@ impl Seen {
         Ok(Some(told))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::SimDisk;
+
+    const ROOT: &str = "/log";
+
+    fn writer_and_reader() -> (Marks, Watermark) {
+        let disk: Arc<dyn Storage> = Arc::new(SimDisk::new(1));
+        let root = Path::new(ROOT);
+        disk.create_dir(root).unwrap();
+        let marks = Marks::begin(&disk, root);
+        marks.hold();
+        (marks, Watermark::new(disk, root, root.join("lock")))
+    }
+
+    fn epoch(reader: &Watermark) -> u64 {
+        match reader.look(None).unwrap() {
+            Writing::Somebody { epoch, .. } => epoch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_instant_is_within_a_round_of_several_streams() {
+        let (marks, reader) = writer_and_reader();
+        let (a, b) = (marks.list(1, 0, 0).unwrap(), marks.list(2, 0, 0).unwrap());
+        let epoch = epoch(&reader);
+        let ends = || {
+            let told = reader.instant(epoch)?;
+            Some([1, 2].map(|number| told[&number].next_id))
+        };
+        assert_eq!(ends(), Some([0, 0]));
+        a.begin_together();
+        assert_eq!(ends(), None);
+        a.committed(5);
+        assert_eq!(ends(), None);
+        b.committed(7);
+        b.end_together();
+        assert_eq!(ends(), Some([5, 7]));
+    }
+
+    /// Shared memory in which something happens after each look at one word.
+    struct Busy<F> {
+        words: Arc<dyn SharedWords>,
+        index: usize,
+        happens: F,
+    }
+
+    impl<F> std::fmt::Debug for Busy<F> {
+        fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.words.fmt(formatter)
+        }
+    }
+
+    impl<F: Fn() + Send + Sync> SharedWords for Busy<F> {
+        fn count(&self) -> usize {
+            self.words.count()
+        }
+        fn load(&self, index: usize) -> u64 {
+            let word = self.words.load(index);
+            if index == self.index {
+                (self.happens)();
+            }
+            word
+        }
+        fn store(&self, index: usize, word: u64) {
+            self.words.store(index, word);
+        }
+    }
+
+    /// Has something happen whenever the reader has looked at this word.
+    fn meanwhile(reader: &Watermark, index: usize, happens: impl Fn() + Send + Sync + 'static) {
+        let mut seen = lock(&reader.seen);
+        let words = seen.words.take().unwrap();
+        seen.words = Some(Arc::new(Busy { words, index, happens }));
+    }
+
+    #[test]
+    fn no_instant_is_while_somebody_appends() {
+        let (marks, reader) = writer_and_reader();
+        let mark = marks.list(1, 0, 0).unwrap();
+        let epoch = epoch(&reader);
+        meanwhile(&reader, FIRST_STREAM + 3, move || {
+            let next_id = mark.words.load(mark.at + 3);
+            mark.committed((next_id + 1).min(20));
+        });
+        for _ in 0..10 {
+            assert_eq!(reader.instant(epoch), None);
+        }
+        assert_eq!(reader.instant(epoch).unwrap()[&1].next_id, 20);
+    }
+
+    #[test]
+    fn no_instant_is_where_a_round_of_several_streams_begins() {
+        let (marks, reader) = writer_and_reader();
+        let a = marks.list(1, 0, 0).unwrap();
+        marks.list(2, 0, 0).unwrap();
+        let epoch = epoch(&reader);
+        meanwhile(&reader, TOGETHER, move || {
+            a.begin_together();
+            a.committed(5);
+        });
+        assert_eq!(reader.instant(epoch), None);
+    }
+}

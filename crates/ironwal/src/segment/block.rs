@@ -271,13 +271,8 @@ impl Segment {
                 Step::Torn | Step::End => break,
             };
             if !go_on(part) {
-                return Ok(());
+                break;
             }
-        }
-        if scanner.next_id() < run.end_id {
-            let ids = scanner.next_id()..run.end_id;
-            let gap = Gap { offset: scanner.offset(), ids, fault: Fault::Short };
-            go_on(Part::Damaged(self.gap_damage(gap)));
         }
         Ok(())
     }

@@ -299,7 +299,11 @@ impl Inner {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner).clone();
         let streams: Vec<_> = streams.values().chain(self.checkpoints.get()).collect();
         let threads_max = self.environment.maintenance.threads_max(SYNC_THREADS_MAX);
-        in_parallel(&streams, threads_max, |stream| stream.sync()).into_iter().collect()
+        let synced = in_parallel(&streams, threads_max, |stream| {
+            stream.stage_queued();
+            stream.sync()
+        });
+        synced.into_iter().collect()
     }
 
     pub(super) fn close(&self) -> Result<()> {

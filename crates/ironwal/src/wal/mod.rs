@@ -336,8 +336,8 @@ impl Wal {
         streams.iter().filter(|(_, stream)| exists(stream)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Makes every entry durable that was committed before the call, in every stream and mode.
-    /// Blocks on the disk.
+    /// Makes every entry durable that was appended or submitted before the call, in every stream and
+    /// mode, as [`Stream::sync`] does. Blocks on the disk.
     ///
     /// ```
     /// use ironwal::{SyncMode, Wal, WalOptions};

@@ -284,7 +284,8 @@ impl Stream {
         self.log().durable_end()
     }
 
-    /// Makes every entry durable that was committed before the call. Blocks on the disk.
+    /// Makes every entry durable that was appended or submitted before the call; if the append of one that
+    /// was submitted fails, [`Pending::wait`](crate::Pending::wait) says so. Blocks on the disk.
     ///
     /// ```
     /// use ironwal::{SyncMode, Wal, WalOptions};
@@ -306,6 +307,7 @@ impl Stream {
     pub fn sync(&self) -> Result<()> {
         self.wal.check_open()?;
         self.wal.inner.check_writable()?;
+        self.core.stage_queued();
         self.core.sync()
     }
 

@@ -3,8 +3,9 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -12,8 +13,11 @@ use futures::executor::block_on;
 use futures::future::join_all;
 use ironwal::storage::SimDisk;
 use ironwal::storage::sim::{CallKind, SimConfig};
-use ironwal::{Environment, Error, Journal, Maintenance, Stream, SyncMode, Wal, WalOptions};
+use ironwal::{
+    Environment, Error, Journal, Maintenance, Pending, Stream, SyncMode, Wal, WalOptions,
+};
 
+use crate::hooked::Hooked;
 use crate::seeds::MODES;
 
 const JOURNALS: [Journal; 3] = [Journal::Auto, Journal::On, Journal::Off];
@@ -230,6 +234,82 @@ fn a_follower_in_another_process_is_woken_too() {
     reader.close().unwrap();
     let told = reading.join().unwrap();
     assert!(matches!(&told[..], [Err(Error::Closed)]), "{told:?}");
+}
+
+/// Nobody else would wake it: nothing more happens in the other process.
+#[test]
+fn a_follower_of_another_process_is_woken_when_its_log_is_closed() {
+    let disk = disk(1);
+    let _writer = open(&disk, SyncMode::Strict).append("s", b"entry").unwrap();
+    let environment = Environment::default().with_storage(Arc::new(disk.process()));
+    let reader = Wal::open_read_only_with(WalOptions::new("/log"), environment).unwrap();
+    let mut follower = pin!(reader.stream("s").unwrap().follow(1).into_async());
+    let count = Arc::<Count>::default();
+    let waker = Waker::from(Arc::clone(&count));
+    let mut context = Context::from_waker(&waker);
+    assert!(futures::Stream::poll_next(follower.as_mut(), &mut context).is_pending());
+    reader.close().unwrap();
+    assert_eq!(count.get(), 1);
+    let end = futures::Stream::poll_next(follower.as_mut(), &mut context);
+    assert!(matches!(end, Poll::Ready(Some(Err(Error::Closed)))), "{end:?}");
+}
+
+/// A task that goes on in whatever thread wakes it, before that does anything else.
+struct Task {
+    pending: Mutex<Pending>,
+    told: Sender<ironwal::Result<u64>>,
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self));
+        let mut pending = self.pending.lock().unwrap();
+        if let Poll::Ready(told) = Pin::new(&mut *pending).poll(&mut Context::from_waker(&waker)) {
+            self.told.send(told).unwrap();
+        }
+    }
+}
+
+/// It is in no round whose end would tell.
+#[test]
+fn whoever_waits_for_room_is_told_that_there_is_none() {
+    let disk = disk(1);
+    let (begun, syncing) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let may_go_on = Mutex::new(may_go_on);
+    let held = Arc::new(AtomicBool::new(false));
+    let hook = {
+        let held = Arc::clone(&held);
+        move || {
+            if held.swap(false, Ordering::SeqCst) {
+                begun.send(()).unwrap();
+                may_go_on.lock().unwrap().recv().unwrap();
+            }
+        }
+    };
+    let environment = Environment::default()
+        .with_storage(Arc::new(Hooked::new(&disk).before_sync(hook)))
+        // No second ever passes, after which maintenance would wake it.
+        .with_clock(|| Duration::ZERO)
+        .with_journal(Journal::Off);
+    let options = WalOptions { max_segment_size: 4096, ..WalOptions::new("/log") };
+    let wal = Wal::open_with(options, environment).unwrap();
+    let stream = wal.stream("s").unwrap();
+    stream.append(b"first").unwrap();
+    held.store(true, Ordering::SeqCst);
+    let synced = stream.submit(b"second").unwrap();
+    syncing.recv().unwrap();
+    // Longer than a segment, so that it takes one of its own, which cannot have been made by now.
+    let pending = stream.submit(&[7; 100_000]).unwrap();
+    assert_eq!(pending.id(), None);
+    let (told, end) = channel();
+    Arc::new(Task { pending: Mutex::new(pending), told }).wake();
+    let used = disk.used_bytes();
+    disk.configure(|config| config.capacity = Some(used + 8192));
+    go_on.send(()).unwrap();
+    assert_eq!(block_on(synced).unwrap(), 1);
+    let told = end.recv_timeout(Duration::from_secs(20)).expect("nobody woke it");
+    assert!(matches!(told, Err(Error::StorageFull { .. })), "{told:?}");
 }
 
 /// With inline maintenance nobody else would do it.

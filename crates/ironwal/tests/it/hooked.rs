@@ -20,6 +20,7 @@ pub(crate) struct Hooked {
     inner: SimDisk,
     path: fn(&Path) -> PathBuf,
     after_read: Hook,
+    after_list: Hook,
     before_sync: Hook,
     after_sync: Hook,
     before_sync_dir: Hook,
@@ -39,6 +40,7 @@ impl Hooked {
             inner: disk.process(),
             path: Path::to_path_buf,
             after_read: Arc::clone(&nothing),
+            after_list: Arc::clone(&nothing),
             before_sync: Arc::clone(&nothing),
             after_sync: Arc::clone(&nothing),
             syncs_lie: false,
@@ -58,6 +60,11 @@ impl Hooked {
     /// Calls this after each read; mapping a file reads it.
     pub(crate) fn after_read(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         Self { after_read: Arc::new(hook), ..self }
+    }
+
+    /// Calls this after each look at what is in a directory.
+    pub(crate) fn after_list(self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { after_list: Arc::new(hook), ..self }
     }
 
     /// Calls this before each sync of a file.
@@ -113,7 +120,9 @@ impl Storage for Hooked {
         Ok(Arc::new(HookedFile { file, disk: self.clone() }))
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.inner.list(&(self.path)(dir))
+        let entries = self.inner.list(&(self.path)(dir));
+        (self.after_list)();
+        entries
     }
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         self.inner.create_dir(&(self.path)(dir))?;

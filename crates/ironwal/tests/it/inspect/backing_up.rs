@@ -237,6 +237,32 @@ fn beside_a_writer_that_cuts_and_deletes() {
     back_up_beside(SyncMode::Async, Journal::Auto, true);
 }
 
+/// A stream begins while the backup reads, and then something that depends on it is appended to another.
+#[test]
+fn a_stream_that_begins_meanwhile_is_there_before_what_follows() {
+    let mut behind = 0;
+    for nth in 0..40 {
+        let disk = SimDisk::new(3);
+        let wal = writer(&disk, SyncMode::Strict, Journal::Auto, SEGMENT_SIZE);
+        wal.append("old", b"before").unwrap();
+        let reads = AtomicU64::new(0);
+        let hook = move || {
+            if reads.fetch_add(1, Ordering::Relaxed) == nth {
+                wal.append("new", b"first").unwrap();
+                wal.append("old", b"then").unwrap();
+            }
+        };
+        let storage: Arc<dyn Storage> = Arc::new(Hooked::new(&disk).after_list(hook));
+        backup(&storage, Path::new(ROOT), Path::new(COPY)).unwrap();
+        let ends = copied(&disk).ends;
+        if ends["old"] == 2 {
+            behind += 1;
+            assert_eq!(ends.get("new"), Some(&1), "list {nth}");
+        }
+    }
+    assert!(behind > 1, "{behind}");
+}
+
 /// Power loss at any call leaves no directory under the name, or the whole backup.
 #[test]
 fn after_power_loss_it_is_whole_or_not_there() {

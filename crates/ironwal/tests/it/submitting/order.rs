@@ -133,6 +133,29 @@ fn a_sync_makes_durable_what_has_an_id() {
     }
 }
 
+/// Also what waits for room in a segment, and has no id yet.
+#[test]
+fn a_sync_makes_durable_what_was_submitted() {
+    for setting in settings() {
+        let setting = setting.with_segments_of(3);
+        let disk = disk(1);
+        let wal = setting.open(&disk);
+        let stream = wal.stream("s").unwrap();
+        for nth in 1..=10 {
+            for _ in 0..7 {
+                drop(stream.submit(b"entry").unwrap());
+            }
+            if nth % 2 == 0 {
+                wal.sync_all().unwrap()
+            } else {
+                stream.sync().unwrap()
+            }
+            let entries = after_power_loss(&disk.snapshot(), &setting, "s");
+            assert_eq!(entries.len(), 7 * nth, "{setting:?}");
+        }
+    }
+}
+
 /// With threads, it is committed though nobody waits, appends or syncs.
 #[test]
 fn a_thread_commits_what_nobody_waits_for() {

@@ -1,6 +1,11 @@
 //! Who waits for an append of somebody else: nobody sleeps for ever, or sees what may be lost.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
 use ironwal::{Error, Journal, Maintenance};
+use loom::sync::{Condvar, Mutex};
 
 use super::{JOURNALED, Log, Model, get};
 
@@ -96,6 +101,54 @@ fn submitted_and_waited_for() {
             drop(stream.submit(b"one").unwrap());
             assert_eq!(stream.submit(b"two").unwrap().wait().unwrap(), 2);
             log.promise(|wal| assert_eq!(super::entries(wal, "s"), [&b"zero"[..], b"one", b"two"]));
+            log.wal.close().unwrap();
+        }],
+        ..SUBMITTED
+    }
+    .check();
+}
+
+/// A thread that sleeps until a future has come to something.
+#[derive(Default)]
+struct Sleeper {
+    is_woken: Mutex<bool>,
+    woken: Condvar,
+}
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        *self.is_woken.lock().unwrap() = true;
+        self.woken.notify_one();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let sleeper = Arc::<Sleeper>::default();
+    let waker = Waker::from(Arc::clone(&sleeper));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        let mut is_woken = sleeper.is_woken.lock().unwrap();
+        while !*is_woken {
+            is_woken = sleeper.woken.wait(is_woken).unwrap();
+        }
+        *is_woken = false;
+    }
+}
+
+/// Catches a task that looks, and falls asleep, while the committer is through in between.
+#[test]
+fn submitted_and_awaited() {
+    Model {
+        prepare: |log| {
+            log.wal.append("s", b"zero").unwrap();
+        },
+        threads: &[|log| {
+            let pending = log.wal.stream("s").unwrap().submit(b"one").unwrap();
+            assert_eq!(block_on(pending).unwrap(), 1);
+            log.promise(|wal| assert_eq!(get(wal, "s", 1).as_deref(), Some(&b"one"[..])));
             log.wal.close().unwrap();
         }],
         ..SUBMITTED
