@@ -40,7 +40,7 @@ const RECOVERY_SHARE: usize = 3;
 /// How many calls a recovery is expected to make, to find out how many states each may have.
 const RECOVERY_CALLS: usize = 50;
 
-/// How a workload is crashed. See the [crate](crate).
+/// How a workload is crashed. See the [crate](crate) for an example.
 #[derive(Debug, Clone)]
 pub struct CrashTest {
     name: String,
@@ -52,12 +52,16 @@ pub struct CrashTest {
 
 impl CrashTest {
     /// A test under every [`Model`], with about 10,000 states, and one crash inside recovery.
+    ///
+    /// See the [crate](crate) for an example.
     pub fn new(name: impl Into<String>) -> Self {
         let (models, name) = (Model::ALL.to_vec(), name.into());
         Self { name, models, states: 10_000, recoveries: 1, seed: 0 }
     }
 
     /// What the file system promises: these, one after another.
+    ///
+    /// See [`Model`] for an example.
     #[must_use]
     pub fn models(mut self, models: &[Model]) -> Self {
         self.models = models.to_vec();
@@ -67,6 +71,22 @@ impl CrashTest {
     /// About how many states are tried in all, spread evenly over models and points. A point that has
     /// fewer is enumerated completely; of one that has more, a seed chooses. States that are met again
     /// count here and are not checked again, so fewer are distinct.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::OpenMode;
+    /// # use ironwal_crash::{CrashTest, Outcome, Run};
+    /// /// Each of sixteen sectors may be lost: these are more states than are tried.
+    /// fn workload(run: &Run<()>) -> Outcome {
+    ///     run.storage().open(Path::new("/file"), OpenMode::Create)?.write_at(&[1; 16 * 512], 0)?;
+    ///     Ok(())
+    /// }
+    /// let test = CrashTest::new("sectors").states(300);
+    /// let summary = test.run(workload, |_| Ok(()))?;
+    /// assert!(summary.sampled > 0);
+    /// assert_eq!(test.run(workload, |_| Ok(()))?, summary); // by the same seed, the same ones
+    /// # Ok::<(), ironwal_crash::Failure>(())
+    /// ```
     #[must_use]
     pub fn states(mut self, states: usize) -> Self {
         self.states = states;
@@ -75,6 +95,21 @@ impl CrashTest {
 
     /// How often a crash strikes again while the check runs on what an earlier crash left behind: 0,
     /// 1 (the default) or more. A third of the states, and what is left of the others, goes to them.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::OpenMode;
+    /// # use ironwal_crash::{CrashTest, Outcome, Run};
+    /// /// A recovery in one call.
+    /// fn check(run: &Run<()>) -> Outcome {
+    ///     let _ = run.storage().open(Path::new("/recovered"), OpenMode::Create); // or it is there
+    ///     Ok(())
+    /// }
+    /// let test = CrashTest::new("recovery");
+    /// assert_eq!(test.clone().recoveries(0).run(|_| Ok(()), check)?.in_recovery, 0);
+    /// assert_eq!(test.recoveries(1).run(|_| Ok(()), check)?.in_recovery, 1);
+    /// # Ok::<(), ironwal_crash::Failure>(())
+    /// ```
     #[must_use]
     pub fn recoveries(mut self, recoveries: usize) -> Self {
         self.recoveries = recoveries;
@@ -82,6 +117,8 @@ impl CrashTest {
     }
 
     /// Where choices come from at points that have too many states.
+    ///
+    /// See [`CrashTest::states`] for an example.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -93,6 +130,35 @@ impl CrashTest {
     ///
     /// Both must do the same calls again when they are given the same disk: on one thread, and
     /// without a clock or chance.
+    ///
+    /// ```
+    /// use ironwal_crash::{CrashTest, Failure, Outcome, Run};
+    /// # use std::sync::Arc;
+    /// # use ironwal::storage::Storage;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # fn open(storage: Arc<dyn Storage>) -> ironwal::Result<Wal> {
+    /// #     let environment = Environment::default()
+    /// #         .with_storage(storage)
+    /// #         .with_entropy(|| 7)
+    /// #         .with_clock(|| std::time::Duration::ZERO)
+    /// #         .with_maintenance(Maintenance::Inline);
+    /// #     Wal::open_with(WalOptions::new("/log"), environment)
+    /// # }
+    ///
+    /// fn workload(run: &Run<&'static str>) -> Outcome {
+    ///     run.mark("paid"); // too early
+    ///     open(run.storage())?.append("bills", b"3.20")?;
+    ///     Ok(())
+    /// }
+    /// fn check(run: &Run<&'static str>) -> Outcome {
+    ///     let is_there = open(run.storage())?.get("bills", 0)?.is_some();
+    ///     if run.marks().is_empty() || is_there { Ok(()) } else { Err("the bill is gone".into()) }
+    /// }
+    /// let Err(Failure::Violation(found)) = CrashTest::new("bills").run(workload, check) else {
+    ///     panic!("nothing was found");
+    /// };
+    /// assert_eq!(found.reason, "the bill is gone");
+    /// ```
     ///
     /// # Errors
     ///
@@ -127,6 +193,8 @@ impl CrashTest {
     }
 
     /// Builds one state again, and checks only that.
+    ///
+    /// See [`Trail`] for an example.
     ///
     /// # Errors
     ///

@@ -10,6 +10,37 @@ use std::str::FromStr;
 /// that are to run on any file system hold under that one. With the others you find out what a
 /// program that does not hold there would do on the file systems that it runs on; and as they have
 /// fewer states, more of those are reached within the same bound.
+///
+/// ```
+/// use ironwal_crash::{CrashTest, Model, Outcome, Run};
+/// # use std::path::Path;
+/// # use ironwal::storage::{OpenMode, Storage};
+///
+/// /// Puts a new file in the place of an old one, and does not sync it before.
+/// fn replace(disk: &dyn Storage) -> std::io::Result<()> {
+///     disk.open(Path::new("/new"), OpenMode::Create)?.write_at(b"new", 0)?;
+///     disk.rename(Path::new("/new"), Path::new("/file"))
+/// }
+/// # fn workload(run: &Run<()>) -> Outcome {
+/// #     let disk = run.storage();
+/// #     let old = disk.open(Path::new("/file"), OpenMode::Create)?;
+/// #     old.write_at(b"old", 0)?;
+/// #     old.sync()?;
+/// #     disk.sync_dir(Path::new("/"))?;
+/// #     run.mark(());
+/// #     Ok(replace(&*disk)?)
+/// # }
+/// # fn check(run: &Run<()>) -> Outcome {
+/// #     if run.marks().is_empty() {
+/// #         return Ok(());
+/// #     }
+/// #     let len = run.storage().open(Path::new("/file"), OpenMode::Read)?.len()?;
+/// #     if len == 3 { Ok(()) } else { Err(format!("{len} bytes").into()) }
+/// # }
+/// let fails = |model| CrashTest::new("replace").models(&[model]).run(workload, check).is_err();
+/// assert!(fails(Model::Posix) && fails(Model::Xfs)); // the file may be empty
+/// assert!(!fails(Model::Ext4)); // it is old or new
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Model {
@@ -49,6 +80,15 @@ pub enum Model {
 
 impl Model {
     /// All of them, with the one first that promises least.
+    ///
+    /// ```
+    /// use ironwal_crash::Model;
+    ///
+    /// assert_eq!(Model::ALL[0], Model::Posix);
+    /// for model in Model::ALL {
+    ///     assert_eq!(model.to_string().parse(), Ok(model)); // as in a trail
+    /// }
+    /// ```
     pub const ALL: [Self; 3] = [Self::Posix, Self::Ext4, Self::Xfs];
 
     pub(crate) fn is_ordered(self) -> bool {

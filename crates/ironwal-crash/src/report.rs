@@ -6,6 +6,27 @@ use crate::model::Model;
 use crate::trail::Trail;
 
 /// What was looked at without finding anything wrong.
+///
+/// ```
+/// # use std::path::Path;
+/// # use ironwal::storage::OpenMode;
+/// # use ironwal_crash::{CrashTest, Outcome, Run, Summary};
+/// # fn workload(run: &Run<()>) -> Outcome {
+/// #     let disk = run.storage();
+/// #     let file = disk.open(Path::new("/file"), OpenMode::Create)?;
+/// #     file.write_at(b"tea", 0)?;
+/// #     file.sync()?;
+/// #     disk.sync_dir(Path::new("/"))?;
+/// #     Ok(())
+/// # }
+/// // A workload that creates a file, writes to it, and syncs it and its directory.
+/// let summary = CrashTest::new("file").recoveries(0).run(workload, |_| Ok(()))?;
+/// assert_eq!(summary.calls, 4);
+/// assert_eq!(summary.points, 3 * 5); // of each model: before them, between them, and behind them
+/// assert_eq!(summary.sampled, 0); // so no state was left out
+/// assert_eq!(summary.states_of[0], summary.states); // the first model allows what others allow
+/// # Ok::<(), ironwal_crash::Failure>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -27,6 +48,26 @@ pub struct Summary {
 
 impl Summary {
     /// Adds up.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::OpenMode;
+    /// # use ironwal_crash::{CrashTest, Outcome, Run, Summary};
+    /// # fn workload(run: &Run<()>) -> Outcome {
+    /// #     let disk = run.storage();
+    /// #     let file = disk.open(Path::new("/file"), OpenMode::Create)?;
+    /// #     file.write_at(b"tea", 0)?;
+    /// #     file.sync()?;
+    /// #     disk.sync_dir(Path::new("/"))?;
+    /// #     Ok(())
+    /// # }
+    /// let one = CrashTest::new("file").run(workload, |_| Ok(()))?;
+    /// let mut sum = Summary::default();
+    /// sum.add(&one);
+    /// sum.add(&one);
+    /// assert_eq!((sum.calls, sum.states), (2 * one.calls, 2 * one.states)); // the same states count twice
+    /// # Ok::<(), ironwal_crash::Failure>(())
+    /// ```
     pub fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.points += other.points;
@@ -56,6 +97,15 @@ impl fmt::Display for Summary {
 }
 
 /// Why a test failed.
+///
+/// ```
+/// use ironwal_crash::{CrashTest, Failure, Run};
+///
+/// let test = CrashTest::new("pay");
+/// let failed = test.run(|_: &Run<()>| Err("no such account".into()), |_| Ok(()));
+/// let Err(failure @ Failure::Workload { .. }) = failed else { panic!("{failed:?}") };
+/// assert_eq!(failure.to_string(), "pay: the workload failed: no such account");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
@@ -78,6 +128,25 @@ pub enum Failure {
 }
 
 /// A crash state that the check does not accept, shrunk to the fewest pieces that differ.
+///
+/// ```
+/// # use std::path::Path;
+/// # use ironwal::storage::OpenMode;
+/// # use ironwal_crash::{CrashTest, Failure, Outcome, Run};
+/// fn workload(run: &Run<()>) -> Outcome {
+///     run.storage().open(Path::new("/file"), OpenMode::Create)?;
+///     run.mark(()); // it is there, but not durably
+///     Ok(())
+/// }
+/// fn check(run: &Run<()>) -> Outcome {
+///     let found = run.storage().open(Path::new("/file"), OpenMode::Read);
+///     if run.marks().is_empty() { Ok(()) } else { Ok(found.map(drop)?) }
+/// }
+/// let Err(Failure::Violation(found)) = CrashTest::new("file").run(workload, check) else { panic!() };
+/// let story = ["call 1: create /file", "call 2: a mark of the program", "a crash after call 2 of 2:"];
+/// assert_eq!(found.story[..3], story);
+/// assert!(found.to_string().contains(&found.trail.to_string())); // to replay it
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Violation {

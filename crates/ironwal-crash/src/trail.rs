@@ -11,6 +11,30 @@ use crate::model::Model;
 /// As text, `posix:37[0=1,4=2]+3[]` is a crash after 37 calls of the workload, of which the pieces 0
 /// and 4 fared otherwise than they should have, and another one after 3 calls of the recovery. It
 /// means something only for the same program.
+///
+/// ```
+/// use ironwal_crash::{CrashTest, Failure, Outcome, Run, Trail};
+/// # use std::path::Path;
+/// # use ironwal::storage::OpenMode;
+/// # fn workload(run: &Run<()>) -> Outcome {
+/// #     run.storage().open(Path::new("/file"), OpenMode::Create)?;
+/// #     run.mark(());
+/// #     Ok(())
+/// # }
+/// # fn check(run: &Run<()>) -> Outcome {
+/// #     let found = run.storage().open(Path::new("/file"), OpenMode::Read);
+/// #     if run.marks().is_empty() { Ok(()) } else { Ok(found.map(drop)?) }
+/// # }
+///
+/// # let test = CrashTest::new("file");
+/// let Err(Failure::Violation(found)) = test.run(workload, check) else { panic!() };
+/// let text = found.trail.to_string(); // for a test of its own
+/// let trail: Trail = text.parse()?;
+/// assert_eq!(test.replay(&trail, workload, check), Err(Failure::Violation(found)));
+/// let other: Trail = "posix:37[0=1]".parse()?; // of another program
+/// assert!(matches!(test.replay(&other, workload, check), Err(Failure::Trail { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trail {
     pub(crate) model: Model,

@@ -63,11 +63,6 @@ fn every_bug_is_told_to_its_end() {
 /// Sources with public items that have no example yet. What is here shrinks: a file that has them all is
 /// taken off.
 const WITHOUT_EXAMPLES: &[&str] = &[
-    "ironwal-crash/explore.rs",
-    "ironwal-crash/model.rs",
-    "ironwal-crash/report.rs",
-    "ironwal-crash/run.rs",
-    "ironwal-crash/trail.rs",
     "ironwal/environment.rs",
     "ironwal/inspect/dump.rs",
     "ironwal/inspect/finding.rs",
