@@ -9,6 +9,25 @@ use crate::sync::{Arc, OnceLock};
 /// How the work is done that no append waits for: syncing full segments in the modes that do not
 /// sync each append, syncing streams before their interval is over, deleting files, and recording
 /// that a stream which has gone idle is durable.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ironwal::storage::SimDisk;
+/// use ironwal::{Environment, Maintenance, Wal, WalOptions};
+///
+/// let disk = SimDisk::new(42);
+/// let environment = Environment::default()
+///     .with_storage(Arc::new(disk.clone()))
+///     .with_maintenance(Maintenance::Inline);
+/// let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// wal.append("orders", b"tea")?;
+/// wal.stream("orders")?.rotate()?;
+/// wal.append("orders", b"coffee")?;
+/// let files = disk.files().len();
+/// wal.truncate("orders", 1)?;
+/// assert_eq!(disk.files().len(), files - 1); // a thread deletes it later
+/// # Ok::<(), ironwal::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Maintenance {
@@ -35,6 +54,23 @@ impl Maintenance {
 /// many streams durable. What is in it is written to the segments of its stream before long.
 ///
 /// Batches over several streams always go to it, as nothing else can make them atomic.
+///
+/// ```
+/// use ironwal::{Environment, Journal, Wal, WalOptions};
+/// # use std::sync::Arc;
+/// # use ironwal::storage::SimDisk;
+/// # let memory = Environment::default().with_storage(Arc::new(SimDisk::new(42)));
+///
+/// let wal = Wal::open_with(WalOptions::new("/log"), memory.with_journal(Journal::Off))?;
+/// wal.append("orders", b"tea")?;
+/// assert_eq!(wal.stats().journal_bytes, 0);
+/// let mut batch = wal.batch();
+/// batch.append("orders", b"coffee");
+/// batch.append("bills", b"3.20");
+/// batch.commit()?;
+/// assert!(wal.stats().journal_bytes > 0); // over two streams
+/// # Ok::<(), ironwal::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Journal {
@@ -48,6 +84,26 @@ pub enum Journal {
 }
 
 /// How appends are written that are not synced before they return.
+///
+/// ```
+/// use ironwal::{Environment, SyncMode, Wal, WalOptions, WriteStrategy};
+/// # use std::sync::Arc;
+/// # use ironwal::storage::SimDisk;
+///
+/// for strategy in [WriteStrategy::Auto, WriteStrategy::StandardIo] {
+///     let disk = SimDisk::new(42);
+///     let open = || {
+///         let options = WalOptions { sync_mode: SyncMode::Async, ..WalOptions::new("/log") };
+///         let environment = Environment::default().with_storage(Arc::new(disk.process()));
+///         Wal::open_with(options, environment.with_write_strategy(strategy))
+///     };
+///     let wal = open()?;
+///     wal.append("ticks", b"1")?;
+///     disk.kill(); // the process, and `wal` with it
+///     assert_eq!(open()?.get("ticks", 0)?, Some(b"1".to_vec()));
+/// }
+/// # Ok::<(), ironwal::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriteStrategy {
@@ -95,6 +151,22 @@ pub struct Environment {
 
 impl Environment {
     /// Keeps files on another disk.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal::{Environment, Wal, WalOptions};
+    /// let disk = SimDisk::new(42);
+    /// let open = || {
+    ///     let environment = Environment::default().with_storage(Arc::new(disk.process()));
+    ///     Wal::open_with(WalOptions::new("/log"), environment)
+    /// };
+    /// let wal = open()?;
+    /// wal.append("orders", b"tea")?;
+    /// disk.crash(); // the power goes, and `wal` with it
+    /// assert_eq!(open()?.get("orders", 0)?, Some(b"tea".to_vec()));
+    /// # Ok::<(), ironwal::Error>(())
+    /// ```
     #[must_use]
     pub fn with_storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = storage;
@@ -103,6 +175,25 @@ impl Environment {
 
     /// Draws the salt of a new log from `entropy`. Two logs with the same salt take each other's
     /// frames for their own, so give a constant only in tests.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use std::sync::Arc;
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// let bytes = |salt| {
+    ///     let disk = SimDisk::new(42);
+    ///     let environment = Environment::default()
+    ///         .with_storage(Arc::new(disk.clone()))
+    ///         .with_maintenance(Maintenance::Inline)
+    ///         .with_entropy(move || salt);
+    ///     Wal::open_with(WalOptions::new("/log"), environment)?.append("orders", b"tea")?;
+    ///     disk.contents(Path::new("/log/orders/00000000000000000000.wal")).map_err(ironwal::Error::from)
+    /// };
+    /// assert_eq!(bytes(7)?, bytes(7)?); // the same salt and the same calls: the same file
+    /// assert_ne!(bytes(7)?, bytes(8)?);
+    /// # Ok::<(), ironwal::Error>(())
+    /// ```
     #[must_use]
     pub fn with_entropy(mut self, entropy: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         self.entropy = Arc::new(entropy);
@@ -110,6 +201,29 @@ impl Environment {
     }
 
     /// Tells the time by `clock`: the time since the Unix epoch, which must never go back.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use std::time::Duration;
+    /// # use std::sync::Arc;
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal::{Environment, Maintenance, SyncMode, Wal, WalOptions};
+    /// # let sync_mode = SyncMode::Interval(Duration::from_secs(10));
+    /// # let options = WalOptions { sync_mode, ..WalOptions::new("/log") };
+    /// # let memory = Environment::default().with_storage(Arc::new(SimDisk::new(42)));
+    /// # let environment = memory.with_maintenance(Maintenance::Inline);
+    ///
+    /// let seconds = Arc::new(AtomicU64::new(0));
+    /// let hand = Arc::clone(&seconds);
+    /// let clock = move || Duration::from_secs(hand.load(Ordering::Relaxed));
+    /// let wal = Wal::open_with(options, environment.with_clock(clock))?; // syncs every ten seconds
+    /// wal.append("ticks", b"1")?;
+    /// seconds.store(10, Ordering::Relaxed);
+    /// assert_eq!(wal.stream("ticks")?.durable_end(), 0); // due, and not done yet
+    /// wal.maintain();
+    /// assert_eq!(wal.stream("ticks")?.durable_end(), 1);
+    /// # Ok::<(), ironwal::Error>(())
+    /// ```
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
@@ -117,6 +231,8 @@ impl Environment {
     }
 
     /// Drives background work in another way.
+    ///
+    /// See [`Maintenance`] for an example.
     #[must_use]
     pub fn with_maintenance(mut self, maintenance: Maintenance) -> Self {
         self.maintenance = maintenance;
@@ -125,6 +241,8 @@ impl Environment {
 
     /// Chooses which appends go to the journal. The default, [`Journal::Auto`], is right unless a
     /// measurement says otherwise.
+    ///
+    /// See [`Journal`] for an example.
     #[must_use]
     pub fn with_journal(mut self, journal: Journal) -> Self {
         self.journal = journal;
@@ -134,6 +252,16 @@ impl Environment {
     /// Bounds each of the two files of the journal, in bytes: at least 64 KiB; 64 MiB by default. They
     /// grow as they are used, and one batch may need more. A full one is freed in the background, at
     /// the price of a sync for each stream that is in it; an opening after a crash reads both.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal::{Environment, Wal, WalOptions};
+    /// # let memory = Environment::default().with_storage(Arc::new(SimDisk::new(42)));
+    /// let wal = Wal::open_with(WalOptions::new("/log"), memory.with_journal_size(1000))?;
+    /// assert_eq!(wal.stats().journal_bytes_max, 64 * 1024); // the least
+    /// # Ok::<(), ironwal::Error>(())
+    /// ```
     #[must_use]
     pub fn with_journal_size(mut self, len_max: u64) -> Self {
         self.journal_len_max = len_max.max(JOURNAL_LEN_MIN);
@@ -142,6 +270,8 @@ impl Environment {
 
     /// Chooses how appends are written that are not synced before they return. The default,
     /// [`WriteStrategy::Auto`], is many times as fast as the other.
+    ///
+    /// See [`WriteStrategy`] for an example.
     #[must_use]
     pub fn with_write_strategy(mut self, write_strategy: WriteStrategy) -> Self {
         self.write_strategy = write_strategy;

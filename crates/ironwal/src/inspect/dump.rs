@@ -28,6 +28,8 @@ use crate::sync::Arc;
 use crate::wal::root::ROOT_NAME;
 
 /// What a structure is.
+///
+/// See [`Dump`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -54,6 +56,8 @@ pub enum Kind {
 }
 
 /// What a structure is worth.
+///
+/// See [`Structure`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Validity {
@@ -66,6 +70,30 @@ pub enum Validity {
 }
 
 /// A structure in a file of the log. `docs/format.md` says what the fields mean.
+///
+/// ```
+/// use ironwal::inspect::{Kind, Structure, Validity, dump};
+/// # use std::path::Path;
+/// # use std::sync::Arc;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal::{Environment, Wal, WalOptions};
+///
+/// # let disk = SimDisk::new(42);
+/// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+/// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// # wal.append("orders", b"tea")?;
+/// # wal.append("orders", b"coffee")?;
+/// # wal.close()?;
+/// let file = Path::new("/log/orders/00000000000000000000.wal");
+/// disk.overwrite(file, 8192 + 24, b"T")?; // the first frame begins at 8192, its entry 24 bytes on
+/// let disk: Arc<dyn Storage> = Arc::new(disk);
+/// let structures = dump(&disk, file)?.collect::<Result<Vec<Structure>, _>>()?;
+/// let frames: Vec<_> = structures.iter().filter(|it| it.kind == Kind::Frame).collect();
+/// assert_eq!((frames[0].validity, frames[0].ids.clone()), (Validity::Invalid, 0..1));
+/// assert_ne!(frames[0].stored, frames[0].computed);
+/// assert_eq!((frames[1].validity, frames[1].ids.clone()), (Validity::Valid, 1..2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Structure {
@@ -111,6 +139,26 @@ impl Structure {
 
 /// The structures of one file, in the order of their offsets. They cover the file, but for the zeros that
 /// fill up the blocks of headers.
+///
+/// ```
+/// use ironwal::inspect::{Dump, Kind, dump};
+/// # use std::path::Path;
+/// # use std::sync::Arc;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+///
+/// # let disk = SimDisk::new(42);
+/// # let memory = Environment::default().with_storage(Arc::new(disk.clone()));
+/// # let environment = memory.with_maintenance(Maintenance::Inline);
+/// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// wal.append("orders", b"tea")?;
+/// wal.stream("orders")?.rotate()?;
+/// # let disk: Arc<dyn Storage> = Arc::new(disk);
+/// let full: Dump = dump(&disk, Path::new("/log/orders/00000000000000000000.wal"))?;
+/// let kinds = full.map(|structure| Ok(structure?.kind)).collect::<ironwal::Result<Vec<Kind>>>()?;
+/// assert_eq!(kinds, [Kind::Slot, Kind::Slot, Kind::Frame, Kind::Points, Kind::Seal]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Dump {
     ready: VecDeque<Structure>,

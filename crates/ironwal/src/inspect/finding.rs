@@ -9,6 +9,15 @@ use crate::segment::Damage;
 use crate::segment::reader::DamageKind;
 
 /// How bad a finding is; the worst comes first.
+///
+/// ```
+/// use ironwal::inspect::Severity;
+///
+/// let mut found = [Severity::Stranger, Severity::TornTail, Severity::Redundancy];
+/// found.sort();
+/// assert_eq!(found[0], Severity::Redundancy); // the worst
+/// assert_eq!(found[0].to_string(), "redundancy lost");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Severity {
@@ -30,6 +39,19 @@ pub enum Severity {
 }
 
 /// What is wrong.
+///
+/// ```
+/// use ironwal::inspect::{Problem, Severity};
+///
+/// let headline = |problem| match problem {
+///     Problem::NewerVersion(version) => format!("version {version}: update the program"),
+///     Problem::JournalFramesLost(count) => format!("at least {count} frames lost"),
+///     other => format!("{}", other.severity()), // there may be more kinds one day
+/// };
+/// assert_eq!(headline(Problem::NewerVersion(2)), "version 2: update the program");
+/// assert_eq!(headline(Problem::Checksum), "damage");
+/// assert_eq!(Problem::RootCopy.severity(), Severity::Redundancy); // the other copy is whole
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Problem {
@@ -109,6 +131,30 @@ pub enum Problem {
 /// One thing that an inspection found.
 ///
 /// Shown with `{}`, it says what, where, which entries are affected, and what to do.
+///
+/// ```
+/// use ironwal::inspect::{Problem, VerifyOptions, verify};
+/// # use std::path::Path;
+/// # use std::sync::Arc;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal::{Environment, Wal, WalOptions};
+///
+/// # let disk = SimDisk::new(42);
+/// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+/// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// # wal.append("orders", b"tea")?;
+/// # wal.append("orders", b"coffee")?;
+/// # wal.close()?;
+/// disk.overwrite(Path::new("/log/orders/00000000000000000000.wal"), 8192 + 24, b"T")?;
+/// let disk: Arc<dyn Storage> = Arc::new(disk);
+/// let report = verify(&disk, Path::new("/log"), &VerifyOptions::default(), &|_| {})?;
+/// let [finding] = &report.findings[..] else { panic!("{report:?}") };
+/// assert_eq!((finding.problem, finding.offset), (Problem::Checksum, 8192));
+/// assert_eq!((finding.stream.as_deref(), finding.ids.clone()), (Some("orders"), 0..1));
+/// assert_ne!(finding.expected, finding.found);
+/// assert!(finding.to_string().contains("restore them from a backup"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
@@ -132,6 +178,8 @@ pub struct Finding {
 
 impl Problem {
     /// How bad it is.
+    ///
+    /// See [`Problem`] for an example.
     pub fn severity(self) -> Severity {
         use Problem as P;
         match self {
@@ -304,6 +352,8 @@ impl Finding {
     }
 
     /// How bad it is.
+    ///
+    /// See [`Problem`] for an example.
     pub fn severity(&self) -> Severity {
         self.problem.severity()
     }

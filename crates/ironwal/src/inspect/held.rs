@@ -19,6 +19,8 @@ use crate::wal::Wal;
 use crate::wal::instant::{At, Instant};
 
 /// What a log holds at one instant, beside a process that writes to it.
+///
+/// See [`Held::of`] for an example.
 pub struct Held {
     source: Wal,
     storage: Arc<dyn Storage>,
@@ -29,6 +31,27 @@ pub struct Held {
 }
 
 /// A stream at an instant.
+///
+/// ```
+/// # use std::path::Path;
+/// # use std::sync::Arc;
+/// # use ironwal::inspect::Held;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # let disk: Arc<dyn Storage> = Arc::new(SimDisk::new(42));
+/// # let memory = Environment::default().with_storage(Arc::clone(&disk));
+/// # let environment = memory.with_maintenance(Maintenance::Inline);
+/// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// let orders = wal.stream("orders/2026")?;
+/// orders.append_batch(&[b"tea", b"coffee"])?;
+/// orders.truncate_before(1)?;
+/// let held = Held::of(&disk, Path::new("/log"))?;
+/// let [stream] = held.streams() else { panic!("{held:?}") };
+/// assert_eq!((&*stream.name, &*stream.dir), ("orders/2026", "orders%2F2026"));
+/// assert_eq!(stream.ids, 1..2);
+/// assert_eq!(stream.segments[0].first_id, 0); // it still has the bytes of what was pruned
+/// # Ok::<(), ironwal::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldStream {
@@ -46,6 +69,28 @@ pub struct HeldStream {
 }
 
 /// A segment at an instant.
+///
+/// ```
+/// # use std::path::Path;
+/// # use std::sync::Arc;
+/// # use ironwal::inspect::Held;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # let disk: Arc<dyn Storage> = Arc::new(SimDisk::new(42));
+/// # let memory = Environment::default().with_storage(Arc::clone(&disk));
+/// # let environment = memory.with_maintenance(Maintenance::Inline);
+/// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// let orders = wal.stream("orders")?;
+/// orders.append_batch(&[b"tea", b"coffee"])?;
+/// orders.rotate()?;
+/// orders.append(b"cake")?;
+/// let held = Held::of(&disk, Path::new("/log"))?;
+/// let [full, newest] = &held.streams()[0].segments[..] else { panic!("{held:?}") };
+/// assert_eq!((full.first_id..full.next_id, newest.first_id..newest.next_id), (0..2, 2..3));
+/// assert!(full.is_full && full.digest.is_some() && !full.has_predecessor);
+/// assert!(!newest.is_full && newest.digest.is_none() && newest.has_predecessor);
+/// # Ok::<(), ironwal::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldSegment {
@@ -67,6 +112,8 @@ pub struct HeldSegment {
 }
 
 /// What [`Held::read`] found in a segment.
+///
+/// See [`Held::read`] for an example.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HeldContent {
@@ -122,22 +169,79 @@ impl Held {
     }
 
     /// The streams, sorted by name. Those of which nothing is there yet are not among them.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use std::sync::Arc;
+    /// # use ironwal::inspect::Held;
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # let disk: Arc<dyn Storage> = Arc::new(SimDisk::new(42));
+    /// # let memory = Environment::default().with_storage(Arc::clone(&disk));
+    /// # let environment = memory.with_maintenance(Maintenance::Inline);
+    /// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// let bills = wal.stream("bills")?;
+    /// wal.append("orders", b"tea")?;
+    /// let held = Held::of(&disk, Path::new("/log"))?;
+    /// let names: Vec<&str> = held.streams().iter().map(|stream| &*stream.name).collect();
+    /// assert_eq!(names, ["orders"]); // nothing was ever appended to the other one
+    /// # Ok::<(), ironwal::Error>(())
+    /// ```
     pub fn streams(&self) -> &[HeldStream] {
         &self.streams
     }
 
     /// The bytes of the root file.
+    ///
+    /// See [`keep_from_oldest`](super::keep_from_oldest) for an example.
     pub fn root_file(&self) -> Vec<u8> {
         self.root.encode()
     }
 
     /// The number that tells this log from others: copies of one log have the same.
+    ///
+    /// ```
+    /// use ironwal::inspect::{Held, backup};
+    /// # use std::path::Path;
+    /// # use std::sync::Arc;
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    ///
+    /// # let disk: Arc<dyn Storage> = Arc::new(SimDisk::new(42));
+    /// # let memory = Environment::default().with_storage(Arc::clone(&disk));
+    /// # let environment = memory.with_maintenance(Maintenance::Inline);
+    /// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// # wal.append("orders", b"tea")?;
+    /// let (log, copy) = (Path::new("/log"), Path::new("/copy"));
+    /// backup(&disk, log, copy)?;
+    /// assert_eq!(Held::of(&disk, log)?.salt(), Held::of(&disk, copy)?.salt());
+    /// # Ok::<(), ironwal::Error>(())
+    /// ```
     pub fn salt(&self) -> u64 {
         self.root.salt
     }
 
     /// Whether nothing but appending and pruning has happened to any of the streams since. Otherwise what
     /// [`Held::read`] returned is of no instant.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use std::sync::Arc;
+    /// # use ironwal::inspect::Held;
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # let disk: Arc<dyn Storage> = Arc::new(SimDisk::new(42));
+    /// # let memory = Environment::default().with_storage(Arc::clone(&disk));
+    /// # let environment = memory.with_maintenance(Maintenance::Inline);
+    /// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// wal.append_batch("orders", &[b"tea", b"coffee"])?;
+    /// let held = Held::of(&disk, Path::new("/log"))?;
+    /// wal.append("orders", b"cake")?;
+    /// assert!(held.is_still()?);
+    /// wal.stream("orders")?.truncate_after(Some(0))?;
+    /// assert!(!held.is_still()?);
+    /// # Ok::<(), ironwal::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -152,6 +256,28 @@ impl Held {
     /// end. The header says that nothing was pruned: see [`keep_from_oldest`](super::keep_from_oldest).
     ///
     /// Blocks on the disk while all of it is read, twice.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use std::sync::Arc;
+    /// # use ironwal::inspect::Held;
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # use ironwal::{Environment, Wal, WalOptions};
+    /// # let disk = SimDisk::new(42);
+    /// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+    /// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// # wal.append("orders", b"tea")?;
+    /// # wal.append("orders", b"coffee")?;
+    /// # wal.close()?;
+    /// disk.overwrite(Path::new("/log/orders/00000000000000000000.wal"), 8192 + 24, b"T")?; // rot
+    /// let disk: Arc<dyn Storage> = Arc::new(disk);
+    /// let held = Held::of(&disk, Path::new("/log"))?;
+    /// let mut copy = Vec::new();
+    /// let content = held.read(0, 0, &mut |bytes| Ok(copy.extend_from_slice(bytes)))?;
+    /// assert_eq!(content.damaged, [0..1]);
+    /// assert_eq!(copy[8192 + 24..][..3], *b"Tea"); // the bytes are handed on as they are
+    /// # Ok::<(), ironwal::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

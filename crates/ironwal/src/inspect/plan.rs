@@ -10,6 +10,8 @@ use crate::storage::Storage;
 use crate::sync::Arc;
 
 /// What a repair does about a finding.
+///
+/// See [`plan_repair`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Measure {
@@ -41,6 +43,8 @@ pub enum Measure {
 }
 
 /// One thing that a repair would do.
+///
+/// See [`plan_repair`] for an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Action {
@@ -53,6 +57,8 @@ pub struct Action {
 /// What a repair of a log would do, in the order of the files.
 ///
 /// Shown with `{}`, it has a line for each action.
+///
+/// See [`plan_repair`] for an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
@@ -64,6 +70,27 @@ pub struct Plan {
 
 impl Plan {
     /// Whether anything is damaged that the repair would mend, or give up.
+    ///
+    /// ```
+    /// use ironwal::inspect::{Measure, plan_repair};
+    /// # use std::path::Path;
+    /// # use std::sync::Arc;
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # use ironwal::{Environment, Wal, WalOptions};
+    ///
+    /// # let disk = SimDisk::new(42);
+    /// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+    /// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// # wal.append("orders", b"tea")?;
+    /// # wal.append("orders", b"coffee")?;
+    /// # wal.close()?;
+    /// disk.replace(Path::new("/log/notes.txt"), b"call Bob")?; // somebody else's
+    /// let disk: Arc<dyn Storage> = Arc::new(disk);
+    /// let plan = plan_repair(&disk, Path::new("/log"))?;
+    /// assert_eq!(plan.actions[0].measure, Measure::LeaveOut);
+    /// assert!(!plan.is_needed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_needed(&self) -> bool {
         self.actions.iter().any(|action| {
             !matches!(action.measure, Measure::Keep | Measure::CutOff | Measure::LeaveOut)
@@ -71,6 +98,30 @@ impl Plan {
     }
 
     /// Why there can be no repair; empty if there can be one.
+    ///
+    /// ```
+    /// use ironwal::inspect::{Problem, plan_repair, repair};
+    /// # use std::path::Path;
+    /// # use std::sync::Arc;
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # use ironwal::{Environment, Wal, WalOptions};
+    ///
+    /// # let disk = SimDisk::new(42);
+    /// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+    /// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// # wal.append("orders", b"tea")?;
+    /// # wal.append("orders", b"coffee")?;
+    /// # wal.close()?;
+    /// # let segment = disk.contents(Path::new("/log/orders/00000000000000000000.wal"))?;
+    /// # disk.replace(Path::new("/log/orders.old/00000000000000000000.wal"), &segment)?;
+    /// // Somebody has made a copy of the directory `orders`, beside it.
+    /// # let disk: Arc<dyn Storage> = Arc::new(disk);
+    /// let plan = plan_repair(&disk, Path::new("/log"))?;
+    /// let obstacles: Vec<Problem> = plan.obstacles().map(|finding| finding.problem).collect();
+    /// assert_eq!(obstacles, [Problem::StreamCopied]);
+    /// assert!(repair(&disk, Path::new("/log"), &plan, Path::new("/repaired")).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn obstacles(&self) -> impl Iterator<Item = &Finding> {
         let is_one = |action: &&Action| action.measure == Measure::Impossible;
         self.actions.iter().filter(is_one).map(|action| &action.finding)
@@ -78,6 +129,29 @@ impl Plan {
 }
 
 /// Says what [`repair`](super::repair) would do. Reads all of the log, and changes nothing.
+///
+/// ```
+/// use ironwal::inspect::{Measure, plan_repair};
+/// # use std::path::Path;
+/// # use std::sync::Arc;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal::{Environment, Wal, WalOptions};
+///
+/// # let disk = SimDisk::new(42);
+/// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+/// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// # wal.append("orders", b"tea")?;
+/// # wal.append("orders", b"coffee")?;
+/// # wal.close()?;
+/// disk.overwrite(Path::new("/log/orders/00000000000000000000.wal"), 8192 + 24, b"T")?; // rot
+/// let disk: Arc<dyn Storage> = Arc::new(disk);
+/// let plan = plan_repair(&disk, Path::new("/log"))?;
+/// let [action] = &plan.actions[..] else { panic!("{plan}") };
+/// assert_eq!((action.measure, action.finding.ids.clone()), (Measure::MarkLost, 0..1));
+/// assert!(action.keeps_bytes());
+/// assert!(plan.is_needed() && plan.obstacles().next().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -129,6 +203,8 @@ fn measure_for(finding: &Finding) -> Measure {
 
 impl Action {
     /// Whether the bytes that it is about are kept aside, in the directory `.damaged` of the copy.
+    ///
+    /// See [`plan_repair`] for an example.
     pub fn keeps_bytes(&self) -> bool {
         let severity = self.finding.severity();
         self.finding.len > 0

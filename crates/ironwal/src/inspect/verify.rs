@@ -15,6 +15,8 @@ use crate::sync::{Arc, AtomicU64, Ordering, in_parallel};
 use crate::wal::root::LOCK_NAME;
 
 /// How [`verify`] goes about it.
+///
+/// See [`VerifyOptions::with_threads`] for an example.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct VerifyOptions {
@@ -30,6 +32,35 @@ impl Default for VerifyOptions {
 
 impl VerifyOptions {
     /// Reads so many segments at the same time.
+    ///
+    /// ```
+    /// use ironwal::inspect::{VerifyOptions, verify};
+    /// # use std::path::Path;
+    /// # use std::sync::Arc;
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # use ironwal::{Environment, Wal, WalOptions};
+    ///
+    /// # let disk = SimDisk::new(42);
+    /// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+    /// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// # wal.append("orders", b"tea")?;
+    /// # wal.append("bills", b"3.20")?;
+    /// # wal.close()?;
+    /// # for stream in ["orders", "bills"] {
+    /// #     let segment = format!("/log/{stream}/00000000000000000000.wal");
+    /// #     disk.overwrite(Path::new(&segment), 8192 + 24, b"T")?;
+    /// # }
+    /// # let disk: Arc<dyn Storage> = Arc::new(disk);
+    /// // Two streams, with damage in both.
+    /// let report = |threads| {
+    ///     let options = VerifyOptions::default().with_threads(threads);
+    ///     verify(&disk, Path::new("/log"), &options, &|_| {})
+    /// };
+    /// let one = report(1)?;
+    /// assert_eq!(one.findings.len(), 2);
+    /// assert_eq!(report(4)?, one); // in the same order, too
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
@@ -38,6 +69,30 @@ impl VerifyOptions {
 }
 
 /// How far [`verify`] has come.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use ironwal::inspect::{Progress, VerifyOptions, verify};
+/// # use std::path::Path;
+/// # use std::sync::Arc;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal::{Environment, Wal, WalOptions};
+///
+/// # let disk = SimDisk::new(42);
+/// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+/// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// # wal.append("orders", b"tea")?;
+/// # wal.append("orders", b"coffee")?;
+/// # wal.close()?;
+/// # let disk: Arc<dyn Storage> = Arc::new(disk);
+/// let last: Mutex<Option<Progress>> = Mutex::new(None); // several threads may report
+/// let report = verify(&disk, Path::new("/log"), &VerifyOptions::default(), &|progress| {
+///     *last.lock().unwrap() = Some(progress);
+/// })?;
+/// let last = last.into_inner()?.unwrap(); // there was a segment
+/// assert_eq!((last.bytes_done, last.bytes_total), (report.bytes, report.bytes));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -48,6 +103,27 @@ pub struct Progress {
 }
 
 /// What [`verify`] found.
+///
+/// ```
+/// use ironwal::inspect::{Severity, VerifyOptions, verify};
+/// # use std::path::Path;
+/// # use std::sync::Arc;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal::{Environment, Wal, WalOptions};
+///
+/// # let disk = SimDisk::new(42);
+/// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+/// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// # wal.append("orders", b"tea")?;
+/// # wal.append("orders", b"coffee")?;
+/// disk.replace(Path::new("/log/notes.txt"), b"call Bob")?; // somebody else's
+/// let disk: Arc<dyn Storage> = Arc::new(disk);
+/// let report = verify(&disk, Path::new("/log"), &VerifyOptions::default(), &|_| {})?;
+/// assert_eq!((report.is_open, report.streams, report.entries), (true, 1, 2)); // `wal` goes on
+/// assert_eq!(report.worst(), Some(Severity::Stranger));
+/// assert!(report.is_whole()); // nothing is damaged
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Report {
@@ -68,6 +144,8 @@ pub struct Report {
 
 impl Report {
     /// Whether everything can be read that had been durable, but for entries that are marked as lost.
+    ///
+    /// See [`Report`] for an example.
     pub fn is_whole(&self) -> bool {
         self.worst().is_none_or(|worst| worst > Severity::Newer)
     }
@@ -83,6 +161,8 @@ impl Report {
     }
 
     /// The worst that was found.
+    ///
+    /// See [`Report`] for an example.
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(Finding::severity).min()
     }
@@ -126,6 +206,29 @@ impl Look<'_> {
 /// Beside a process that writes, what looks like damage is looked at again, and an unfinished tail is
 /// never damage. Blocks on the disk for as long as reading everything takes. Memory: a read buffer and
 /// the frame that is read, for each thread, and what the journal holds of the streams that are read.
+///
+/// ```
+/// use std::path::Path;
+/// use ironwal::inspect::{VerifyOptions, verify};
+/// # use std::sync::Arc;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal::{Environment, Error, Wal, WalOptions};
+///
+/// # let disk = SimDisk::new(42);
+/// # let environment = Environment::default().with_storage(Arc::new(disk.clone()));
+/// # let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+/// # wal.append("orders", b"tea")?;
+/// # wal.append("orders", b"coffee")?;
+/// # wal.close()?;
+/// disk.overwrite(Path::new("/log/orders/00000000000000000000.wal"), 8192 + 24, b"T")?; // rot
+/// let disk: Arc<dyn Storage> = Arc::new(disk);
+/// let look_at = |path| verify(&disk, Path::new(path), &VerifyOptions::default(), &|_| {});
+/// let report = look_at("/log")?; // damage is no error
+/// assert_eq!((report.is_whole(), report.entries), (false, 1));
+/// let missing = look_at("/elsewhere");
+/// assert!(matches!(missing, Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///

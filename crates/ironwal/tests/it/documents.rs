@@ -63,12 +63,6 @@ fn every_bug_is_told_to_its_end() {
 /// Sources with public items that have no example yet. What is here shrinks: a file that has them all is
 /// taken off.
 const WITHOUT_EXAMPLES: &[&str] = &[
-    "ironwal/environment.rs",
-    "ironwal/inspect/dump.rs",
-    "ironwal/inspect/finding.rs",
-    "ironwal/inspect/held.rs",
-    "ironwal/inspect/plan.rs",
-    "ironwal/inspect/verify.rs",
     "ironwal/sharded/follow.rs",
     "ironwal/sharded/mod.rs",
     "ironwal/sharded/replay.rs",
