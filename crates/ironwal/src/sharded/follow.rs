@@ -26,6 +26,20 @@ const TURN_LEN: u32 = 64;
 /// next entry is committed in any shard, and is woken by whoever commits: a shard in which nothing
 /// happens costs nothing. With the feature `async`, `into_async` makes a future of each entry.
 ///
+/// ```
+/// # use ironwal::sharded::{CheckpointData, ShardedWal};
+/// # use ironwal::{Error, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 2)?;
+/// let shard = wal.shard(1)?;
+/// shard.append_batch(&[b"+100", b"-30"])?;
+/// let mut follower = wal.follow_all(&CheckpointData::beginning(2))?;
+/// shard.truncate_before(1)?;
+/// assert!(matches!(follower.next(), Some(Err(Error::Pruned { id: 0, .. })))); // said once
+/// assert_eq!(follower.next().unwrap()?, (1, 1, "-30".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// Those of [`Follower`], which name the stream of the shard. Where a shard's follower goes on, this does;
@@ -83,11 +97,39 @@ impl ShardFollower {
 
     /// The id that is due in each shard. With these as its offsets, a
     /// [`CheckpointData`](super::CheckpointData) is where [`ShardedWal::follow_all`] goes on.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::{CheckpointData, ShardedWal};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 2)?;
+    /// wal.shard(1)?.append_batch(&[b"+100", b"-30"])?;
+    /// let mut follower = wal.follow_all(&CheckpointData::beginning(2))?;
+    /// follower.next().unwrap()?;
+    /// assert_eq!(follower.positions(), [0, 1]);
+    /// let here = CheckpointData { offsets: follower.positions(), ..CheckpointData::beginning(2) };
+    /// let mut another = wal.follow_all(&here)?; // after a restart, say
+    /// assert_eq!(another.next().unwrap()?, (1, 1, "-30".into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn positions(&self) -> Vec<u64> {
         self.followers.iter().map(|(follower, _)| follower.position()).collect()
     }
 
     /// The next entry; `None` if none is committed yet. Does not wait, but may read from the disk.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::{CheckpointData, ShardedWal};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// let mut follower = wal.follow_all(&CheckpointData::beginning(16))?;
+    /// assert_eq!(follower.try_next()?, None);
+    /// let (shard, id) = wal.append(b"account-7", b"+100")?;
+    /// assert_eq!(follower.try_next()?, Some((shard, id, "+100".into())));
+    /// assert_eq!(follower.try_next()?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -120,6 +162,21 @@ impl ShardFollower {
     }
 
     /// The next entry; `None` if none is committed before `timeout` has passed.
+    ///
+    /// ```
+    /// # use ironwal::sharded::{CheckpointData, ShardedWal};
+    /// # use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// use std::time::Duration;
+    ///
+    /// let mut follower = wal.follow_all(&CheckpointData::beginning(16))?;
+    /// assert_eq!(follower.next_timeout(Duration::from_millis(1))?, None);
+    /// wal.close()?; // is news too
+    /// let ended = follower.next_timeout(Duration::from_secs(60));
+    /// assert!(matches!(ended, Err(Error::Closed)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -172,6 +229,8 @@ impl Iterator for ShardFollower {
 
 /// A [`ShardFollower`] that is awaited: a `Stream` of `futures-core`. From [`ShardFollower::into_async`]; see
 /// [`AsyncFollower`](crate::AsyncFollower).
+///
+/// See [`ShardFollower::into_async`] for an example.
 #[cfg(feature = "async")]
 #[derive(Debug)]
 pub struct AsyncShardFollower {
@@ -181,6 +240,22 @@ pub struct AsyncShardFollower {
 #[cfg(feature = "async")]
 impl ShardFollower {
     /// The same, to be awaited.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::{CheckpointData, ShardedWal};
+    /// use futures::StreamExt;
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// # futures::executor::block_on(async {
+    /// let mut entries = wal.follow_all(&CheckpointData::beginning(16))?.into_async();
+    /// wal.shard(3)?.submit(b"+100")?.await?;
+    /// assert_eq!(entries.next().await.unwrap()?, (3, 0, "+100".into()));
+    /// # Ok::<(), ironwal::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_async(self) -> AsyncShardFollower {
         AsyncShardFollower { follower: self }
     }
@@ -189,11 +264,26 @@ impl ShardFollower {
 #[cfg(feature = "async")]
 impl AsyncShardFollower {
     /// The id that is due in each shard; see [`ShardFollower::positions`].
+    ///
+    /// See [`AsyncShardFollower::into_inner`] for an example.
     pub fn positions(&self) -> Vec<u64> {
         self.follower.positions()
     }
 
     /// The same, to be waited for by a thread.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::{CheckpointData, ShardedWal};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 2)?;
+    /// wal.shard(1)?.append(b"+100")?;
+    /// let behind = CheckpointData { offsets: vec![0, 1], ..CheckpointData::beginning(2) };
+    /// let entries = wal.follow_all(&behind)?.into_async();
+    /// assert_eq!(entries.positions(), [0, 1]);
+    /// assert_eq!(entries.into_inner().positions(), [0, 1]); // goes on where it was
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_inner(self) -> ShardFollower {
         self.follower
     }

@@ -64,6 +64,19 @@ pub(crate) use router::ROUTING;
 const SHARD_PREFIX: &str = "shard_";
 
 /// One instant over all shards.
+///
+/// ```
+/// # use ironwal::WalOptions;
+/// # use ironwal::sharded::ShardedWal;
+/// # let dir = tempfile::tempdir()?;
+/// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 2)?;
+/// wal.shard(1)?.append_batch(&[b"one", b"two"])?;
+/// wal.create_checkpoint(b"monday")?;
+/// wal.shard(1)?.append(b"three")?;
+/// let monday = wal.load_checkpoint(b"monday")?;
+/// assert_eq!(monday.offsets, [0, 2]); // shard 0 is empty; of shard 1, entry 2 came later
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointData {
     /// Of each shard, in their order, the id behind its last entry at that instant.
@@ -77,12 +90,27 @@ pub struct CheckpointData {
 
 impl CheckpointData {
     /// The checkpoint before the first entry, of a log with so many shards.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::{CheckpointData, ShardedWal};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 2)?;
+    /// wal.shard(1)?.append_batch(&[b"one", b"two"])?;
+    /// let beginning = CheckpointData::beginning(2);
+    /// assert_eq!(wal.replay(&beginning)?.count(), 2);
+    /// let later = CheckpointData { offsets: vec![0, 1], ..beginning }; // of your own choice
+    /// assert_eq!(wal.replay(&later)?.count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn beginning(shard_count: u16) -> Self {
         Self { offsets: vec![0; shard_count.into()], timestamp: 0, shard_count }
     }
 }
 
 /// What [`ShardedWal::prune_before_checkpoint`] freed.
+///
+/// See [`ShardedWal::prune_before_checkpoint`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PruneStats {
     /// Shards of which something was freed.
@@ -92,6 +120,8 @@ pub struct PruneStats {
 }
 
 /// What [`ShardedWal::compact_checkpoints`] did.
+///
+/// See [`ShardedWal::compact_checkpoints`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompactionStats {
     /// Checkpoints there were.
@@ -114,6 +144,21 @@ pub struct CompactionStats {
 /// shard. Whoever chooses keys freely can choose them all in one shard: nothing is lost or out of
 /// order then, and that shard's file is what all their appends wait for. If strangers choose the
 /// keys, append under a keyed hash of them, with a secret of your own.
+///
+/// ```
+/// # use ironwal::WalOptions;
+/// # use ironwal::sharded::{CheckpointData, ShardedWal};
+/// # let dir = tempfile::tempdir()?;
+/// let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+/// std::thread::scope(|scope| {
+///     for account in ["alice", "bob", "carol"] {
+///         let wal = wal.clone();
+///         scope.spawn(move || wal.append(account.as_bytes(), b"+100").unwrap());
+///     }
+/// });
+/// assert_eq!(wal.replay(&CheckpointData::beginning(16))?.count(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct ShardedWal {
     inner: Arc<Inner>,
@@ -133,6 +178,18 @@ impl ShardedWal {
     /// Opens the sharded log in `opts.root_path` for writing, creating it if it is missing, and recovers
     /// what a crash left behind. Blocks until that is done. Of a new log, nothing is created per shard
     /// until it is appended to.
+    ///
+    /// ```
+    /// use ironwal::sharded::ShardedWal;
+    /// use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    ///
+    /// ShardedWal::new(WalOptions::new(path), 16)?.close()?;
+    /// let refused = ShardedWal::new(WalOptions::new(path), 8);
+    /// assert!(matches!(refused, Err(Error::ShardCountMismatch { expected: 8, found: 16 })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -208,6 +265,17 @@ impl ShardedWal {
     /// key is not stored. What the entry survives is up to the [`SyncMode`](crate::SyncMode); blocks
     /// on the disk.
     ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::ShardedWal;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// let (shard, id) = wal.append(b"account-7", b"+100")?;
+    /// assert_eq!(wal.append(b"account-7", b"-30")?, (shard, id + 1)); // a key stays in its shard
+    /// assert_eq!(wal.shard(shard)?.get(id)?.as_deref(), Some(&b"+100"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Wal::append`].
@@ -225,6 +293,21 @@ impl ShardedWal {
     /// [`append_batch_atomic`](ShardedWal::append_batch_atomic), unless the journal is
     /// [off](crate::Journal::Off). Otherwise it goes shard after shard: the part of each is there after
     /// a crash or is not, and the whole is not atomic.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::ShardedWal;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// let entry = |key: &str, value: &str| (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+    /// let batch = [entry("alice", "+100"), entry("bob", "+50"), entry("alice", "-30")];
+    /// let placed = wal.append_batch(&batch)?;
+    /// assert_eq!(placed.len(), 3);
+    /// let (shard, id) = placed[2]; // of the third pair, which comes behind the first one
+    /// assert_eq!((shard, id), (placed[0].0, placed[0].1 + 1));
+    /// assert!(wal.append_batch(&[])?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -307,6 +390,18 @@ impl ShardedWal {
     /// Appends entries of one key as one batch, all or nothing, and returns the shard and the id of
     /// each.
     ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::ShardedWal;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// let shard = wal.route(b"account-7");
+    /// let placed = wal.append_batch_for_key(b"account-7", &[b"+100", b"-30"])?;
+    /// assert_eq!(placed, [(shard, 0), (shard, 1)]);
+    /// assert!(wal.append_batch_for_key(b"account-7", &[])?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Wal::append_batch`].
@@ -321,6 +416,8 @@ impl ShardedWal {
     }
 
     /// The name that [`ShardedWal::append_batch_for_key`] had in version 0.6.0.
+    ///
+    /// See [`ShardedWal::append_batch_for_key`] for an example.
     ///
     /// # Errors
     ///
@@ -340,6 +437,21 @@ impl ShardedWal {
     ///
     /// Blocks on the disk: for the shards that are not durable, and for one sync more. Appends wait
     /// only while the ends of the shards are looked at. Waits while checkpoints are compacted.
+    ///
+    /// ```
+    /// # use ironwal::sharded::ShardedWal;
+    /// # use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 1)?;
+    /// wal.append(b"account-7", b"+100")?;
+    /// wal.create_checkpoint(b"monday")?;
+    /// wal.append(b"account-7", b"-30")?;
+    /// assert_eq!(wal.load_checkpoint(b"monday")?.offsets, [1]);
+    /// wal.create_checkpoint(b"monday")?; // in place of the other one
+    /// assert_eq!(wal.load_checkpoint(b"monday")?.offsets, [2]);
+    /// assert!(matches!(wal.create_checkpoint(b""), Err(Error::InvalidCheckpointId(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -395,6 +507,20 @@ impl ShardedWal {
     /// The checkpoint with this id. The newest, as far as they take 16 MiB together, are at hand; of
     /// an older one, one piece is read from the disk.
     ///
+    /// ```
+    /// # use ironwal::sharded::ShardedWal;
+    /// # use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// # let wal = ShardedWal::new(WalOptions::new(path), 4)?;
+    /// wal.create_checkpoint(b"monday")?; // of a log without entries
+    /// wal.close()?;
+    /// let wal = ShardedWal::new(WalOptions::new(path), 4)?;
+    /// assert_eq!(wal.load_checkpoint(b"monday")?.offsets, [0; 4]);
+    /// assert!(matches!(wal.load_checkpoint(b"tuesday"), Err(Error::CheckpointNotFound(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`Error::CheckpointNotFound`].
@@ -408,6 +534,20 @@ impl ShardedWal {
     /// The checkpoint that was created last, and its id. If it is damaged, the newest that is not, and
     /// an event of `tracing` says so.
     ///
+    /// ```
+    /// # use ironwal::sharded::ShardedWal;
+    /// # use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 4)?;
+    /// assert!(matches!(wal.load_latest_checkpoint(), Err(Error::NoCheckpoints)));
+    /// wal.create_checkpoint(b"monday")?;
+    /// wal.create_checkpoint(b"tuesday")?;
+    /// let (id, tuesday) = wal.load_latest_checkpoint()?;
+    /// assert_eq!(id, b"tuesday");
+    /// assert_eq!(tuesday, wal.load_checkpoint(b"tuesday")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`Error::NoCheckpoints`].
@@ -418,16 +558,44 @@ impl ShardedWal {
     }
 
     /// The ids and timestamps of all checkpoints that can be read, in the order of their creation.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::ShardedWal;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 4)?;
+    /// wal.create_checkpoint(b"monday")?;
+    /// wal.create_checkpoint(b"tuesday")?;
+    /// wal.create_checkpoint(b"monday")?; // replaced, and the latest now
+    /// let ids: Vec<Vec<u8>> = wal.list_checkpoints().into_iter().map(|(id, _)| id).collect();
+    /// assert_eq!(ids, [b"tuesday".to_vec(), b"monday".to_vec()]);
+    /// assert_eq!(wal.checkpoint_count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn list_checkpoints(&self) -> Vec<(Vec<u8>, u64)> {
         self.inner.checkpoints.list()
     }
 
     /// How many checkpoints there are that can be read.
+    ///
+    /// See [`ShardedWal::list_checkpoints`] for an example.
     pub fn checkpoint_count(&self) -> usize {
         self.inner.checkpoints.count()
     }
 
     /// The entries of a shard from `start_offset` on; see [`Wal::iter`].
+    ///
+    /// ```
+    /// # use ironwal::sharded::ShardedWal;
+    /// # use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// let (shard, id) = wal.append(b"account-7", b"+100")?;
+    /// let entries: Result<Vec<_>, _> = wal.iter_shard(shard, id)?.collect();
+    /// assert_eq!(entries?, [b"+100"]);
+    /// assert!(matches!(wal.iter_shard(16, 0), Err(Error::Config(_)))); // they count from 0
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -437,6 +605,18 @@ impl ShardedWal {
     }
 
     /// The same as [`ShardedWal::iter_shard`], with the id of each entry.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::ShardedWal;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// wal.append_batch_for_key(b"account-7", &[b"+100", b"-30"])?;
+    /// let shard = wal.route(b"account-7");
+    /// let entries: Result<Vec<_>, _> = wal.iter_shard_with_ids(shard, 1)?.collect();
+    /// assert_eq!(entries?, [(1, b"-30".to_vec())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -448,6 +628,22 @@ impl ShardedWal {
     /// The entries of every shard from a checkpoint on: what a snapshot of that instant misses.
     /// [`CheckpointData::beginning`] is the checkpoint before the first entry; from other ids you can
     /// replay with offsets of your own.
+    ///
+    /// ```
+    /// # use ironwal::sharded::{CheckpointData, ShardedWal};
+    /// # use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 2)?;
+    /// let (shard, _) = wal.append(b"account-7", b"+100")?;
+    /// wal.create_checkpoint(b"monday")?;
+    /// let monday = wal.load_checkpoint(b"monday")?;
+    /// assert_eq!(wal.replay(&monday)?.count(), 0); // nothing came after it
+    /// wal.shard(shard)?.truncate_before(1)?;
+    /// assert_eq!(wal.replay(&monday)?.count(), 0); // which it does not need
+    /// let gap = wal.replay(&CheckpointData::beginning(2));
+    /// assert!(matches!(gap, Err(Error::Pruned { id: 0, first_id: 1, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -510,6 +706,21 @@ impl ShardedWal {
     /// the newest one; see [`Wal::truncate`]. The checkpoint stays. Older ones stay too and can be
     /// loaded, but what came after them may be gone.
     ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::ShardedWal;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// let (shard, _) = wal.append(b"account-7", b"+100")?;
+    /// wal.create_checkpoint(b"monday")?;
+    /// assert_eq!(wal.prune_before_checkpoint(b"monday")?.segments_deleted, 0); // it is the newest
+    /// wal.shard(shard)?.rotate()?;
+    /// wal.append(b"account-7", b"-30")?;
+    /// let freed = wal.prune_before_checkpoint(b"monday")?;
+    /// assert_eq!((freed.shards_pruned, freed.segments_deleted), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`ShardedWal::load_checkpoint`]: nothing was freed. Those of [`Wal::truncate`]: the
@@ -536,6 +747,20 @@ impl ShardedWal {
     /// Blocks on the disk while those that are kept are copied; new checkpoints wait for it, appends
     /// do not. What is damaged is dropped.
     ///
+    /// ```
+    /// # use ironwal::sharded::ShardedWal;
+    /// # use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 4)?;
+    /// wal.create_checkpoint(b"monday")?;
+    /// wal.create_checkpoint(b"tuesday")?;
+    /// wal.create_checkpoint(b"wednesday")?;
+    /// let done = wal.compact_checkpoints(2)?;
+    /// assert_eq!((done.checkpoints_before, done.checkpoints_after), (3, 2));
+    /// assert!(matches!(wal.load_checkpoint(b"monday"), Err(Error::CheckpointNotFound(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::StorageFull`], [`Error::Io`], [`Error::Poisoned`], [`Error::ReadOnly`],
@@ -545,6 +770,20 @@ impl ShardedWal {
     }
 
     /// Makes every entry of a shard durable that was committed before the call. Blocks on the disk.
+    ///
+    /// ```
+    /// use ironwal::sharded::ShardedWal;
+    /// use ironwal::{SyncMode, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    ///
+    /// let options = WalOptions { sync_mode: SyncMode::Async, ..WalOptions::new(path) };
+    /// let wal = ShardedWal::new(options, 4)?;
+    /// let (shard, id) = wal.append(b"account-7", b"+100")?; // survives the process being killed
+    /// wal.flush_shard(shard)?; // and now power loss
+    /// assert_eq!(wal.shard(shard)?.durable_end(), id + 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -557,6 +796,21 @@ impl ShardedWal {
     /// Makes every entry of every shard durable that was committed before the call. Blocks on the
     /// disk.
     ///
+    /// ```
+    /// use ironwal::sharded::ShardedWal;
+    /// use ironwal::{SyncMode, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    ///
+    /// let options = WalOptions { sync_mode: SyncMode::Async, ..WalOptions::new(path) };
+    /// let wal = ShardedWal::new(options, 4)?;
+    /// wal.shard(0)?.append(b"+100")?;
+    /// wal.shard(3)?.append_batch(&[b"+50", b"-30"])?;
+    /// wal.flush_all()?;
+    /// assert_eq!((wal.shard(0)?.durable_end(), wal.shard(3)?.durable_end()), (1, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Stream::sync`].
@@ -566,16 +820,39 @@ impl ShardedWal {
     }
 
     /// The number of shards.
+    ///
+    /// See [`ShardedWal::route`] for an example.
     pub fn shard_count(&self) -> u16 {
         self.inner.shard_count
     }
 
     /// The shard of a key: the same for ever.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::ShardedWal;
+    /// # let dir = tempfile::tempdir()?;
+    /// let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// assert_eq!(wal.shard_count(), 16);
+    /// assert_eq!(wal.route(b"account-7"), 0); // on every machine, in every version
+    /// assert_eq!(wal.route(b"Account-7"), 3); // keys are bytes: this is another one
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn route(&self, key: &[u8]) -> u16 {
         router::route(key, self.shard_count())
     }
 
     /// The stream of a shard, whose name is `shard_00`, `shard_01`, … `shard_100`, …
+    ///
+    /// ```
+    /// # use ironwal::sharded::ShardedWal;
+    /// # use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 16)?;
+    /// assert_eq!(wal.shard(3)?.name(), "shard_03");
+    /// assert!(matches!(wal.shard(16), Err(Error::Config(_)))); // they count from 0
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -585,11 +862,36 @@ impl ShardedWal {
     }
 
     /// The log of which the shards are streams. It may have other streams besides.
+    ///
+    /// ```
+    /// # use ironwal::WalOptions;
+    /// # use ironwal::sharded::ShardedWal;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 2)?;
+    /// wal.inner().append("audit", b"opened by alice")?; // beside the shards
+    /// wal.create_checkpoint(b"monday")?;
+    /// assert_eq!(wal.load_checkpoint(b"monday")?.offsets, [0, 0]); // it is in no shard
+    /// assert_eq!(wal.inner().streams(), ["audit"]); // of the shards, none has been appended to
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn inner(&self) -> &Wal {
         &self.inner.wal
     }
 
     /// Closes the log; see [`Wal::close`].
+    ///
+    /// ```
+    /// # use ironwal::sharded::ShardedWal;
+    /// # use ironwal::{Error, WalOptions};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// # let wal = ShardedWal::new(WalOptions::new(path), 16)?;
+    /// let shard = wal.shard(3)?;
+    /// wal.close()?;
+    /// assert!(matches!(shard.append(b"+100"), Err(Error::Closed))); // every handle is of no use
+    /// ShardedWal::new(WalOptions::new(path), 16)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

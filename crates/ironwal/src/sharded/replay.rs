@@ -13,6 +13,20 @@ use crate::wal::range;
 ///
 /// Of each shard it yields what is committed when it gets there. Damage is yielded once, as an
 /// error, and it goes on behind it.
+///
+/// ```
+/// # use ironwal::WalOptions;
+/// # use ironwal::sharded::{CheckpointData, ShardedWal};
+/// # let dir = tempfile::tempdir()?;
+/// # let wal = ShardedWal::new(WalOptions::new(dir.path()), 2)?;
+/// wal.shard(1)?.append(b"appended first")?;
+/// wal.shard(0)?.append(b"appended later")?;
+/// let mut replay = wal.replay(&CheckpointData::beginning(2))?;
+/// assert_eq!(replay.next().unwrap()?, (0, 0, "appended later".into())); // shard after shard
+/// assert_eq!(replay.next().unwrap()?, (1, 0, "appended first".into()));
+/// assert!(replay.next().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Replay {
     wal: ShardedWal,

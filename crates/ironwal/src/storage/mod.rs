@@ -57,6 +57,20 @@ pub use disk::RealDisk;
 pub use sim::SimDisk;
 
 /// The size of the unit in which a disk keeps or loses what was written, in bytes.
+///
+/// ```
+/// # use std::path::Path;
+/// # use ironwal::storage::{OpenMode, SECTOR_LEN, SimDisk, Storage};
+/// # let disk = SimDisk::new(42);
+/// # let path = Path::new("/log");
+/// disk.replace(path, &[b'o'; 2 * SECTOR_LEN])?;
+/// let file = disk.open(path, OpenMode::ReadWrite)?;
+/// file.write_at(&[b'n'; SECTOR_LEN], 0)?; // not synced
+/// disk.crash();
+/// let survived = disk.contents(path)?;
+/// assert_eq!(survived[SECTOR_LEN..], [b'o'; SECTOR_LEN]); // the first sector may be anything
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub const SECTOR_LEN: usize = 512;
 
 /// How much of a file is copied at a time, in bytes.
@@ -66,6 +80,19 @@ const PIECE_LEN: usize = 256 * 1024;
 pub(crate) const WORD_LEN: usize = size_of::<u64>();
 
 /// How [`Storage::open`] opens a file.
+///
+/// ```
+/// # use std::{io::ErrorKind, path::Path};
+/// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+/// # let disk = SimDisk::new(42);
+/// # let path = Path::new("/log");
+/// let missing = disk.open(path, OpenMode::ReadWrite).unwrap_err();
+/// assert_eq!(missing.kind(), ErrorKind::NotFound); // nothing is created by the way
+/// disk.open(path, OpenMode::Create)?;
+/// let taken = disk.open(path, OpenMode::Create).unwrap_err();
+/// assert_eq!(taken.kind(), ErrorKind::AlreadyExists); // nor emptied
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
     /// For reading only; the file must exist.
@@ -78,6 +105,19 @@ pub enum OpenMode {
 }
 
 /// What a directory entry is.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// # use ironwal::storage::{EntryKind, RealDisk, Storage};
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+/// std::fs::create_dir(path.join("a"))?;
+/// std::os::unix::fs::symlink("a", path.join("b"))?;
+/// let entries = RealDisk.list(path)?;
+/// assert_eq!((entries[0].kind, entries[1].kind), (EntryKind::Dir, EntryKind::Other));
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EntryKind {
     /// A regular file.
@@ -89,6 +129,17 @@ pub enum EntryKind {
 }
 
 /// One entry of a directory, as [`Storage::list`] returns it.
+///
+/// ```
+/// # use std::path::Path;
+/// # use ironwal::storage::{DirEntry, EntryKind, OpenMode, SimDisk, Storage};
+/// # let disk = SimDisk::new(42);
+/// disk.create_dir(Path::new("/orders"))?;
+/// disk.open(Path::new("/orders/0"), OpenMode::Create)?;
+/// let zero = DirEntry { name: "0".into(), kind: EntryKind::File }; // the name, not the path
+/// assert_eq!(disk.list(Path::new("/orders"))?, [zero]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DirEntry {
     /// The last component of its path.
@@ -106,6 +157,25 @@ pub struct DirEntry {
 /// A wrapper round another storage must pass on *every* method: those with a default are asked for
 /// speed and for readers in other processes, and their default says that there is no such thing.
 /// [`conformance`] says whether an implementation keeps the contract.
+///
+/// ```
+/// use std::{io, path::Path};
+/// use ironwal::storage::{OpenMode, SimDisk, Storage};
+///
+/// /// Makes a durable file: it is there after a power loss, with its content.
+/// fn create(storage: &dyn Storage, path: &Path, dir: &Path) -> io::Result<()> {
+///     let file = storage.open(path, OpenMode::Create)?;
+///     file.write_at(b"1", 0)?;
+///     file.sync()?; // the content, and not the name
+///     storage.sync_dir(dir)
+/// }
+///
+/// let disk = SimDisk::new(42);
+/// create(&disk, Path::new("/log"), Path::new("/"))?;
+/// disk.crash();
+/// assert_eq!(disk.contents(Path::new("/log"))?, b"1");
+/// # Ok::<(), io::Error>(())
+/// ```
 pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
     /// Opens or creates a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
@@ -180,6 +250,21 @@ pub trait Storage: Send + Sync + std::fmt::Debug + 'static {
 /// word, and reads those files then, reads at least that.
 ///
 /// Loads and stores are single accesses to memory. They do not fail, and do not block.
+///
+/// ```
+/// # use std::path::Path;
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # let disk = SimDisk::new(42);
+/// # let path = Path::new("/watermark");
+/// let words = disk.share(path, 2)?;
+/// let reader = disk.shared(path)?; // as a rule in another process
+/// words.store(1, 7);
+/// assert_eq!((reader.load(0), reader.load(1)), (0, 7));
+/// assert_eq!((reader.count(), reader.load(2)), (2, 0)); // there is no third one
+/// reader.store(1, 8); // it was opened for reading
+/// assert_eq!(words.load(1), 7);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait SharedWords: Send + Sync + std::fmt::Debug {
     /// How many words there are.
     fn count(&self) -> usize;
@@ -193,6 +278,19 @@ pub trait SharedWords: Send + Sync + std::fmt::Debug {
 }
 
 /// An open file. All methods take positions; there is no cursor.
+///
+/// ```
+/// # use std::path::Path;
+/// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+/// # let disk = SimDisk::new(42);
+/// let file = disk.open(Path::new("/log"), OpenMode::Create)?;
+/// assert_eq!(file.write_at(b"tea", 2)?, 3); // could be fewer
+/// let mut buf = [b'?'; 8];
+/// assert_eq!(file.read_at(&mut buf, 0)?, 5);
+/// assert_eq!(buf, *b"\0\0tea???");
+/// assert_eq!(file.read_at(&mut buf, 5)?, 0); // the end
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait File: Send + Sync + std::fmt::Debug {
     /// Reads up to `buf.len()` bytes at `offset` and returns how many; fewer than asked does not
     /// mean the end of the file, 0 does.
@@ -259,6 +357,21 @@ pub trait File: Send + Sync + std::fmt::Debug {
 /// Part of a file as memory that is written to. What is stored is a change of the file as one by
 /// [`File::write_at`] is: reads show it from then on, in every process, it outlives this process, and
 /// [`File::sync`] makes it durable, or says that it could not.
+///
+/// ```
+/// # use std::path::Path;
+/// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+/// # let disk = SimDisk::new(42);
+/// # let path = Path::new("/log");
+/// let file = disk.open(path, OpenMode::Create)?;
+/// let mut map = file.map_writable(4096)?.ok_or("it cannot be mapped")?;
+/// assert!(map.store(b"tea", 0).is_err()); // nothing is prepared
+/// file.reserve(0, 4096)?;
+/// map.prepare(0, 4096)?;
+/// map.store(b"tea", 0)?;
+/// assert!(disk.contents(path)?.starts_with(b"tea"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait WritableMap: Send + Sync + std::fmt::Debug {
     /// Makes the bytes from `start` to `end` ready to be stored to. Space for them must have been
     /// [reserved](File::reserve). May block on the disk.
@@ -278,6 +391,18 @@ pub trait WritableMap: Send + Sync + std::fmt::Debug {
 }
 
 /// A lock that is held until it is dropped.
+///
+/// ```
+/// # use std::{io::ErrorKind, path::Path};
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # let disk = SimDisk::new(42);
+/// # let path = Path::new("/lock");
+/// let lock = disk.lock(path)?;
+/// assert_eq!(disk.lock(path).unwrap_err().kind(), ErrorKind::WouldBlock); // in one process too
+/// drop(lock);
+/// disk.lock(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Lock: Send + Sync + std::fmt::Debug {}
 
 /// Reads until `buf` is full or the file ends, and returns how many bytes were read.

@@ -38,6 +38,18 @@ pub(crate) struct Sharding {
 impl Wal {
     /// How many shards the log has, if it is one of `ironwal::sharded::ShardedWal` (feature
     /// `sharded`); as of when it was opened or became one.
+    ///
+    /// ```
+    /// use ironwal::sharded::ShardedWal;
+    /// use ironwal::{Wal, WalOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// assert_eq!(wal.shard_count(), None);
+    /// ShardedWal::over(wal.clone(), 16)?;
+    /// assert_eq!(wal.shard_count(), Some(16));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shard_count(&self) -> Option<u16> {
         self.inner.sharding.get().map(|sharding| sharding.shard_count)
     }

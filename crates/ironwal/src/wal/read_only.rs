@@ -70,6 +70,20 @@ impl Wal {
 
     /// Opens the log like [`Wal::open_read_only`], with a disk from outside.
     ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ironwal::storage::SimDisk;
+    /// use ironwal::{Environment, Error, Wal, WalOptions};
+    ///
+    /// let environment = Environment::default().with_storage(Arc::new(SimDisk::new(42)));
+    /// let open = || Wal::open_read_only_with(WalOptions::new("/log"), environment.clone());
+    /// assert!(matches!(open(), Err(Error::Io(_)))); // there is no log, and it makes none
+    /// let writer = Wal::open_with(WalOptions::new("/log"), environment.clone())?;
+    /// writer.append("orders", b"tea")?;
+    /// assert_eq!(open()?.get("orders", 0)?, Some(b"tea".to_vec()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Wal::open_read_only`].

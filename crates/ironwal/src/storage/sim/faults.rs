@@ -4,6 +4,19 @@ use std::io;
 
 /// The calls of [`Storage`](crate::storage::Storage) and [`File`](crate::storage::File), as faults
 /// and counters tell them apart.
+///
+/// ```
+/// # use std::path::Path;
+/// # use ironwal::storage::{OpenMode, SimDisk, Storage, sim::CallKind};
+/// # let disk = SimDisk::new(42);
+/// # let path = Path::new("/log");
+/// disk.open(path, OpenMode::Create)?.sync()?;
+/// disk.open(path, OpenMode::Read)?;
+/// disk.sync_dir(Path::new("/"))?;
+/// assert_eq!((disk.calls(CallKind::Create), disk.calls(CallKind::Open)), (1, 1));
+/// assert_eq!((disk.calls(CallKind::Sync), disk.calls(CallKind::SyncDir)), (1, 1));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallKind {
     /// [`Storage::open`](crate::storage::Storage::open) of a file that must exist.
@@ -44,6 +57,28 @@ pub enum CallKind {
 
 impl CallKind {
     /// Every kind, in the order of the declaration.
+    ///
+    /// ```
+    /// # use std::{io::ErrorKind, sync::Arc};
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// use ironwal::storage::{SimDisk, sim::CallKind};
+    ///
+    /// for kind in CallKind::ALL {
+    ///     let disk = SimDisk::new(42);
+    ///     # let open = || {
+    ///     #     let environment = Environment::default()
+    ///     #         .with_storage(Arc::new(disk.process()))
+    ///     #         .with_maintenance(Maintenance::Inline);
+    ///     #     Wal::open_with(WalOptions::new("/log"), environment)
+    ///     # };
+    ///     disk.fail_nth(kind, 1, ErrorKind::TimedOut);
+    ///     let appended = open().and_then(|wal| wal.append("orders", b"tea"));
+    ///     disk.clear_faults();
+    ///     disk.crash();
+    ///     assert!(appended.is_err() || open()?.get("orders", 0)?.is_some(), "{kind:?}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const ALL: [Self; 17] = [
         Self::Open,
         Self::Create,
@@ -74,6 +109,19 @@ impl CallKind {
 }
 
 /// How a call fails. An [`io::ErrorKind`] is one, too.
+///
+/// ```
+/// # use std::{io::ErrorKind, path::Path};
+/// # use ironwal::storage::{OpenMode, SimDisk, Storage, sim::{CallKind, Failure}};
+/// # let disk = SimDisk::new(42);
+/// let file = disk.open(Path::new("/log"), OpenMode::Create)?;
+/// disk.fail_nth(CallKind::Write, 1, Failure::Short);
+/// let written = file.write_at(b"coffee", 0)?; // no error
+/// assert!((1..6).contains(&written));
+/// disk.fail_nth(CallKind::Sync, 1, ErrorKind::QuotaExceeded);
+/// assert_eq!(file.sync().unwrap_err().kind(), ErrorKind::QuotaExceeded);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {

@@ -86,6 +86,18 @@ pub use self::crashes::check_crashes;
 pub use self::faults::{CallKind, Failure};
 
 /// How a [`SimDisk`] behaves. Chances are from 0 to 1.
+///
+/// ```
+/// # use std::{io::ErrorKind, path::Path};
+/// # use ironwal::storage::{OpenMode, SimDisk, Storage, sim::SimConfig};
+/// let small = SimConfig { seed: 42, capacity: Some(4096), ..SimConfig::default() };
+/// let disk = SimDisk::with_config(small);
+/// let file = disk.open(Path::new("/log"), OpenMode::Create)?;
+/// assert_eq!(file.write_at(&[1; 5000], 0)?, 4096); // as far as there is room
+/// let full = file.write_at(&[1; 904], 4096).unwrap_err();
+/// assert_eq!(full.kind(), ErrorKind::StorageFull);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SimConfig {
     /// Where every choice comes from.
@@ -125,6 +137,25 @@ impl Default for SimConfig {
 ///
 /// The methods beside those of [`Storage`] are for tests: they are never counted, never fail
 /// because of a fault, and work while the power is off.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ironwal::storage::SimDisk;
+/// use ironwal::{Environment, Maintenance, Wal, WalOptions};
+///
+/// let disk = SimDisk::new(42);
+/// let open = || {
+///     let environment = Environment::default().with_storage(Arc::new(disk.process()));
+///     let environment = environment.with_maintenance(Maintenance::Inline);
+///     Wal::open_with(WalOptions::new("/log"), environment)
+/// };
+/// let wal = open()?;
+/// wal.append("orders", b"tea")?;
+/// disk.crash();
+/// assert!(wal.append("orders", b"coffee").is_err()); // its process is dead
+/// assert_eq!(open()?.get("orders", 0)?, Some(b"tea".to_vec()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
@@ -134,11 +165,30 @@ pub struct SimDisk {
 
 impl SimDisk {
     /// An empty disk with [`SimConfig::default`] and this seed.
+    ///
+    /// ```
+    /// # use std::{io, path::Path};
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// fn survivor(seed: u64) -> io::Result<Vec<u8>> {
+    ///     let disk = SimDisk::new(seed);
+    ///     let file = disk.open(Path::new("/log"), OpenMode::Create)?;
+    ///     disk.sync_dir(Path::new("/"))?;
+    ///     file.write_at(&[1; 4096], 0)?; // not synced
+    ///     disk.crash();
+    ///     disk.contents(Path::new("/log"))
+    /// }
+    /// assert_eq!(survivor(42)?, survivor(42)?);
+    /// let first = survivor(0)?;
+    /// assert!((1..20).any(|seed| survivor(seed).is_ok_and(|other| other != first)));
+    /// # Ok::<(), io::Error>(())
+    /// ```
     pub fn new(seed: u64) -> Self {
         Self::with_config(SimConfig { seed, ..SimConfig::default() })
     }
 
     /// An empty disk.
+    ///
+    /// See [`SimConfig`] for an example.
     pub fn with_config(config: SimConfig) -> Self {
         Self::from_state(State::new(config))
     }
@@ -149,6 +199,8 @@ impl SimDisk {
 
     /// The same disk as a process sees it that starts now: after the next [`SimDisk::kill`] or
     /// [`SimDisk::crash`], every call of [`Storage`] through it fails and does nothing.
+    ///
+    /// See [`SimDisk`] for an example.
     #[must_use]
     pub fn process(&self) -> Self {
         Self { state: Arc::clone(&self.state), epoch: Some(self.state().epoch) }
@@ -156,6 +208,25 @@ impl SimDisk {
 
     /// An independent copy of the whole disk, on which no process runs. Its later choices are the
     /// same as those of the original, unless it is given another seed.
+    ///
+    /// ```
+    /// # use std::{collections::BTreeSet, path::Path};
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// # let disk = SimDisk::new(42);
+    /// # let path = Path::new("/log");
+    /// disk.replace(path, b"old")?;
+    /// disk.open(path, OpenMode::ReadWrite)?.write_at(b"new", 0)?; // not synced
+    /// let mut outcomes = BTreeSet::new();
+    /// for seed in 0..20 {
+    ///     let copy = disk.snapshot();
+    ///     copy.reseed(seed);
+    ///     copy.crash();
+    ///     outcomes.insert(copy.contents(path)?);
+    /// }
+    /// assert!(outcomes.contains(&b"old"[..]) && outcomes.contains(&b"new"[..]));
+    /// assert_eq!(disk.contents(path)?, b"new"); // it did not crash
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn snapshot(&self) -> Self {
         let mut state = self.state().clone();
@@ -164,17 +235,45 @@ impl SimDisk {
     }
 
     /// Makes the choices from here on come from this seed.
+    ///
+    /// See [`SimDisk::snapshot`] for an example.
     pub fn reseed(&self, seed: u64) {
         self.state().rng = Rng::with_seed(seed);
     }
 
     /// Changes the configuration from here on; the seed is left alone.
+    ///
+    /// ```
+    /// # use std::{io::ErrorKind, path::Path};
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// # let disk = SimDisk::new(42);
+    /// # let path = Path::new("/log");
+    /// disk.configure(|config| config.capacity = Some(0));
+    /// let full = disk.open(path, OpenMode::Create).unwrap_err();
+    /// assert_eq!(full.kind(), ErrorKind::StorageFull);
+    /// disk.configure(|config| config.capacity = None); // somebody made room
+    /// disk.open(path, OpenMode::Create)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn configure(&self, change: impl FnOnce(&mut SimConfig)) {
         change(&mut self.state().config);
     }
 
     /// The process dies: all handles and locks end, and what was written stays as it is. By
     /// chance the cache drops what failed syncs lost. If the power is off, it stays off.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// # let disk = SimDisk::new(42);
+    /// # let path = Path::new("/log");
+    /// let file = disk.open(path, OpenMode::Create)?;
+    /// file.write_at(b"tea", 0)?; // not synced
+    /// disk.kill();
+    /// assert!(file.sync().is_err()); // too late
+    /// assert_eq!(disk.contents(path)?, b"tea"); // the operating system has it
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn kill(&self) {
         let state = &mut *self.state();
         state.end_process();
@@ -186,6 +285,21 @@ impl SimDisk {
     /// Power is lost and comes back: all handles and locks end, and the disk is in one of the
     /// states that it may be in then. Faults that have not struck yet stay; a power cut that was
     /// to come is off.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// let mut kept = 0;
+    /// for seed in 0..20 {
+    ///     let disk = SimDisk::new(seed);
+    ///     let file = disk.open(Path::new("/log"), OpenMode::Create)?;
+    ///     file.sync()?; // and no sync of its directory
+    ///     disk.crash();
+    ///     kept += disk.files().len();
+    /// }
+    /// assert!(0 < kept && kept < 20); // by the seed, the file is there or is not
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn crash(&self) {
         let state = &mut *self.state();
         state.note(|_| "crashed".to_owned());
@@ -201,6 +315,23 @@ impl SimDisk {
 
     /// The cache drops everything that failed syncs lost: reads show what is durable. A lost
     /// length shows in files that are not open.
+    ///
+    /// ```
+    /// # use std::{io::ErrorKind, path::Path};
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage, sim::CallKind};
+    /// # let path = Path::new("/log");
+    /// let disk = SimDisk::new(0); // other seeds may save it before the sync fails
+    /// disk.replace(path, b"old")?;
+    /// let file = disk.open(path, OpenMode::ReadWrite)?;
+    /// file.write_at(b"new", 0)?;
+    /// disk.fail_nth(CallKind::Sync, 1, ErrorKind::Other);
+    /// assert!(file.sync().is_err());
+    /// assert!(file.sync().is_ok()); // and saves nothing
+    /// assert_eq!(disk.contents(path)?, b"new");
+    /// disk.evict();
+    /// assert_eq!(disk.contents(path)?, b"old");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn evict(&self) {
         let state = &mut *self.state();
         state.tree.evict(|| true);
@@ -212,54 +343,163 @@ impl SimDisk {
     ///
     /// What a failed call may have done all the same is what the table of
     /// [`storage`](crate::storage) says, by chance. Calls that are not in it do nothing.
+    ///
+    /// ```
+    /// # use std::{io::ErrorKind, path::Path};
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage, sim::CallKind};
+    /// # let disk = SimDisk::new(42);
+    /// let file = disk.open(Path::new("/log"), OpenMode::Create)?;
+    /// disk.fail_nth(CallKind::Sync, 2, ErrorKind::StorageFull);
+    /// file.sync()?;
+    /// file.write_at(b"tea", 0)?; // of another kind
+    /// assert_eq!(file.sync().unwrap_err().kind(), ErrorKind::StorageFull);
+    /// file.sync()?; // a fault strikes once
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn fail_nth(&self, kind: impl Into<Option<CallKind>>, n: u64, failure: impl Into<Failure>) {
         self.state().schedule.fail_nth(kind.into(), n, failure.into());
     }
 
     /// Forgets the faults that have not struck yet, and a power cut that was to come.
+    ///
+    /// ```
+    /// # use std::{io::ErrorKind, path::Path};
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// # let disk = SimDisk::new(42);
+    /// disk.fail_nth(None, 1, ErrorKind::Other);
+    /// disk.cut_power_at(2);
+    /// disk.clear_faults();
+    /// disk.open(Path::new("/log"), OpenMode::Create)?.sync()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn clear_faults(&self) {
         self.state().schedule.clear_faults();
     }
 
     /// Cuts the power at the `n`-th call from now (1 is the next one): it is done, done in part or
     /// not done, by chance; it and all calls after it fail until [`SimDisk::crash`].
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// # let disk = SimDisk::new(42);
+    /// let file = disk.open(Path::new("/log"), OpenMode::Create)?;
+    /// disk.cut_power_at(2);
+    /// file.write_at(b"tea", 0)?;
+    /// assert!(file.sync().is_err()); // nobody knows whether it was done
+    /// assert!(disk.power_is_off());
+    /// assert!(disk.list(Path::new("/")).is_err());
+    /// disk.crash();
+    /// assert!(disk.list(Path::new("/")).is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn cut_power_at(&self, n: u64) {
         self.state().schedule.cut_power_at(n);
     }
 
     /// Whether the power has been cut.
+    ///
+    /// See [`SimDisk::cut_power_at`] for an example.
     pub fn power_is_off(&self) -> bool {
         self.state().schedule.power_is_off()
     }
 
     /// How many calls of a kind there have been, failed ones included. Calls of dead processes
     /// and those without power do not count.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::{SimDisk, sim::CallKind};
+    /// # let disk = SimDisk::new(42);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.clone()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
+    /// wal.append("orders", b"tea")?; // creates the stream
+    /// let (syncs, total) = (disk.calls(CallKind::Sync), disk.calls_total());
+    /// wal.append("orders", b"coffee")?;
+    /// assert_eq!(disk.calls(CallKind::Sync), syncs + 1);
+    /// assert_eq!(disk.calls_total(), total + 2); // and one write
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn calls(&self, kind: CallKind) -> u64 {
         self.state().schedule.count(kind)
     }
 
     /// How many calls there have been in all.
+    ///
+    /// See [`SimDisk::calls`] for an example.
     pub fn calls_total(&self) -> u64 {
         self.state().schedule.count_all()
     }
 
     /// What [`SimConfig::capacity`] is measured against: the bytes of the blocks of all files that
     /// are there or open.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// # let disk = SimDisk::new(42);
+    /// # let path = Path::new("/log");
+    /// let file = disk.open(path, OpenMode::Create)?;
+    /// file.write_at(b"tea", 0)?;
+    /// disk.remove_file(path)?;
+    /// assert_eq!(disk.used_bytes(), 4096); // a block, and the file is open
+    /// drop(file);
+    /// assert_eq!(disk.used_bytes(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn used_bytes(&self) -> u64 {
         self.state().tree.blocks_used() * PAGE_LEN_U64
     }
 
     /// The calls so far, in order, if [`SimConfig::trace`] is on, with what each kill and crash did.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage, sim::SimConfig};
+    /// let disk = SimDisk::with_config(SimConfig { trace: true, ..SimConfig::default() });
+    /// disk.open(Path::new("/log"), OpenMode::Create)?.sync()?;
+    /// disk.kill();
+    /// assert_eq!(disk.trace(), ["1: create /log Create", "2: fdatasync /log", "killed"]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn trace(&self) -> Vec<String> {
         self.state().trace.clone()
     }
 
     /// The paths of all files, sorted.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// # let disk = SimDisk::new(42);
+    /// disk.create_dir(Path::new("/orders"))?;
+    /// disk.open(Path::new("/orders/0"), OpenMode::Create)?;
+    /// disk.open(Path::new("/lock"), OpenMode::Create)?;
+    /// assert_eq!(disk.files(), ["/lock", "/orders/0"].map(Path::new)); // no directories
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn files(&self) -> Vec<PathBuf> {
         self.state().tree.file_paths()
     }
 
     /// What a file holds, as reads show it.
+    ///
+    /// ```
+    /// # use std::{io::ErrorKind, path::Path};
+    /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
+    /// # let disk = SimDisk::new(42);
+    /// # let path = Path::new("/log");
+    /// disk.open(path, OpenMode::Create)?.write_at(b"tea", 0)?;
+    /// disk.cut_power_at(1);
+    /// assert!(disk.list(Path::new("/")).is_err());
+    /// assert_eq!(disk.contents(path)?, b"tea"); // for a test, which needs no power
+    /// let missing = disk.contents(Path::new("/lock")).unwrap_err();
+    /// assert_eq!(missing.kind(), ErrorKind::NotFound);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -273,6 +513,20 @@ impl SimDisk {
     }
 
     /// Changes bytes of a file durably, as rot would, and lengthens it as needed.
+    ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::SimDisk;
+    /// # let disk = SimDisk::new(42);
+    /// # let path = Path::new("/log");
+    /// disk.replace(path, b"tea")?;
+    /// disk.overwrite(path, 1, b"??")?;
+    /// disk.crash();
+    /// assert_eq!(disk.contents(path)?, b"t??"); // it is on the disk at once
+    /// disk.overwrite(path, 4, b"!")?;
+    /// assert_eq!(disk.contents(path)?, b"t??\0!");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -288,6 +542,19 @@ impl SimDisk {
 
     /// Makes a file hold these bytes durably; creates it, and its directories, if they are missing.
     ///
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::SimDisk;
+    /// # let disk = SimDisk::new(42);
+    /// let path = Path::new("/backup/orders/0");
+    /// disk.replace(path, b"tea and coffee")?; // and the directories are there
+    /// disk.replace(path, b"tea")?;
+    /// disk.crash();
+    /// assert_eq!(disk.contents(path)?, b"tea");
+    /// assert!(disk.replace(Path::new("/backup"), b"tea").is_err()); // that is a directory
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the path is, or leads through, something else than it should.
@@ -298,6 +565,18 @@ impl SimDisk {
     }
 
     /// Removes a file durably.
+    ///
+    /// ```
+    /// # use std::{io::ErrorKind, path::Path};
+    /// # use ironwal::storage::SimDisk;
+    /// # let disk = SimDisk::new(42);
+    /// # let path = Path::new("/log");
+    /// disk.replace(path, b"tea")?;
+    /// disk.remove(path)?;
+    /// disk.crash(); // brings nothing back
+    /// assert_eq!(disk.remove(path).unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
