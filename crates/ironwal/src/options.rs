@@ -58,8 +58,13 @@ impl SyncMode {
 /// # let path = dir.path();
 ///
 /// let wal = Wal::new(WalOptions { read_strategy: ReadStrategy::Mmap, ..WalOptions::new(path) })?;
-/// wal.append("orders", b"tea")?;
-/// assert_eq!(wal.get("orders", 0)?, Some(b"tea".to_vec()));
+/// let orders = wal.stream("orders")?;
+/// orders.append(b"tea")?;
+/// orders.rotate()?; // its segment is full now, so all of it is mapped
+/// let (one, again) = (orders.get(0)?.unwrap(), orders.get(0)?.unwrap());
+/// assert_eq!(one.as_ptr(), again.as_ptr()); // neither is a copy
+/// wal.close()?;
+/// assert_eq!(one, "tea"); // what was handed out stays
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +84,18 @@ pub enum ReadStrategy {
 /// How entries are stored.
 ///
 /// ```
-/// use ironwal::{CompressionType, WalOptions};
+/// use ironwal::{CompressionType, Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
 ///
-/// let options = WalOptions::new("/var/lib/ledger");
-/// assert_eq!(options.compression, CompressionType::None); // unless it is asked for
+/// let packed = WalOptions { compression: CompressionType::Lz4, ..WalOptions::new(path) };
+/// let wal = Wal::new(packed)?;
+/// wal.append("pages", &[b' '; 100_000])?;
+/// assert!(wal.stats().bytes < 10_000); // with the header of the segment, which takes 8192
+/// wal.close()?;
+/// let wal = Wal::new(WalOptions::new(path))?; // reads what is compressed, and goes on without
+/// assert_eq!(wal.get("pages", 0)?, Some(vec![b' '; 100_000]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompressionType {
@@ -99,12 +112,28 @@ pub enum CompressionType {
 /// Bytes that were never acknowledged (a torn tail) are cut off under either policy.
 ///
 /// ```
-/// use ironwal::{CorruptionPolicy, Wal, WalOptions};
-/// # let dir = tempfile::tempdir()?;
-/// # let path = dir.path();
+/// # use std::{path::Path, sync::Arc};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal::{CorruptionPolicy, Environment, Error, Maintenance, Wal, WalOptions};
+/// # let disk = SimDisk::new(42);
+/// # let open = |on_corruption| {
+/// #     let environment = Environment::default()
+/// #         .with_storage(Arc::new(disk.process()))
+/// #         .with_maintenance(Maintenance::Inline);
+/// #     Wal::open_with(WalOptions { on_corruption, ..WalOptions::new("/log") }, environment)
+/// # };
+/// let wal = open(CorruptionPolicy::Truncate)?;
+/// wal.append("orders", b"tea")?;
+/// wal.append("orders", b"coffee")?;
+/// disk.kill();
+/// # let segment = Path::new("/log/orders/00000000000000000000.wal");
+/// # let place = disk.contents(segment)?.windows(3).position(|bytes| bytes == b"tea").unwrap();
+/// disk.overwrite(segment, place as u64, b"?")?; // rot in the tea
 ///
-/// let strict = WalOptions { on_corruption: CorruptionPolicy::Error, ..WalOptions::new(path) };
-/// Wal::new(strict)?; // nothing is damaged, so it opens
+/// assert!(matches!(open(CorruptionPolicy::Error), Err(Error::Corruption(_))));
+/// let wal = open(CorruptionPolicy::Truncate)?;
+/// assert!(wal.get("orders", 0).is_err()); // reported when it is read
+/// assert_eq!(wal.get("orders", 1)?, Some(b"coffee".to_vec()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,7 +28,19 @@ pub(crate) mod seal;
 /// The version of the format that this library writes, and the newest that it reads.
 ///
 /// ```
-/// assert_eq!(ironwal::FORMAT_VERSION, 1); // no newer one is read
+/// # use ironwal::{Error, FORMAT_VERSION, Wal, WalOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path();
+/// # Wal::new(WalOptions::new(path))?.close()?;
+/// let mut root = std::fs::read(path.join(".ironwal"))?;
+/// for version in [8..12, 4104..4108] {
+///     assert_eq!(root[version.clone()], FORMAT_VERSION.to_le_bytes()); // of both copies
+///     root[version].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
+/// }
+/// std::fs::write(path.join(".ironwal"), root)?; // as a newer library would
+/// let refused = Wal::new(WalOptions::new(path));
+/// assert!(matches!(refused, Err(Error::UnsupportedVersion { .. }))); // and not called damaged
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub const FORMAT_VERSION: u32 = 1;
 

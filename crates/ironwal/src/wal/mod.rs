@@ -541,17 +541,23 @@ impl Wal {
     /// the clock of the environment. Blocks on the disk.
     ///
     /// ```
-    /// use std::sync::Arc;
-    /// use ironwal::storage::SimDisk;
-    /// use ironwal::{Environment, Maintenance, Wal, WalOptions};
-    ///
-    /// # let environment = Environment::default()
-    /// #     .with_storage(Arc::new(SimDisk::new(42)))
-    /// #     .with_maintenance(Maintenance::Inline);
-    /// let wal = Wal::open_with(WalOptions::new("/log"), environment)?;
-    /// wal.append("orders", b"tea")?;
-    /// wal.close()?;
-    /// assert_eq!(wal.maintain(), None); // nothing is due any more
+    /// # use std::{sync::{Arc, Mutex}, time::Duration};
+    /// # use ironwal::{Environment, Maintenance, SyncMode, Wal, WalOptions, storage::SimDisk};
+    /// let now = Arc::new(Mutex::new(Duration::ZERO));
+    /// let clock = Arc::clone(&now);
+    /// let environment = Environment::default()
+    /// #   .with_storage(Arc::new(SimDisk::new(42)))
+    ///     .with_clock(move || *clock.lock().unwrap())
+    ///     .with_maintenance(Maintenance::Inline);
+    /// let sync_mode = SyncMode::Interval(Duration::from_millis(100));
+    /// let wal = Wal::open_with(WalOptions { sync_mode, ..WalOptions::new("/log") }, environment)?;
+    /// let orders = wal.stream("orders")?;
+    /// orders.append(b"tea")?;
+    /// let due = wal.maintain().unwrap();
+    /// assert_eq!(orders.durable_end(), 0); // there is time left
+    /// *now.lock().unwrap() = due;
+    /// wal.maintain();
+    /// assert_eq!(orders.durable_end(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn maintain(&self) -> Option<Duration> {
