@@ -365,8 +365,8 @@ pub trait File: Send + Sync + std::fmt::Debug {
 /// # let path = Path::new("/log");
 /// let file = disk.open(path, OpenMode::Create)?;
 /// let mut map = file.map_writable(4096)?.ok_or("it cannot be mapped")?;
-/// assert!(map.store(b"tea", 0).is_err()); // nothing is prepared
 /// file.reserve(0, 4096)?;
+/// assert!(map.store(b"tea", 0).is_err()); // nothing is prepared
 /// map.prepare(0, 4096)?;
 /// map.store(b"tea", 0)?;
 /// assert!(disk.contents(path)?.starts_with(b"tea"));

@@ -200,7 +200,19 @@ impl SimDisk {
     /// The same disk as a process sees it that starts now: after the next [`SimDisk::kill`] or
     /// [`SimDisk::crash`], every call of [`Storage`] through it fails and does nothing.
     ///
-    /// See [`SimDisk`] for an example.
+    /// ```
+    /// # use std::path::Path;
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # let disk = SimDisk::new(42);
+    /// # let root = Path::new("/");
+    /// let process = disk.process();
+    /// process.list(root)?;
+    /// disk.kill();
+    /// assert!(process.list(root).is_err());
+    /// disk.process().list(root)?; // the next one lives
+    /// disk.list(root)?; // and this belongs to none
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn process(&self) -> Self {
         Self { state: Arc::clone(&self.state), epoch: Some(self.state().epoch) }
