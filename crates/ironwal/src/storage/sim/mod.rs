@@ -277,7 +277,7 @@ impl SimDisk {
     /// ```
     /// # use std::path::Path;
     /// # use ironwal::storage::{OpenMode, SimDisk, Storage};
-    /// # let disk = SimDisk::new(42);
+    /// # let disk = SimDisk::new(0);
     /// # let path = Path::new("/log");
     /// let file = disk.open(path, OpenMode::Create)?;
     /// file.write_at(b"tea", 0)?; // not synced
