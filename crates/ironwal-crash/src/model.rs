@@ -85,9 +85,8 @@ impl Model {
     /// use ironwal_crash::Model;
     ///
     /// assert_eq!(Model::ALL[0], Model::Posix);
-    /// for model in Model::ALL {
-    ///     assert_eq!(model.to_string().parse(), Ok(model)); // as in a trail
-    /// }
+    /// assert_eq!(Model::ALL.map(|model| model.to_string()), ["posix", "ext4", "xfs"]);
+    /// assert_eq!("ext4".parse(), Ok(Model::Ext4)); // as in a trail
     /// ```
     pub const ALL: [Self; 3] = [Self::Posix, Self::Ext4, Self::Xfs];
 
