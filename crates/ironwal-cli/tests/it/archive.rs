@@ -280,6 +280,38 @@ fn killed_at_many_points_of_a_push_and_of_a_restoration_a_second_run_finishes() 
     assert_eq!(cat(&place.copy(), "s", &[]).text(), cat(&place.log(), "s", &[]).text());
 }
 
+/// As soon as a file is gone, or a little later each time.
+#[test]
+fn killed_at_many_points_of_a_retention_nothing_is_lost() {
+    let place = Place::new();
+    full_segments(&place.log(), 500);
+    let all = cat(&place.log(), "s", &[]).text().to_string();
+    assert_eq!(place.archive("push", &[]).code, 0);
+    let archive = ironwal_archive::Archive::open(&place.url()).unwrap();
+    let disk: std::sync::Arc<dyn ironwal::storage::Storage> =
+        std::sync::Arc::new(ironwal::storage::RealDisk);
+    let mut kills = 0;
+    for nth in 0..20_u64 {
+        let (keep, before, mut looks_left) =
+            ((36_000 - nth * 1_800).to_string(), files(&place.log()), nth * 10);
+        let mut pruning = place.start("prune", &["--keep", &keep]);
+        kills += u64::from(kill_when(&mut pruning, || {
+            let is_begun = files(&place.log()) < before;
+            looks_left = looks_left.saturating_sub(u64::from(is_begun));
+            is_begun && looks_left == 0
+        }));
+        let entries = archive.entries_with(&disk, &place.log(), "s", 0).unwrap();
+        let read: Vec<_> = entries.map(|it| it.unwrap().1).collect();
+        let is_all = all.lines().map(str::as_bytes).eq(read.iter().map(|it| &it[..]));
+        assert!(is_all, "{} entries are left after {kills} kills", read.len());
+    }
+    assert!(kills >= 3, "{kills}");
+    assert_eq!(place.archive("prune", &["--keep", "0"]).code, 0);
+    assert_eq!(place.archive("verify", &[]).code, 0);
+    assert_eq!(verify(&place.log(), &[]).code, 0);
+    assert_eq!(cat(&place.log(), "s", &[]).text().lines().next(), all.lines().last());
+}
+
 /// A process ships beside the test, which appends and frees what is in the archive; it is killed again and again.
 #[test]
 fn killed_again_and_again_while_it_watches_it_loses_nothing_that_was_acknowledged() {

@@ -318,7 +318,7 @@ impl<'a> Segment<'a> {
         let found = self.found;
         match Decoded::read(source, frame, found.first_id) {
             Ok(Ok(decoded)) => {
-                read.entries += u64::from(frame.count);
+                read.entries += self.kept_of(frame);
                 read.findings.extend(self.check_records(&decoded, frame.offset));
             }
             Ok(Err(kind)) => {
@@ -329,11 +329,17 @@ impl<'a> Segment<'a> {
             }
             // More cannot be said without the feature `compression`.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                read.entries += u64::from(frame.count);
+                read.entries += self.kept_of(frame);
             }
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// How many entries of a frame are not pruned.
+    fn kept_of(&self, frame: &Frame) -> u64 {
+        let ids = frame.ids(self.found.first_id);
+        ids.end.saturating_sub(ids.start.max(self.first_kept))
     }
 
     /// What a scan found to be missing.

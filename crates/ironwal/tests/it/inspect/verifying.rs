@@ -222,6 +222,20 @@ fn forge(disk: &SimDisk, path: &Path, at: usize, new: &[u8]) {
     disk.overwrite(path, 8192, &frame).unwrap();
 }
 
+/// Those that can be read, though the segment holds some that are pruned.
+#[test]
+fn what_is_pruned_is_not_counted() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk, &WalOptions::new(ROOT)).unwrap();
+    wal.append("s", b"one").unwrap();
+    wal.append_batch("s", &[b"two", b"three", b"four"]).unwrap();
+    wal.append("s", b"five").unwrap();
+    for (first_id, entries) in [(1, 4), (2, 3), (4, 1), (5, 0)] {
+        wal.stream("s").unwrap().truncate_before(first_id).unwrap();
+        assert_eq!(look(&disk).entries, entries, "{first_id}");
+    }
+}
+
 /// A part of a full segment is of an older version: everything is whole, and it is not what was sealed.
 #[test]
 fn a_frame_that_was_not_sealed_is_told() {
