@@ -309,7 +309,9 @@ fn killed_at_many_points_of_a_retention_nothing_is_lost() {
     assert_eq!(place.archive("prune", &["--keep", "0"]).code, 0);
     assert_eq!(place.archive("verify", &[]).code, 0);
     assert_eq!(verify(&place.log(), &[]).code, 0);
-    assert_eq!(cat(&place.log(), "s", &[]).text().lines().next(), all.lines().last());
+    // The newest segment stays.
+    let left = cat(&place.log(), "s", &[]);
+    assert!(left.text().lines().count() < 20 && all.ends_with(left.text()), "{left:?}");
 }
 
 /// A process ships beside the test, which appends and frees what is in the archive; it is killed again and again.
