@@ -58,6 +58,12 @@ pub(crate) fn run(args: &Args) -> Done {
     }
     let interrupted = interrupt::watch()?;
     let is_stopped = || interrupted.load(Ordering::Relaxed);
+    if !args.dir.is_dir() {
+        return Err(Failure::failed(format!(
+            "{} is not a directory: make it, or choose another",
+            args.dir.display()
+        )));
+    }
     let failed = |error| {
         let doing = format!("make a directory for the logs in {}", args.dir.display());
         Failure::io(&doing, &error)

@@ -18,6 +18,7 @@ No other process may write to the log. For a sharded log there is `ironwal check
 
 Examples:
   ironwal prune ./log orders --before 1000
+  ironwal prune ./log orders --keep 1073741824
   ironwal prune ./log orders --before 1000 --archive ./archive")]
 pub(crate) struct Args {
     /// The directory of the log
@@ -25,8 +26,11 @@ pub(crate) struct Args {
     /// The name of the stream
     stream: String,
     /// The first id to keep
-    #[arg(long, value_name = "ID")]
-    before: u64,
+    #[arg(long, value_name = "ID", required_unless_present = "keep")]
+    before: Option<u64>,
+    /// Instead: how many bytes of full segments and the newest one to keep, at least
+    #[arg(long, value_name = "BYTES", conflicts_with = "before")]
+    keep: Option<u64>,
     /// Move segments to this directory instead of deleting them: `ironwal restore` brings them back
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
@@ -38,7 +42,9 @@ pub(crate) fn run(args: &Args) -> Done {
         let name = &args.stream;
         let stream = open::stream(wal, name)?;
         let before = stream.stats();
-        if args.before <= before.first_id {
+        let first_kept =
+            args.before.unwrap_or_else(|| stream.oldest_within(args.keep.unwrap_or(u64::MAX)));
+        if first_kept <= before.first_id {
             tell(format_args!(
                 "nothing to prune: the first id of stream {name:?} is {}",
                 before.first_id
@@ -46,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Done {
             return Ok(());
         }
         let segments = stream
-            .truncate_before(args.before)
+            .truncate_before(first_kept)
             .map_err(|error| Failure::of(&format!("prune {name:?}"), &error))?;
         let first_id = stream.first_id();
         tell(format_args!(

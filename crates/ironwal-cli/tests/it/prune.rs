@@ -44,6 +44,20 @@ fn what_is_before_the_entry_is_dropped() {
 }
 
 #[test]
+fn so_many_bytes_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    full_segments(dir.path(), 60);
+    let ran = prune(dir.path(), &["s", "--keep", "1000000"]);
+    assert_eq!(said(&ran), "nothing to prune: the first id of stream \"s\" is 0\n");
+    let ran = prune(dir.path(), &["s", "--keep", "0"]);
+    assert!(said(&ran).contains("segments deleted; the first id is "), "{ran:?}");
+    let left = cat(dir.path(), "s", &[]).text().lines().count();
+    assert!((1..20).contains(&left), "{left}");
+    assert_eq!(prune(dir.path(), &["s", "--keep", "0", "--before", "3"]).code, 2);
+    assert_eq!(prune(dir.path(), &["s"]).code, 2);
+}
+
+#[test]
 fn what_was_archived_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (log, archive) = (dir.path().join("log"), dir.path().join("archive"));

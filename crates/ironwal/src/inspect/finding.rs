@@ -122,6 +122,8 @@ pub enum Problem {
     JournalTornTail,
     /// Damage to entries that have been pruned, in a segment of which others are kept.
     PrunedDamaged,
+    /// The directory of a stream, without segments.
+    NoSegments,
     /// A file or directory of an operation that was interrupted.
     Leftover,
     /// A file or directory that is not the library's.
@@ -211,7 +213,7 @@ impl Problem {
             }
             P::JournalSlot | P::JournalFrame => Severity::Redundancy,
             P::TornTail | P::BehindTornTail | P::JournalTornTail => Severity::TornTail,
-            P::Leftover => Severity::Leftover,
+            P::NoSegments | P::Leftover => Severity::Leftover,
             P::Stranger => Severity::Stranger,
         }
     }
@@ -306,6 +308,10 @@ impl Problem {
             P::BehindTornTail => (
                 "the segment stands behind a torn tail; it was never durable",
                 "nothing to do: opening deletes it",
+            ),
+            P::NoSegments => (
+                "the stream has no segments: no append to it was ever acknowledged, or somebody removed them",
+                "nothing to do, unless somebody did: restore them from a backup then",
             ),
             P::Leftover => (
                 "an interrupted operation left it",

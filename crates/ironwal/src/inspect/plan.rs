@@ -194,7 +194,7 @@ fn measure_for(finding: &Finding) -> Measure {
         P::NoCheckpoint => Measure::DropCheckpoint,
         P::MarkedLost | P::RootCopy | P::JournalSlot | P::JournalFrame => Measure::Keep,
         P::TornTail | P::BehindTornTail | P::JournalTornTail => Measure::CutOff,
-        P::Leftover | P::Stranger => Measure::LeaveOut,
+        P::NoSegments | P::Leftover | P::Stranger => Measure::LeaveOut,
         P::SaltLost | P::NewerVersion(_) | P::SegmentsOverlap | P::StreamCopied => {
             Measure::Impossible
         }

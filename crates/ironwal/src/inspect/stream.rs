@@ -90,8 +90,7 @@ fn check_once(look: &Look<'_>, dir: &Dir) -> Result<Checked> {
         plan => plan?,
     };
     let Some(plan) = plan else {
-        // Made for a stream whose first append did not come to its end.
-        checked.findings.push(Finding::new(Problem::Leftover, &dir.path));
+        checked.findings.push(Finding::new(Problem::NoSegments, &dir.path));
         return Ok(checked);
     };
     checked.findings.extend(plan.doomed.iter().map(|path| Finding::new(Problem::Leftover, path)));

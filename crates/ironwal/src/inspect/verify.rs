@@ -292,7 +292,7 @@ fn verify_as(
     }
     if report.is_open {
         // What a writer has there is no leftover.
-        report.findings.retain(|finding| finding.problem != Problem::Leftover);
+        report.findings.retain(|finding| finding.severity() != Severity::Leftover);
     } else {
         report.findings.extend(listing.leftovers.into_iter().map(leftover));
     }

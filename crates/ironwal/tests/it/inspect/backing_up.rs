@@ -36,6 +36,11 @@ fn what_is_closed_or_killed_is_copied_as_it_is() {
         let is_whole = look(&disk).is_whole();
         let made = back_up(&disk);
         assert_eq!(made.is_ok(), is_whole, "{kind}: {made:?}");
+        if let Err(error) = &made {
+            // Of the log, not of the copy.
+            let said = error.to_string();
+            assert!(said.contains(ROOT) && !said.contains(COPY), "{kind}: {said}");
+        }
         if let Ok(report) = made {
             assert!(report.is_whole() && !report.is_open, "{kind}: {:?}", report.findings);
             assert_eq!(copied(&disk).entries, log.entries, "{kind}");

@@ -98,8 +98,9 @@ fn what_is_not_ours_and_what_is_left_over() {
         found.map(|it| it.file.strip_prefix(ROOT).unwrap().display().to_string()).collect()
     };
     assert_eq!(of(Problem::Stranger), [".hidden", "ledger/readme", "lost found", "notes.txt"]);
-    let leftovers = [".deleted.7", ".ironwal.tmp", ".journal.0.tmp", "ledger/.next.tmp", "new"];
+    let leftovers = [".deleted.7", ".ironwal.tmp", ".journal.0.tmp", "ledger/.next.tmp"];
     assert_eq!(of(Problem::Leftover), leftovers);
+    assert_eq!(of(Problem::NoSegments), ["new"]);
     assert!(report.is_whole() && report.findings.len() == 9, "{:#?}", report.findings);
     assert_eq!(report.worst(), Some(Severity::Leftover));
 }
