@@ -338,6 +338,42 @@ fn the_next_segment_proves_the_one_before_it() {
     assert_eq!(stream.append(b"goes on").unwrap(), 4);
 }
 
+/// Whether it proved the one before it nobody knows, if its header is lost: what looks like a torn tail is
+/// damage then, and takes nothing along.
+#[test]
+fn a_header_that_is_lost_may_have_proven_the_segment_before_it() {
+    let disk = disk();
+    let options = WalOptions { max_entries_per_segment: 5, ..options(SyncMode::Strict) };
+    let wal = open(&disk, &options).unwrap();
+    for id in 0..8_u8 {
+        wal.append("s", &[id; 50]).unwrap();
+    }
+    disk.kill();
+    drop(wal);
+    // The frames from entry 2 on, and what the segment itself says of them.
+    let frames = disk.contents(Path::new(FIRST)).unwrap();
+    let frame = |id: u8| frames.windows(50).position(|bytes| bytes == [id; 50]).unwrap() - 24;
+    disk.overwrite(Path::new(FIRST), 4096 + 16, b"rot").unwrap();
+    disk.overwrite(Path::new(FIRST), frame(2) as u64, &vec![0xEE; frames.len() - frame(2)])
+        .unwrap();
+    let second = Path::new("/log/s/00000000000000000005.wal");
+    let before = disk.snapshot();
+    assert!(open(&before, &options).is_ok());
+    disk.overwrite(second, 0, &[0xEE; 8192]).unwrap();
+
+    let strict = WalOptions { on_corruption: CorruptionPolicy::Error, ..options.clone() };
+    assert!(matches!(open(&disk, &strict), Err(Error::Corruption(_))));
+    for _ in 0..2 {
+        let wal = open(&disk, &options).unwrap();
+        assert_eq!(wal.get("s", 1).unwrap().unwrap(), [1; 50]);
+        for id in 2..8 {
+            assert!(wal.get("s", id).is_err(), "{id}");
+        }
+        assert!(wal.append("s", b"would get an id that is taken").is_err());
+        disk.kill();
+    }
+}
+
 /// Without space nothing is staged, and appends work again once there is room.
 #[test]
 fn a_full_disk_is_an_error_that_passes() {

@@ -243,13 +243,19 @@ fn action_for(found: &[Found], nth: usize) -> Action {
         Some(later) if later.first_id > next_id => Next::Leaves,
         Some(_) => Next::Overlaps,
     };
-    recovery::decide(&Facts {
+    let action = recovery::decide(&Facts {
         header: segment.header,
         cut: segment.cut,
         tail: segment.frames.tail,
         proof: segment.frames.proof,
         next,
-    })
+    });
+    // A header that is lost may have proven what looks like a torn tail before it.
+    let is_lost = |later: &Found| later.cut == Cut::Current && later.header == Header::Lost;
+    if action == Action::CutStream && found[nth + 1..].iter().any(is_lost) {
+        return Action::Damaged;
+    }
+    action
 }
 
 /// Damage in words, for the policy that refuses it and for the log.
