@@ -15,6 +15,28 @@ use crate::store::{Patience, Store};
 use crate::url;
 
 /// An archive in an object store. A handle: opening it reads nothing. All calls block.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// let reader = archive.clone(); // on the same archive
+/// assert_eq!(reader.newest()?, None);
+/// # wal.append("orders", b"tea")?;
+/// archiver.push(Tails::Ship)?;
+/// assert!(reader.newest()?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Archive {
     pub(crate) store: Store,
@@ -32,9 +54,23 @@ pub(crate) struct Newest {
 impl Archive {
     /// The archive at `prefix` in a store.
     ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal_archive::{Archive, Error};
+    /// # use object_store::memory::InMemory;
+    /// # let store = Arc::new(InMemory::new());
+    /// // A store has room for many archives, each below a prefix of its own.
+    /// let orders = Archive::new(store.clone(), "prod/orders")?;
+    /// let users = Archive::new(store.clone(), "prod/users")?;
+    /// assert!(orders.newest()?.is_none() && users.newest()?.is_none());
+    /// let refused = Archive::new(store, "prod//users");
+    /// assert!(matches!(refused, Err(Error::Config(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`Error::Log`]: no thread could be started.
+    /// [`Error::Config`]: the prefix is no path. [`Error::Log`]: no thread could be started.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self> {
         let prefix = Path::parse(prefix).map_err(|error| Error::Config(error.to_string()))?;
         let secrets = Secrets::of_environment();
@@ -46,6 +82,16 @@ impl Archive {
     /// under the names that `object_store` documents (`AWS_ACCESS_KEY_ID` and so on): an address that holds
     /// some is refused.
     ///
+    /// ```
+    /// # use ironwal_archive::{Archive, Error};
+    /// # let dir = tempfile::tempdir()?;
+    /// let archive = Archive::open(&format!("file://{}", dir.path().display()))?;
+    /// assert_eq!(archive.newest()?, None);
+    /// let refused = Archive::open("s3://key:secret@bucket/path");
+    /// assert!(matches!(refused, Err(Error::Config(told)) if !told.contains("secret")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Config`]: the address cannot be used, or what the environment says. [`Error::Log`].
@@ -55,6 +101,8 @@ impl Archive {
     }
 
     /// The archive with other time-outs.
+    ///
+    /// See [`Patience`] for an example.
     #[must_use]
     pub fn with_patience(mut self, patience: Patience) -> Self {
         self.store.set_patience(patience);
@@ -63,6 +111,21 @@ impl Archive {
 
     /// The archive with something that stops it: once it is set, everything that is done with this handle ends
     /// with [`Error::Interrupted`], as soon as requests that are under way have come to an end.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// # use ironwal_archive::{Archive, Error};
+    /// # use object_store::memory::InMemory;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// let stop = Arc::new(AtomicBool::new(false));
+    /// let stoppable = archive.clone().with_stop(Arc::clone(&stop));
+    /// assert_eq!(stoppable.newest()?, None);
+    /// stop.store(true, Ordering::Relaxed);
+    /// assert!(matches!(stoppable.newest(), Err(Error::Interrupted)));
+    /// assert_eq!(archive.newest()?, None); // another handle
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
         self.store.set_stop(stop);
@@ -70,6 +133,28 @@ impl Archive {
     }
 
     /// The newest manifest; `None` if there is no archive yet.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// assert_eq!(archive.newest()?, None);
+    /// # wal.append("orders", b"tea")?;
+    /// archiver.push(Tails::Ship)?;
+    /// // With manifest 1 the archiver took the archive, manifest 2 holds what it pushed.
+    /// assert_eq!(archive.newest()?.map(|manifest| manifest.number), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -89,6 +174,31 @@ impl Archive {
 
     /// The manifest of a number; `None` if there is none.
     ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// for entry in [b"tea", b"jam"] {
+    ///     wal.append("orders", entry)?;
+    ///     archiver.push(Tails::Ship)?;
+    /// }
+    /// // The older one is still there.
+    /// let older = archive.manifest(2)?.ok_or("there is no manifest 2")?;
+    /// assert_eq!(older.stream("orders").map(|stream| stream.ids()), Some(0..1));
+    /// assert_eq!(archive.manifest(9)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Version`], [`Error::Damaged`], [`Error::Store`].
@@ -98,6 +208,29 @@ impl Archive {
     }
 
     /// The numbers of all manifests, in their order.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// assert!(archive.manifests()?.is_empty());
+    /// wal.append("orders", b"tea")?;
+    /// archiver.push(Tails::Ship)?;
+    /// assert_eq!(archive.manifests()?, [1, 2]);
+    /// archiver.push(Tails::Ship)?; // nothing is new
+    /// assert_eq!(archive.manifests()?, [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -7,6 +7,27 @@ use std::ops::Range;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an operation failed. No message holds a credential, or the part of an address that may.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Error};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// // Nothing was pushed yet.
+/// let error = archive.entries("orders", 0).unwrap_err();
+/// assert!(matches!(error, Error::NoArchive));
+/// let told = "there is no archive at this address: check it, or push to it first";
+/// assert_eq!(error.to_string(), told);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -139,6 +160,20 @@ impl From<io::Error> for Error {
 
 impl Error {
     /// Whether trying again later may help, without anybody doing anything.
+    ///
+    /// ```
+    /// use ironwal_archive::Error;
+    ///
+    /// let busy = Error::Store {
+    ///     doing: "write",
+    ///     object: "manifests/7.json".into(),
+    ///     cause: "no answer within 60s".into(),
+    ///     is_transient: true,
+    /// };
+    /// assert!(busy.is_transient());
+    /// // Somebody has to end one of the two writers.
+    /// assert!(!Error::Fenced { manifest: 7 }.is_transient());
+    /// ```
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store { is_transient: true, .. } | Self::Restless)
             || matches!(self, Self::Log(ironwal::Error::Locked(_)))

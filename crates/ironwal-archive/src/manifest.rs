@@ -11,10 +11,56 @@ use crate::error::{Error, Result};
 use crate::names;
 
 /// The newest version of the format that this library reads, and the one that it writes.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{ARCHIVE_VERSION, Archive, Archiver, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # wal.append("orders", b"tea")?;
+/// archiver.push(Tails::Ship)?;
+/// assert_eq!(archive.newest()?.map(|manifest| manifest.version), Some(ARCHIVE_VERSION));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const ARCHIVE_VERSION: u32 = 1;
 
 /// What an archive holds as of one push. Each has the number behind the one before it, and is created only if
 /// there is none of that number: so two writers cannot both go on from the same one.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// wal.append("orders", b"tea")?;
+/// archiver.push(Tails::Ship)?;
+/// wal.append("orders", b"jam")?;
+/// archiver.push(Tails::Ship)?;
+/// let newest = archive.newest()?.ok_or("there is no archive")?;
+/// // The third one, of the writer that took the archive with the first one.
+/// assert_eq!((newest.number, newest.epoch), (3, 1));
+/// assert!(newest.is_instant && newest.previous.is_some());
+/// assert_eq!(newest.streams.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Manifest {
@@ -42,6 +88,33 @@ pub struct Manifest {
 }
 
 /// A stream in the archive.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// wal.append_batch("orders", &[b"tea", b"jam"])?;
+/// archiver.push(Tails::Ship)?;
+/// wal.delete_stream("orders")?;
+/// wal.append("orders", b"another life")?;
+/// archiver.push(Tails::Ship)?;
+/// let newest = archive.newest()?.ok_or("there is no archive")?;
+/// let [before, now] = &newest.streams[..] else { panic!("{newest:?}") };
+/// assert!(before.is_deleted && !now.is_deleted);
+/// assert!(before.name == now.name && before.number < now.number);
+/// assert_eq!((before.ids(), now.ids()), (0..2, 0..1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stream {
@@ -65,6 +138,33 @@ pub struct Stream {
 }
 
 /// A segment in the archive.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # for _ in 0..10 {
+/// #     wal.append("orders", b"tea")?;
+/// # }
+///
+/// // Of ten entries, four to a segment.
+/// archiver.push(Tails::Ship)?;
+/// let newest = archive.newest()?.ok_or("there is no archive")?;
+/// let segments = newest.streams[0].segments.iter();
+/// let told: Vec<_> = segments.map(|it| (it.first_id, it.next_id, it.is_full)).collect();
+/// assert_eq!(told, [(0, 4, true), (4, 8, true), (8, 10, false)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Segment {
@@ -89,6 +189,35 @@ pub struct Segment {
 }
 
 /// An object with a part of a segment, or of the root file.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # for _ in 0..10 {
+/// #     wal.append("orders", b"tea")?;
+/// # }
+///
+/// // Of ten entries, four to a segment.
+/// archiver.push(Tails::Ship)?;
+/// let newest = archive.newest()?.ok_or("there is no archive")?;
+/// let segments = &newest.streams[0].segments;
+/// // Full segments stay as they are; the last one is to grow, and says who wrote it.
+/// assert_eq!(segments[0].pieces[0].epoch, None);
+/// assert_eq!(segments[2].pieces[0].epoch, Some(newest.epoch));
+/// assert_eq!(segments[0].pieces[0].sha256.len(), 64);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Piece {
@@ -102,6 +231,13 @@ pub struct Piece {
 }
 
 /// Ids from one to before another one.
+///
+/// ```
+/// use ironwal_archive::Ids;
+///
+/// let gap = Ids::from(6..12);
+/// assert_eq!((gap.from, gap.to), (6, 12)); // the last one is 11
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ids {
@@ -112,6 +248,37 @@ pub struct Ids {
 }
 
 /// A segment that an earlier manifest held in another version.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Ids, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # for _ in 0..3 {
+/// #     wal.append("orders", b"tea")?;
+/// # }
+///
+/// archiver.push(Tails::Ship)?; // the entries 0 to 2
+/// wal.stream("orders")?.truncate_after(Some(0))?;
+/// wal.append("orders", b"jam")?;
+/// archiver.push(Tails::Ship)?;
+/// let newest = archive.newest()?.ok_or("there is no archive")?;
+/// let [replaced] = &newest.streams[0].replaced[..] else { panic!("{newest:?}") };
+/// assert_eq!(replaced.ids, Ids::from(0..3));
+/// // What was cut off in the log is still in the archive.
+/// let older = archive.manifest(replaced.manifest)?.ok_or("it is not there")?;
+/// assert_eq!(older.streams[0].ids(), 0..3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Replaced {
@@ -147,11 +314,36 @@ impl Piece {
 
 impl Segment {
     /// Its size in bytes.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # wal.append("orders", b"tea")?;
+    /// archiver.push(Tails::Ship)?;
+    /// let newest = archive.newest()?.ok_or("there is no archive")?;
+    /// let segment = &newest.streams[0].segments[0];
+    /// // The file, with its header, and not only its three bytes of entries.
+    /// assert!(segment.len() > 8192 && !segment.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.len).sum()
     }
 
     /// Whether it has no bytes; none is so.
+    ///
+    /// See [`Segment::len`] for an example.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -169,6 +361,33 @@ impl Segment {
 
 impl Stream {
     /// The ids from its oldest segment to the end of its newest one; [`Stream::gaps`] says what is missing.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # for _ in 0..10 {
+    /// #     wal.append("orders", b"tea")?;
+    /// # }
+    ///
+    /// wal.truncate("orders", 8)?;
+    /// archiver.push(Tails::Ship)?;
+    /// let newest = archive.newest()?.ok_or("there is no archive")?;
+    /// // What the log had forgotten by then was never pushed.
+    /// assert_eq!(newest.streams[0].ids(), 8..10);
+    /// assert_eq!(newest.streams[0].gaps, [(0..8).into()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ids(&self) -> Range<u64> {
         let first = self.segments.first().map_or(0, |segment| segment.first_id);
         first..self.segments.last().map_or(first, |segment| segment.next_id)
@@ -204,6 +423,31 @@ impl Manifest {
     }
 
     /// The stream of this name that is in the log; or, without one, the one that was deleted last.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # wal.append("orders", b"tea")?;
+    /// archiver.push(Tails::Ship)?;
+    /// wal.delete_stream("orders")?;
+    /// archiver.push(Tails::Ship)?;
+    /// let newest = archive.newest()?.ok_or("there is no archive")?;
+    /// // It can be restored by its name.
+    /// assert!(newest.stream("orders").is_some_and(|stream| stream.is_deleted));
+    /// assert_eq!(newest.stream("nobody's"), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stream(&self, name: &str) -> Option<&Stream> {
         let mut named = self.streams.iter().filter(|stream| stream.name == name);
         let newest = named.clone().next_back();
@@ -211,11 +455,54 @@ impl Manifest {
     }
 
     /// The bytes of all that it holds.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # wal.append("orders", b"tea")?;
+    /// archiver.push(Tails::Ship)?;
+    /// let newest = archive.newest()?.ok_or("there is no archive")?;
+    /// assert_eq!(newest.len(), newest.streams[0].segments[0].len());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn len(&self) -> u64 {
         self.streams.iter().flat_map(|stream| &stream.segments).map(Segment::len).sum()
     }
 
     /// Whether it holds no segment.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # wal.append("orders", b"tea")?;
+    /// archiver.push(Tails::Ship)?;
+    /// // With the first one, the archiver only took the archive.
+    /// assert!(archive.manifest(1)?.is_some_and(|manifest| manifest.is_empty()));
+    /// assert!(archive.manifest(2)?.is_some_and(|manifest| !manifest.is_empty()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.streams.iter().all(|stream| stream.segments.is_empty())
     }

@@ -8,6 +8,8 @@ use crate::manifest::{Manifest, Segment, Stream};
 use crate::push::Archiver;
 
 /// What [`Archiver::prune`] freed of a stream.
+///
+/// See [`Archiver::prune`] for an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pruned {
@@ -25,6 +27,35 @@ impl Archiver {
     ///
     /// `wal` is the log of this archiver, open for writing; a reader's position, or a checkpoint that is to be
     /// replayed from, is up to the caller: see [`Archiver::prune_stream`].
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # for _ in 0..10 {
+    /// #     wal.append("orders", b"tea")?;
+    /// # }
+    ///
+    /// archiver.push(Tails::Ship)?; // ten entries, four to a segment
+    /// for _ in 0..10 {
+    ///     wal.append("orders", b"jam")?; // not pushed
+    /// }
+    /// let pruned = archiver.prune(&wal, 0)?;
+    /// assert_eq!(pruned.len(), 1); // streams of which nothing was freed are not told
+    /// assert_eq!((pruned[0].segments, pruned[0].first_id), (2, 8));
+    /// assert_eq!(archiver.prune(&wal, 0)?, []);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -45,6 +76,33 @@ impl Archiver {
     /// Frees full segments of a stream all of whose entries are below `before`, as far as the archive holds them:
     /// the newest manifest is read back, it must name the very same segments, and the store is asked for each of
     /// their objects. Returns how many were freed.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Error, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # for _ in 0..10 {
+    /// #     wal.append("orders", b"tea")?;
+    /// # }
+    ///
+    /// // Ten entries, four to a segment: below 7 is one of them.
+    /// assert!(matches!(archiver.prune_stream(&wal, "orders", 7), Err(Error::NoArchive)));
+    /// archiver.push(Tails::Ship)?;
+    /// assert_eq!(archiver.prune_stream(&wal, "orders", 7)?, 1);
+    /// assert_eq!(wal.stream("orders")?.first_id(), 4);
+    /// assert_eq!(archiver.prune_stream(&wal, "nobody's", 7)?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -39,6 +39,34 @@ const SMALL_LEN: usize = 256 * 1024;
 const TRIES_MAX: u32 = 10;
 
 /// Of a log, what a push takes.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # for _ in 0..10 {
+/// #     wal.append("orders", b"tea")?;
+/// # }
+///
+/// // Ten entries, four to a segment: two segments are full.
+/// archiver.push(Tails::Leave)?;
+/// let newest = archive.newest()?.ok_or("there is no archive")?;
+/// assert_eq!(newest.streams[0].ids(), 0..8);
+/// archiver.push(Tails::Ship)?;
+/// let newest = archive.newest()?.ok_or("there is no archive")?;
+/// assert_eq!(newest.streams[0].ids(), 0..10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tails {
     /// Everything that is committed, as of one instant over all streams.
@@ -49,6 +77,34 @@ pub enum Tails {
 }
 
 /// What a push did.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Pushed, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # for _ in 0..10 {
+/// #     wal.append("orders", b"tea")?;
+/// # }
+///
+/// // Ten entries, four to a segment.
+/// let pushed = archiver.push(Tails::Ship)?;
+/// assert_eq!((pushed.manifest, pushed.segments), (Some(2), 3));
+/// assert!(pushed.bytes > 0 && pushed.gaps.is_empty());
+/// // Nothing is new.
+/// let pushed = archiver.push(Tails::Ship)?;
+/// assert_eq!((pushed.manifest, pushed.objects), (None, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Pushed {
@@ -65,6 +121,8 @@ pub struct Pushed {
 }
 
 /// How far a push has come.
+///
+/// See [`Archiver::push_watched`] for an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -78,6 +136,30 @@ pub struct Progress {
 ///
 /// Reads the log as another process would: beside a [`Wal`](ironwal::Wal) that writes to it, in this process or
 /// elsewhere.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Error, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// let mut first = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// let mut second = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// wal.append("orders", b"tea")?;
+/// first.push(Tails::Ship)?;
+/// wal.append("orders", b"jam")?;
+/// second.push(Tails::Ship)?; // takes the archive
+/// assert!(matches!(first.push(Tails::Ship), Err(Error::Fenced { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Archiver {
     pub(crate) archive: Archive,
     pub(crate) storage: Arc<dyn Storage>,
@@ -95,6 +177,27 @@ pub struct Archiver {
 impl Archiver {
     /// Ships the log in `root`, on this storage ([`RealDisk`](ironwal::storage::RealDisk), as a rule), to an
     /// archive. Nothing is read or written yet.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Error, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// // Where there is no log, the first push says so.
+    /// let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/nowhere");
+    /// assert!(matches!(archiver.push(Tails::Ship), Err(Error::Log(_))));
+    /// assert_eq!(archive.newest()?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(archive: Archive, storage: Arc<dyn Storage>, root: impl AsRef<Path>) -> Self {
         Self {
             archive,
@@ -112,6 +215,35 @@ impl Archiver {
     ///
     /// A push that fails or is killed has done nothing that anybody sees; the next one finishes the work.
     ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # for _ in 0..10 {
+    /// #     wal.append("orders", b"tea")?;
+    /// # }
+    ///
+    /// archiver.push(Tails::Ship)?; // the entries 0 to 9
+    /// wal.truncate("orders", 8)?;
+    /// wal.append("orders", b"jam")?;
+    /// archiver.push(Tails::Ship)?;
+    /// // What the log has forgotten stays in the archive.
+    /// let newest = archive.newest()?.ok_or("there is no archive")?;
+    /// assert_eq!(newest.streams[0].ids(), 0..11);
+    /// assert_eq!(wal.stream("orders")?.first_id(), 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`Error::Fenced`]: another writer has taken the archive. This one stays so.
@@ -123,6 +255,28 @@ impl Archiver {
     }
 
     /// Ships what is new, and tells meanwhile how far it is.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # wal.append("orders", b"tea")?;
+    /// let mut last = None;
+    /// archiver.push_watched(Tails::Ship, &mut |progress| last = Some(progress))?;
+    /// let last = last.ok_or("nothing was told")?;
+    /// assert_eq!(last.bytes_done, last.bytes_total);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

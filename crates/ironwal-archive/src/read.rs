@@ -18,6 +18,34 @@ use crate::manifest::{Manifest, Stream};
 /// What the log still has is read from there, everything else from the archive: segment by segment, through a
 /// temporary file, so that it takes the memory of a few pieces. Entries that are missing or damaged are yielded
 /// once, as an error that names their ids, and iteration goes on behind them.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Error, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # for _ in 0..10 {
+/// #     wal.append("orders", b"tea")?;
+/// # }
+///
+/// wal.truncate("orders", 8)?;
+/// archiver.push(Tails::Ship)?;
+/// let mut entries = archive.entries("orders", 2)?;
+/// // What was pruned before it was pushed is told once.
+/// assert!(matches!(entries.next(), Some(Err(Error::Gap { ids, .. })) if ids == (2..8)));
+/// let ids: Vec<u64> = entries.map(|entry| Ok(entry?.0)).collect::<Result<_, Error>>()?;
+/// assert_eq!(ids, [8, 9]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Entries {
     archive: Archive,
     manifest: Option<Manifest>,
@@ -43,6 +71,29 @@ struct Part {
 impl Archive {
     /// The entries of a stream that the archive holds, from `from` on.
     ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Error, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// wal.append_batch("orders", &[b"tea", b"jam"])?;
+    /// archiver.push(Tails::Ship)?;
+    /// wal.append("orders", b"only in the log")?;
+    /// let entries: Vec<_> = archive.entries("orders", 1)?.collect::<Result<_, Error>>()?;
+    /// assert_eq!(entries, [(1, "jam".into())]);
+    /// assert!(matches!(archive.entries("nobody's", 0), Err(Error::NoStream(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NoArchive`], [`Error::NoStream`], [`Error::Version`], [`Error::Damaged`], [`Error::Store`].
@@ -53,6 +104,36 @@ impl Archive {
     }
 
     /// The same, and then those that only the log in `root` has: also what was never pushed.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::path::Path;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # use ironwal_archive::{Archive, Archiver, Error, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # let disk: Arc<dyn Storage> = Arc::new(disk.process());
+    /// # for _ in 0..10 {
+    /// #     wal.append("orders", b"tea")?;
+    /// # }
+    ///
+    /// archiver.push(Tails::Ship)?;
+    /// archiver.prune(&wal, 0)?;
+    /// wal.append("orders", b"jam")?;
+    /// // The log begins at 8 by now, and the archive ends at 10.
+    /// let entries = archive.entries_with(&disk, Path::new("/log"), "orders", 0)?;
+    /// let ids: Vec<u64> = entries.map(|entry| Ok(entry?.0)).collect::<Result<_, Error>>()?;
+    /// assert_eq!(ids, (0..11).collect::<Vec<_>>());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

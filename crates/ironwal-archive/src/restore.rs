@@ -30,6 +30,39 @@ use crate::push::Progress;
 const TRIES_MAX: u32 = 10;
 
 /// What is restored of an archive.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::path::Path;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal_archive::{Archive, Archiver, Error, RestoreOptions, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # let disk: Arc<dyn Storage> = Arc::new(disk.process());
+/// # let wal_append = |count| (0..count).try_for_each(|_| wal.append("orders", b"tea").map(drop));
+/// # wal_append(6)?;
+/// archiver.push(Tails::Ship)?; // the entries 0 to 5
+/// # wal_append(14)?;
+/// wal.truncate("orders", 12)?; // too early: 6 to 11 were not pushed
+/// archiver.push(Tails::Ship)?;
+/// let mut options = RestoreOptions::default();
+/// options.streams.insert("orders".into());
+/// let copy = Path::new("/copy");
+/// let refused = archive.restore(&disk, copy, &options, &mut |_| {});
+/// assert!(matches!(refused, Err(Error::Gap { ids, .. }) if ids == (6..12)));
+/// options.after_gaps = true;
+/// let restored = archive.restore(&disk, copy, &options, &mut |_| {})?;
+/// assert_eq!(restored.streams["orders"], 12..20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RestoreOptions {
@@ -42,6 +75,66 @@ pub struct RestoreOptions {
 }
 
 /// Where a restored log ends.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::path::Path;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal_archive::{Archive, Archiver, RestoreOptions, Tails, Until};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # let disk: Arc<dyn Storage> = Arc::new(disk.process());
+/// wal.append_batch("orders", &[b"tea", b"jam", b"a mistake"])?;
+/// wal.append("users", b"Ann")?;
+/// archiver.push(Tails::Ship)?;
+/// let mut options = RestoreOptions::default();
+/// options.until = Until::Entries([("orders".to_string(), 1)].into()); // the last one that is kept
+/// let restored = archive.restore(&disk, Path::new("/copy"), &options, &mut |_| {})?;
+/// assert_eq!(restored.streams["orders"], 0..2);
+/// assert_eq!(restored.streams["users"], 0..1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Or as a checkpoint has it:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::path::Path;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal_archive::{Archive, Archiver, RestoreOptions, Tails, Until};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # let disk: Arc<dyn Storage> = Arc::new(disk.process());
+/// # use ironwal::sharded::ShardedWal;
+/// let sharded = ShardedWal::over(wal, 2)?;
+/// sharded.append(b"Ann", b"tea")?;
+/// sharded.create_checkpoint(b"monday")?;
+/// sharded.append(b"Ann", b"jam")?;
+/// sharded.create_checkpoint(b"tuesday")?;
+/// archiver.push(Tails::Ship)?;
+/// let mut options = RestoreOptions::default();
+/// options.until = Until::Checkpoint(b"monday".to_vec());
+/// let restored = archive.restore(&disk, Path::new("/copy"), &options, &mut |_| {})?;
+/// let count: u64 = restored.streams.values().map(|ids| ids.end - ids.start).sum();
+/// assert_eq!(count, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Until {
@@ -55,6 +148,36 @@ pub enum Until {
 }
 
 /// What was restored.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::path::Path;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::{SimDisk, Storage};
+/// # use ironwal_archive::{Archive, Archiver, Ids, RestoreOptions, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # let disk: Arc<dyn Storage> = Arc::new(disk.process());
+/// # for _ in 0..10 {
+/// #     wal.append("orders", b"tea")?;
+/// # }
+///
+/// wal.truncate("orders", 8)?; // too early: nothing was pushed
+/// archiver.push(Tails::Ship)?;
+/// let options = RestoreOptions::default();
+/// let restored = archive.restore(&disk, Path::new("/copy"), &options, &mut |_| {})?;
+/// assert_eq!(restored.streams["orders"], 8..10);
+/// assert_eq!(restored.gaps, [("orders".to_string(), Ids::from(0..8))]);
+/// assert!(restored.damaged.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Restored {
@@ -77,6 +200,35 @@ impl Archive {
     ///
     /// The destination must not exist, or be an empty directory. It is there when the log is complete, verified
     /// and durable, and not before. After an error or a crash, call it again: it goes on with what it has.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::path::Path;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::{SimDisk, Storage};
+    /// # use ironwal_archive::{Archive, Archiver, Error, RestoreOptions, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// # let disk: Arc<dyn Storage> = Arc::new(disk.process());
+    /// wal.append_batch("orders", &[b"tea", b"jam"])?;
+    /// archiver.push(Tails::Ship)?;
+    /// let options = RestoreOptions::default();
+    /// archive.restore(&disk, Path::new("/copy"), &options, &mut |_| {})?;
+    /// # let environment = Environment::default().with_storage(Arc::clone(&disk));
+    /// let copy = Wal::open_with(WalOptions::new("/copy"), environment)?;
+    /// assert_eq!(copy.append("orders", b"goes on")?, 2);
+    /// // It never overwrites a log.
+    /// let refused = archive.restore(&disk, Path::new("/copy"), &options, &mut |_| {});
+    /// assert!(matches!(refused, Err(Error::Config(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -15,6 +15,26 @@ use crate::runtime::{Runtime, UnderWay};
 use crate::secrets::Secrets;
 
 /// How patient an archive is with its store.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use ironwal_archive::{Archive, Error, Patience};
+/// # use object_store::memory::InMemory;
+/// # use object_store::throttle::{ThrottleConfig, ThrottledStore};
+/// # let wait_list_per_call = Duration::from_secs(3600);
+/// # let slow = ThrottleConfig { wait_list_per_call, ..ThrottleConfig::default() };
+/// # let slow = ThrottledStore::new(InMemory::new(), slow);
+/// let mut patience = Patience::default();
+/// patience.timeout = Duration::from_millis(1);
+/// patience.tries = 1;
+/// // The store takes an hour to answer.
+/// let archive = Archive::new(Arc::new(slow), "an/archive")?.with_patience(patience);
+/// let error = archive.newest().unwrap_err();
+/// assert!(matches!(&error, Error::Store { doing: "list", .. }));
+/// assert!(error.is_transient());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Patience {

@@ -12,6 +12,35 @@ use crate::names;
 use crate::push::Progress;
 
 /// What is wrong with an archive.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Ids, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # for _ in 0..10 {
+/// #     wal.append("orders", b"tea")?;
+/// # }
+///
+/// wal.truncate("orders", 8)?;
+/// archiver.push(Tails::Ship)?;
+/// let report = archive.verify(&mut |_| {})?;
+/// let [finding] = &report.findings[..] else { panic!("{report:?}") };
+/// assert_eq!(finding.stream.as_deref(), Some("orders"));
+/// assert_eq!(finding.ids, Some(Ids::from(0..8)));
+/// // They were pruned before they were pushed; the archive has lost nothing.
+/// assert!(!finding.is_damage && report.is_whole());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
@@ -26,6 +55,31 @@ pub struct Finding {
 }
 
 /// What [`Archive::verify`] found.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+/// # use ironwal::storage::SimDisk;
+/// # use ironwal_archive::{Archive, Archiver, Tails};
+/// # use object_store::memory::InMemory;
+/// # let disk = SimDisk::new(1);
+/// # let environment = Environment::default()
+/// #     .with_storage(Arc::new(disk.process()))
+/// #     .with_maintenance(Maintenance::Inline);
+/// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+/// # let wal = Wal::open_with(options, environment)?;
+/// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+/// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+/// # for _ in 0..10 {
+/// #     wal.append("orders", b"tea")?;
+/// # }
+///
+/// archiver.push(Tails::Ship)?; // ten entries, four to a segment
+/// let report = archive.verify(&mut |_| {})?;
+/// assert_eq!((report.streams, report.segments, report.entries), (1, 3, 10));
+/// assert_eq!(report.findings, []);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Report {
@@ -45,6 +99,27 @@ pub struct Report {
 
 impl Report {
     /// Whether everything can be read that was pushed.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Wal, WalOptions};
+    /// # use ironwal::storage::RealDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Tails};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let (log, stored) = (dir.path().join("log"), dir.path().join("archive"));
+    /// # let wal = Wal::new(WalOptions { max_entries_per_segment: 4, ..WalOptions::new(&log) })?;
+    /// # for _ in 0..10 {
+    /// #     wal.append("orders", b"tea")?;
+    /// # }
+    /// let archive = Archive::open(&format!("file://{}", stored.display()))?;
+    /// Archiver::new(archive.clone(), Arc::new(RealDisk), &log).push(Tails::Ship)?;
+    /// assert!(archive.verify(&mut |_| {})?.is_whole());
+    /// std::fs::remove_dir_all(stored.join("data"))?; // somebody tidies up
+    /// let report = archive.verify(&mut |_| {})?;
+    /// assert!(!report.is_whole());
+    /// assert_eq!(report.findings.len(), 2); // both segments that were full are missing
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_whole(&self) -> bool {
         !self.findings.iter().any(|finding| finding.is_damage)
     }
@@ -53,6 +128,30 @@ impl Report {
 impl Archive {
     /// Reads everything that the newest manifest names, and says what is wrong with it. Needs as much space in the
     /// directory for temporary files as the largest segment has bytes.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use ironwal::{Environment, Maintenance, Wal, WalOptions};
+    /// # use ironwal::storage::SimDisk;
+    /// # use ironwal_archive::{Archive, Archiver, Error, Tails};
+    /// # use object_store::memory::InMemory;
+    /// # let disk = SimDisk::new(1);
+    /// # let environment = Environment::default()
+    /// #     .with_storage(Arc::new(disk.process()))
+    /// #     .with_maintenance(Maintenance::Inline);
+    /// # let options = WalOptions { max_entries_per_segment: 4, ..WalOptions::new("/log") };
+    /// # let wal = Wal::open_with(options, environment)?;
+    /// # let archive = Archive::new(Arc::new(InMemory::new()), "an/archive")?;
+    /// # let mut archiver = Archiver::new(archive.clone(), Arc::new(disk.process()), "/log");
+    /// assert!(matches!(archive.verify(&mut |_| {}), Err(Error::NoArchive)));
+    /// # wal.append("orders", b"tea")?;
+    /// archiver.push(Tails::Ship)?;
+    /// let mut bytes_done = 0;
+    /// let report = archive.verify(&mut |progress| bytes_done = progress.bytes_done)?;
+    /// assert!(report.is_whole());
+    /// assert_eq!((report.entries, report.bytes), (1, bytes_done));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

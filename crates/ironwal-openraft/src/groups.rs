@@ -62,6 +62,25 @@ impl Groups {
     /// Opens the log in the directory `path`, or creates one, with the default options: every append is
     /// durable when openraft is told so. Blocks on the disk.
     ///
+    /// ```
+    /// # use std::io::Cursor;
+    /// # use ironwal_openraft::Groups;
+    /// # use ironwal_openraft::v0_9::LogStore;
+    /// # openraft::declare_raft_types!(pub TypeConfig: D = String, R = ());
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let groups = Groups::open(dir.path())?;
+    /// let orders: LogStore<TypeConfig> = groups.log_store("orders").await?;
+    /// # drop(orders);
+    /// groups.wal().close()?;
+    /// // The log is there again, with its groups.
+    /// let groups = Groups::open(dir.path())?;
+    /// assert_eq!(groups.wal().streams(), ["orders"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Wal::new`].
@@ -72,11 +91,55 @@ impl Groups {
     /// Groups in a log that is open already. It may have other streams too.
     ///
     /// Make one `Groups` of a [`Wal`]: another one does not know which groups are open here.
+    ///
+    /// ```
+    /// # use ironwal::{Wal, WalOptions};
+    /// # use std::io::Cursor;
+    /// # use ironwal_openraft::Groups;
+    /// # use ironwal_openraft::v0_9::LogStore;
+    /// # openraft::declare_raft_types!(pub TypeConfig: D = String, R = ());
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let wal = Wal::new(WalOptions::new(dir.path()))?;
+    /// wal.append("settings", b"colour=blue")?; // a stream of the application
+    /// let groups = Groups::new(wal.clone());
+    /// let orders: LogStore<TypeConfig> = groups.log_store("orders").await?;
+    /// assert_eq!(wal.streams(), ["orders", "settings"]);
+    /// # drop(orders);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(wal: Wal) -> Self {
         Self { wal, options: GroupOptions::default(), shared: Arc::default() }
     }
 
     /// The same groups, with other options for those that are opened through what is returned.
+    ///
+    /// ```
+    /// # use openraft::storage::RaftLogStorageExt;
+    /// # use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader};
+    /// # use std::io::Cursor;
+    /// # use ironwal_openraft::{GroupOptions, Groups};
+    /// # use ironwal_openraft::v0_9::LogStore;
+    /// # openraft::declare_raft_types!(pub TypeConfig: D = String, R = ());
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let entry = |index| Entry::<TypeConfig> {
+    /// #     log_id: LogId::new(CommittedLeaderId::new(1, 0), index),
+    /// #     payload: EntryPayload::Normal("tea".to_string()),
+    /// # };
+    ///
+    /// let options = GroupOptions { read_len_max: 1, ..GroupOptions::default() };
+    /// let groups = Groups::open(dir.path())?.with_options(options);
+    /// let mut orders: LogStore<TypeConfig> = groups.log_store("orders").await?;
+    /// orders.blocking_append([entry(0), entry(1)]).await?;
+    /// // One entry may be larger than the limit, and comes alone.
+    /// assert_eq!(orders.limited_get_log_entries(0, 2).await?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_options(mut self, options: GroupOptions) -> Self {
         self.options = options;
@@ -84,6 +147,24 @@ impl Groups {
     }
 
     /// The log.
+    ///
+    /// ```
+    /// # use std::io::Cursor;
+    /// # use ironwal_openraft::Groups;
+    /// # use ironwal_openraft::v0_9::LogStore;
+    /// # openraft::declare_raft_types!(pub TypeConfig: D = String, R = ());
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let groups = Groups::open(dir.path())?;
+    /// let orders: LogStore<TypeConfig> = groups.log_store("orders").await?;
+    /// assert_eq!(groups.wal().streams(), ["orders"]); // each group is a stream
+    /// drop(orders);
+    /// groups.wal().close()?; // tells what could not be written, as dropping cannot
+    /// assert!(groups.log_store::<TypeConfig>("orders").await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wal(&self) -> &Wal {
         &self.wal
     }

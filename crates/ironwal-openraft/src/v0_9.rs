@@ -38,6 +38,37 @@ use crate::record::{Entry, Point};
 /// Types are encoded by [`postcard`], which has no field names: a type of an application must not use
 /// `#[serde(untagged)]`, `flatten` or `skip_serializing_if`, and what is in the log stays readable only as long
 /// as fields and variants are added at the end of enums.
+///
+/// ```
+/// # use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+/// # use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader, Vote};
+/// # use std::io::Cursor;
+/// # use ironwal_openraft::Groups;
+/// # use ironwal_openraft::v0_9::LogStore;
+/// # openraft::declare_raft_types!(pub TypeConfig: D = String, R = ());
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let entry = |index| Entry::<TypeConfig> {
+/// #     log_id: LogId::new(CommittedLeaderId::new(1, 0), index),
+/// #     payload: EntryPayload::Normal("tea".to_string()),
+/// # };
+///
+/// let groups = Groups::open(dir.path())?;
+/// let mut orders: LogStore<TypeConfig> = groups.log_store("orders").await?;
+/// orders.save_vote(&Vote::new(1, 0)).await?;
+/// orders.blocking_append([entry(0), entry(1)]).await?; // durable
+/// drop(orders);
+/// groups.wal().close()?;
+///
+/// let groups = Groups::open(dir.path())?;
+/// let mut orders: LogStore<TypeConfig> = groups.log_store("orders").await?;
+/// assert_eq!(orders.read_vote().await?, Some(Vote::new(1, 0)));
+/// assert_eq!(orders.get_log_state().await?.last_log_id, Some(entry(1).log_id));
+/// assert_eq!(orders.try_get_log_entries(..).await?.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
 pub struct LogStore<C> {
     open: Arc<OpenGroup>,
     _config: PhantomData<fn() -> C>,
@@ -48,6 +79,24 @@ type Stored<C, T> = std::result::Result<T, StorageError<<C as RaftTypeConfig>::N
 impl Groups {
     /// Opens a group, or begins it: the stream `group` of the log. It is read once, in full; a thread for
     /// blocking calls does that where there is a runtime of tokio.
+    ///
+    /// ```
+    /// # use std::io::Cursor;
+    /// # use ironwal_openraft::Groups;
+    /// # use ironwal_openraft::v0_9::LogStore;
+    /// # openraft::declare_raft_types!(pub TypeConfig: D = String, R = ());
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let groups = Groups::open(dir.path())?;
+    /// let orders: LogStore<TypeConfig> = groups.log_store("orders").await?;
+    /// let again = groups.log_store::<TypeConfig>("orders").await;
+    /// assert!(again.is_err_and(|error| error.to_string().contains("is open already")));
+    /// drop(orders); // the last handle
+    /// let orders: LogStore<TypeConfig> = groups.log_store("orders").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -65,7 +65,7 @@ fn every_bug_is_told_to_its_end() {
 fn every_public_item_has_an_example() {
     let mut count = 0;
     let mut lacking = Vec::new();
-    for crate_name in ["ironwal", "ironwal-crash"] {
+    for crate_name in ["ironwal", "ironwal-archive", "ironwal-crash", "ironwal-openraft"] {
         let root = repository().join("crates").join(crate_name).join("src");
         for path in sources_in(&root) {
             for (item, has_example) in public_items(&std::fs::read_to_string(&path).unwrap()) {
