@@ -156,7 +156,6 @@ pub struct Stream {
 /// # for _ in 0..10 {
 /// #     wal.append("orders", b"tea")?;
 /// # }
-///
 /// // Of ten entries, four to a segment.
 /// archiver.push(Tails::Ship)?;
 /// let newest = archive.newest()?.ok_or("there is no archive")?;
@@ -207,7 +206,6 @@ pub struct Segment {
 /// # for _ in 0..10 {
 /// #     wal.append("orders", b"tea")?;
 /// # }
-///
 /// // Of ten entries, four to a segment.
 /// archiver.push(Tails::Ship)?;
 /// let newest = archive.newest()?.ok_or("there is no archive")?;
@@ -266,7 +264,6 @@ pub struct Ids {
 /// # for _ in 0..3 {
 /// #     wal.append("orders", b"tea")?;
 /// # }
-///
 /// archiver.push(Tails::Ship)?; // the entries 0 to 2
 /// wal.stream("orders")?.truncate_after(Some(0))?;
 /// wal.append("orders", b"jam")?;
@@ -379,8 +376,7 @@ impl Stream {
     /// # for _ in 0..10 {
     /// #     wal.append("orders", b"tea")?;
     /// # }
-    ///
-    /// wal.truncate("orders", 8)?;
+    /// wal.truncate("orders", 8)?; // of ten entries
     /// archiver.push(Tails::Ship)?;
     /// let newest = archive.newest()?.ok_or("there is no archive")?;
     /// // What the log had forgotten by then was never pushed.

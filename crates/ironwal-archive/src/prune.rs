@@ -45,7 +45,6 @@ impl Archiver {
     /// # for _ in 0..10 {
     /// #     wal.append("orders", b"tea")?;
     /// # }
-    ///
     /// archiver.push(Tails::Ship)?; // ten entries, four to a segment
     /// for _ in 0..10 {
     ///     wal.append("orders", b"jam")?; // not pushed
@@ -94,7 +93,6 @@ impl Archiver {
     /// # for _ in 0..10 {
     /// #     wal.append("orders", b"tea")?;
     /// # }
-    ///
     /// // Ten entries, four to a segment: below 7 is one of them.
     /// assert!(matches!(archiver.prune_stream(&wal, "orders", 7), Err(Error::NoArchive)));
     /// archiver.push(Tails::Ship)?;

@@ -57,7 +57,6 @@ const TRIES_MAX: u32 = 10;
 /// # for _ in 0..10 {
 /// #     wal.append("orders", b"tea")?;
 /// # }
-///
 /// // Ten entries, four to a segment: two segments are full.
 /// archiver.push(Tails::Leave)?;
 /// let newest = archive.newest()?.ok_or("there is no archive")?;
@@ -95,7 +94,6 @@ pub enum Tails {
 /// # for _ in 0..10 {
 /// #     wal.append("orders", b"tea")?;
 /// # }
-///
 /// // Ten entries, four to a segment.
 /// let pushed = archiver.push(Tails::Ship)?;
 /// assert_eq!((pushed.manifest, pushed.segments), (Some(2), 3));
@@ -232,8 +230,7 @@ impl Archiver {
     /// # for _ in 0..10 {
     /// #     wal.append("orders", b"tea")?;
     /// # }
-    ///
-    /// archiver.push(Tails::Ship)?; // the entries 0 to 9
+    /// archiver.push(Tails::Ship)?; // ten entries, four to a segment
     /// wal.truncate("orders", 8)?;
     /// wal.append("orders", b"jam")?;
     /// archiver.push(Tails::Ship)?;

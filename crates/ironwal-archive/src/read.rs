@@ -36,8 +36,7 @@ use crate::manifest::{Manifest, Stream};
 /// # for _ in 0..10 {
 /// #     wal.append("orders", b"tea")?;
 /// # }
-///
-/// wal.truncate("orders", 8)?;
+/// wal.truncate("orders", 8)?; // of ten entries
 /// archiver.push(Tails::Ship)?;
 /// let mut entries = archive.entries("orders", 2)?;
 /// // What was pruned before it was pushed is told once.
@@ -124,7 +123,6 @@ impl Archive {
     /// # for _ in 0..10 {
     /// #     wal.append("orders", b"tea")?;
     /// # }
-    ///
     /// archiver.push(Tails::Ship)?;
     /// archiver.prune(&wal, 0)?;
     /// wal.append("orders", b"jam")?;

@@ -168,8 +168,7 @@ pub enum Until {
 /// # for _ in 0..10 {
 /// #     wal.append("orders", b"tea")?;
 /// # }
-///
-/// wal.truncate("orders", 8)?; // too early: nothing was pushed
+/// wal.truncate("orders", 8)?; // of ten entries, and too early: none was pushed
 /// archiver.push(Tails::Ship)?;
 /// let options = RestoreOptions::default();
 /// let restored = archive.restore(&disk, Path::new("/copy"), &options, &mut |_| {})?;

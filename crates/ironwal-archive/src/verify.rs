@@ -30,8 +30,7 @@ use crate::push::Progress;
 /// # for _ in 0..10 {
 /// #     wal.append("orders", b"tea")?;
 /// # }
-///
-/// wal.truncate("orders", 8)?;
+/// wal.truncate("orders", 8)?; // of ten entries
 /// archiver.push(Tails::Ship)?;
 /// let report = archive.verify(&mut |_| {})?;
 /// let [finding] = &report.findings[..] else { panic!("{report:?}") };
@@ -73,7 +72,6 @@ pub struct Finding {
 /// # for _ in 0..10 {
 /// #     wal.append("orders", b"tea")?;
 /// # }
-///
 /// archiver.push(Tails::Ship)?; // ten entries, four to a segment
 /// let report = archive.verify(&mut |_| {})?;
 /// assert_eq!((report.streams, report.segments, report.entries), (1, 3, 10));

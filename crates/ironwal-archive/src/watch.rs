@@ -59,8 +59,7 @@ impl Rhythm {
     /// # for _ in 0..10 {
     /// #     wal.append("orders", b"tea")?;
     /// # }
-    ///
-    /// // Ten entries, four to a segment; and it is to push once, and to stop.
+    /// // Ten entries, four to a segment. It is told to stop, so it pushes once.
     /// let stop = AtomicBool::new(true);
     /// archiver.run(Rhythm::all_every(Duration::from_secs(10)), &stop, &mut |_| {})?;
     /// let newest = archive.newest()?.ok_or("there is no archive")?;
@@ -93,8 +92,7 @@ impl Rhythm {
     /// # for _ in 0..10 {
     /// #     wal.append("orders", b"tea")?;
     /// # }
-    ///
-    /// // Ten entries, four to a segment; and it is to push once, and to stop.
+    /// // Ten entries, four to a segment. It is told to stop, so it pushes once.
     /// let stop = AtomicBool::new(true);
     /// archiver.run(Rhythm::full_every(Duration::from_secs(10)), &stop, &mut |_| {})?;
     /// let newest = archive.newest()?.ok_or("there is no archive")?;

@@ -130,7 +130,6 @@ impl Groups {
     /// #     log_id: LogId::new(CommittedLeaderId::new(1, 0), index),
     /// #     payload: EntryPayload::Normal("tea".to_string()),
     /// # };
-    ///
     /// let options = GroupOptions { read_len_max: 1, ..GroupOptions::default() };
     /// let groups = Groups::open(dir.path())?.with_options(options);
     /// let mut orders: LogStore<TypeConfig> = groups.log_store("orders").await?;

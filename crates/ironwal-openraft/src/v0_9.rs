@@ -53,7 +53,6 @@ use crate::record::{Entry, Point};
 /// #     log_id: LogId::new(CommittedLeaderId::new(1, 0), index),
 /// #     payload: EntryPayload::Normal("tea".to_string()),
 /// # };
-///
 /// let groups = Groups::open(dir.path())?;
 /// let mut orders: LogStore<TypeConfig> = groups.log_store("orders").await?;
 /// orders.save_vote(&Vote::new(1, 0)).await?;
