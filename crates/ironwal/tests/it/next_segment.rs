@@ -213,3 +213,23 @@ fn nobody_else_uses_the_name_meanwhile() {
         check(&open(&disk, &options(mode)).unwrap(), count - 2);
     }
 }
+
+/// The directory of a stream that was begun and is empty is made again, for its name may not be durable. What is
+/// left in it and cannot be removed keeps it from that.
+#[test]
+fn what_cannot_be_removed_keeps_a_stream_from_beginning() {
+    let disk = SimDisk::new(1);
+    let options = WalOptions::new("/log");
+    open(&disk, &options).unwrap().close().unwrap();
+    disk.replace(Path::new("/log/new/.next.tmp"), b"").unwrap();
+    let wal = open(&disk, &options).unwrap();
+    // The first one is of a file in the root.
+    disk.fail_nth(CallKind::RemoveFile, 2, ErrorKind::Other);
+    let refused = wal.append("new", b"entry");
+    assert!(
+        matches!(&refused, Err(Error::Io(error)) if error.kind() == ErrorKind::Other),
+        "{refused:?}"
+    );
+    disk.clear_faults();
+    assert_eq!(wal.append("new", b"entry").unwrap(), 0);
+}

@@ -242,6 +242,22 @@ fn beside_a_writer_that_cuts_and_deletes() {
     back_up_beside(SyncMode::Async, Journal::Auto, true);
 }
 
+/// It is read and copied in several pieces.
+#[test]
+fn a_long_segment_is_copied_whole() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk, &WalOptions::new(ROOT)).unwrap();
+    for nth in 0..3000_u32 {
+        wal.append("long", &nth.to_le_bytes().repeat(250)).unwrap();
+    }
+    back_up(&disk).unwrap();
+    let copy = copied(&disk).entries;
+    assert_eq!(copy.len(), 3000);
+    for ((_, id), entry) in copy {
+        assert!(entry == (id as u32).to_le_bytes().repeat(250), "{id}");
+    }
+}
+
 /// A stream begins while the backup reads, and then something that depends on it is appended to another.
 #[test]
 fn a_stream_that_begins_meanwhile_is_there_before_what_follows() {
