@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Failure;
@@ -13,17 +13,21 @@ use super::story::{DEADLINE, NODES};
 /// How long a client waits for an answer before it asks somebody else.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Makes transfers one after another, and returns those that were done.
+/// Makes so many transfers one after another, and more until it `is_over`; returns those that were done.
 pub(crate) async fn run(
     dir: PathBuf,
     client: u64,
     transfers: u64,
     acknowledged: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
 ) -> Result<Vec<Transfer>, Failure> {
     let mut random = fastrand::Rng::with_seed(client);
     let mut done = Vec::new();
     let mut asked = Asked { dir, node: NODES[0], connection: None };
-    for number in 1..=transfers {
+    for number in 1.. {
+        if number > transfers && is_over.load(Ordering::Relaxed) {
+            break;
+        }
         let from = random.u64(0..ACCOUNTS);
         let to = (from + random.u64(1..ACCOUNTS)) % ACCOUNTS;
         let transfer = Transfer { client, number, from, to, amount: random.u64(1..400) };

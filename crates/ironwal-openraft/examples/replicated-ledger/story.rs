@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Failure;
@@ -119,11 +119,19 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     );
 
     let all = plan.clients * plan.transfers;
-    println!("{} clients make {} transfers each", plan.clients, plan.transfers);
+    println!("{} clients make {} transfers each, or more", plan.clients, plan.transfers);
     let acknowledged = Arc::new(AtomicU64::new(0));
+    // However fast the machine is, they write while a leader is killed.
+    let is_over = Arc::new(AtomicBool::new(false));
     let begin = |client| {
-        let (dir, acknowledged) = (dir.path().to_path_buf(), Arc::clone(&acknowledged));
-        tokio::spawn(client::run(dir, client, plan.transfers, acknowledged))
+        let (acknowledged, is_over) = (Arc::clone(&acknowledged), Arc::clone(&is_over));
+        tokio::spawn(client::run(
+            dir.path().to_path_buf(),
+            client,
+            plan.transfers,
+            acknowledged,
+            is_over,
+        ))
     };
     let clients: Vec<_> = (1..=plan.clients).map(begin).collect();
     for kill in 1..=plan.kills {
@@ -133,10 +141,13 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         fail_over(&mut cluster, &acknowledged, all / (plan.kills + 1) / 3).await?;
     }
 
+    is_over.store(true, Ordering::Relaxed);
+
     let mut done = Vec::new();
     for client in clients {
         done.extend(client.await??);
     }
+    let all = acknowledged.load(Ordering::Relaxed);
     let (applied, accounts) = cluster.agreed().await?;
     judge(&accounts, &done)?;
     let status = cluster.status(NODES[0]).await.ok_or("node 1 is gone")?;
